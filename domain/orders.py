@@ -1,0 +1,191 @@
+"""An order's words and its life as one table: (status, event) -> status.
+
+Every status change in the system goes through `next_status`; a pair that is not in the table is
+illegal: from the exchange it is recorded as a break, from our own code it is a bug.
+Status words and FIX OrdStatus (39) / ExecType (150): market-rules section 10.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OrderType(StrEnum):
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    SL = "SL"
+    SL_M = "SL-M"
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.BUY else -1
+
+
+class Product(StrEnum):
+    CNC = "CNC"
+    """Delivery: full value, settles into holdings."""
+    MIS = "MIS"
+    """Intraday: 20% margin, squared off the same day."""
+    NRML = "NRML"
+    """Futures and options carried forward: SPAN and exposure margin."""
+
+
+class Validity(StrEnum):
+    DAY = "DAY"
+    IOC = "IOC"
+    GTT = "GTT"
+
+
+class OrderStatus(StrEnum):
+    PENDING_VALIDATION = "PENDING_VALIDATION"
+    """Durable in the intake; no gate passed yet."""
+    PENDING_OPEN = "PENDING_OPEN"
+    """Passed every gate, margin blocked; not yet in the exchange's book."""
+    OPEN = "OPEN"
+    TRIGGER_PENDING = "TRIGGER_PENDING"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    EXECUTED = "EXECUTED"
+    SETTLED = "SETTLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def is_final(self) -> bool:
+        """No report can change the traded quantity any more (busts apart)."""
+        return self in FINAL
+
+
+FINAL = frozenset(
+    {
+        OrderStatus.EXECUTED,
+        OrderStatus.SETTLED,
+        OrderStatus.CANCELLED,
+        OrderStatus.REJECTED,
+        OrderStatus.EXPIRED,
+    }
+)
+
+
+class OrderEvent(StrEnum):
+    """What happens to an order; the audit log records each by this name."""
+
+    ACCEPTED = "ACCEPTED"
+    """Journaled in the intake: the 202."""
+    REFUSED = "REFUSED"
+    """One of our gates said no."""
+    SUBMITTED = "SUBMITTED"
+    """Placed in the outbox; owed to the exchange."""
+    SENT = "SENT"
+    """Left for the exchange on a FIX session."""
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    """ExecType 0: in the exchange's book."""
+    STOP_ACKNOWLEDGED = "STOP_ACKNOWLEDGED"
+    """ExecType 0 of a stop order: waits for its trigger."""
+    TRIGGERED = "TRIGGERED"
+    """ExecType L."""
+    PARTIAL_FILL = "PARTIAL_FILL"
+    FILL = "FILL"
+    """The last fill: cumulative quantity equals the order's."""
+    REPLACED = "REPLACED"
+    """ExecType 5."""
+    CANCELLED = "CANCELLED"
+    """ExecType 4."""
+    EXCHANGE_REJECTED = "EXCHANGE_REJECTED"
+    """ExecType 8."""
+    EXPIRED = "EXPIRED"
+    """ExecType C or 3."""
+    WITHDRAWN = "WITHDRAWN"
+    """Cancelled before it left for the exchange."""
+    SETTLED = "SETTLED"
+
+
+_S, _E = OrderStatus, OrderEvent
+
+TRANSITIONS: dict[tuple[OrderStatus, OrderEvent], OrderStatus] = {
+    # before the exchange
+    (_S.PENDING_VALIDATION, _E.REFUSED): _S.REJECTED,
+    (_S.PENDING_VALIDATION, _E.SUBMITTED): _S.PENDING_OPEN,
+    (_S.PENDING_VALIDATION, _E.WITHDRAWN): _S.CANCELLED,
+    (_S.PENDING_OPEN, _E.SENT): _S.PENDING_OPEN,
+    (_S.PENDING_OPEN, _E.WITHDRAWN): _S.CANCELLED,
+    # the exchange's first answer; a fill may be the first report when the ack was lost
+    (_S.PENDING_OPEN, _E.ACKNOWLEDGED): _S.OPEN,
+    (_S.PENDING_OPEN, _E.STOP_ACKNOWLEDGED): _S.TRIGGER_PENDING,
+    (_S.PENDING_OPEN, _E.EXCHANGE_REJECTED): _S.REJECTED,
+    (_S.PENDING_OPEN, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+    (_S.PENDING_OPEN, _E.FILL): _S.EXECUTED,
+    (_S.PENDING_OPEN, _E.CANCELLED): _S.CANCELLED,
+    (_S.PENDING_OPEN, _E.EXPIRED): _S.EXPIRED,
+    # in the book
+    (_S.OPEN, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+    (_S.OPEN, _E.FILL): _S.EXECUTED,
+    (_S.OPEN, _E.REPLACED): _S.OPEN,
+    (_S.OPEN, _E.CANCELLED): _S.CANCELLED,
+    (_S.OPEN, _E.EXPIRED): _S.EXPIRED,
+    (_S.TRIGGER_PENDING, _E.TRIGGERED): _S.OPEN,
+    (_S.TRIGGER_PENDING, _E.REPLACED): _S.TRIGGER_PENDING,
+    (_S.TRIGGER_PENDING, _E.CANCELLED): _S.CANCELLED,
+    (_S.TRIGGER_PENDING, _E.EXPIRED): _S.EXPIRED,
+    # a trigger and its fill may be told in one report
+    (_S.TRIGGER_PENDING, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+    (_S.TRIGGER_PENDING, _E.FILL): _S.EXECUTED,
+    (_S.PARTIALLY_FILLED, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+    (_S.PARTIALLY_FILLED, _E.FILL): _S.EXECUTED,
+    (_S.PARTIALLY_FILLED, _E.REPLACED): _S.PARTIALLY_FILLED,
+    (_S.PARTIALLY_FILLED, _E.CANCELLED): _S.CANCELLED,
+    (_S.PARTIALLY_FILLED, _E.EXPIRED): _S.EXPIRED,
+    # T+1
+    (_S.EXECUTED, _E.SETTLED): _S.SETTLED,
+}
+
+
+class IllegalTransition(Exception):
+    """The event may not happen in this status."""
+
+    def __init__(self, status: OrderStatus, event: OrderEvent) -> None:
+        super().__init__(f"{event} is not possible in {status}")
+        self.status = status
+        self.event = event
+
+
+def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
+    """The status after the event; raises IllegalTransition when the table has no such row."""
+    try:
+        return TRANSITIONS[status, event]
+    except KeyError:
+        raise IllegalTransition(status, event) from None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What the client asked for. Prices in paise, None where the order type has none."""
+
+    instrument_id: str
+    order_type: OrderType
+    side: Side
+    product: Product
+    validity: Validity
+    quantity: int
+    price: int | None = None
+    trigger_price: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """An acknowledged order as it enters its workflow. Carries no personal data."""
+
+    order_id: int
+    user_id: int
+    intake_seq: int
+    """Place in the acknowledgement order; per-user FIFO at the exchange follows it."""
+    accepted_at_ns: int
+    terms: OrderTerms
+    traceparent: str
+    """W3C trace context of the request."""
+    owner: str
+    """The order worker that claimed the order; reports come back to it first."""

@@ -1,0 +1,25 @@
+"""RFC 3339 with nine decimals at the edge, integer nanoseconds inside; IST for the trading day."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+NANOS = 1_000_000_000
+IST = timezone(timedelta(hours=5, minutes=30), "IST")
+
+
+def rfc3339(time_ns: int) -> str:
+    """1708012500123456789 -> "2024-02-15T15:55:00.123456789Z"."""
+    seconds, nanos = divmod(time_ns, NANOS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+
+
+def trade_date(time_ns: int) -> date:
+    """The IST calendar day of an instant."""
+    return datetime.fromtimestamp(time_ns // NANOS, IST).date()
+
+
+ORDER_ID_SERIALS = 10**9
+
+
+def order_id_floor(day: date) -> int:
+    """The smallest order id of a day: `YYMMDD` and nine zeros, so a day is one range."""
+    return int(f"{day:%y%m%d}") * ORDER_ID_SERIALS

@@ -1,0 +1,1 @@
+"""Memory: the only SQL, and the only Redis commands that touch money."""

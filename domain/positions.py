@@ -1,0 +1,87 @@
+"""Average-price accounting of holdings and positions, realised apart from unrealised.
+
+A position's open cost is exact: it is reduced in proportion when quantity closes, so nothing is lost to
+a rounded average. A trade that crosses zero closes the old side at its cost and opens the new side at
+the trade's price. Paise and units throughout; the caller is the booking of a fill.
+"""
+
+from dataclasses import dataclass, replace
+
+from domain.orders import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Delivery shares. `cost` is what all of `quantity` was bought for."""
+
+    quantity: int = 0
+    t1_quantity: int = 0
+    """Bought and not yet settled; part of quantity."""
+    blocked_quantity: int = 0
+    """Promised to pending sell orders; part of quantity."""
+    cost: int = 0
+
+    @property
+    def free_quantity(self) -> int:
+        return self.quantity - self.blocked_quantity
+
+    def bought(self, quantity: int, price: int) -> "Holding":
+        return replace(
+            self,
+            quantity=self.quantity + quantity,
+            t1_quantity=self.t1_quantity + quantity,
+            cost=self.cost + quantity * price,
+        )
+
+    def sold(self, quantity: int, price: int) -> tuple["Holding", int]:
+        """The holding after a sale of blocked shares, and the realised profit.
+
+        Settled shares leave first. Raises ValueError when more is sold than was blocked.
+        """
+        if quantity > self.blocked_quantity:
+            raise ValueError(f"{quantity} sold, {self.blocked_quantity} blocked")
+        cost = self.cost * quantity // self.quantity
+        left = self.quantity - quantity
+        after = Holding(left, min(self.t1_quantity, left), self.blocked_quantity - quantity, self.cost - cost)
+        return after, quantity * price - cost
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Intraday or derivatives position of one instrument and product."""
+
+    buy_quantity: int = 0
+    sell_quantity: int = 0
+    buy_value: int = 0
+    sell_value: int = 0
+    open_cost: int = 0
+    """Signed cost of the net quantity: bought for, or minus sold for."""
+    realized_pnl: int = 0
+    margin: int = 0
+    """Used margin of the net quantity."""
+
+    @property
+    def net_quantity(self) -> int:
+        return self.buy_quantity - self.sell_quantity
+
+    def traded(self, side: Side, quantity: int, price: int) -> "Position":
+        """The position after a trade; `margin` is the margin book's and stays as it is."""
+        net, sign = self.net_quantity, side.sign
+        closing = min(quantity, max(0, -sign * net))
+        closed_cost = self.open_cost * closing // abs(net) if closing else 0
+        if closing == abs(net):
+            closed_cost = self.open_cost
+        realized = -sign * closing * price - closed_cost
+        return replace(
+            self,
+            buy_quantity=self.buy_quantity + (quantity if sign > 0 else 0),
+            sell_quantity=self.sell_quantity + (quantity if sign < 0 else 0),
+            buy_value=self.buy_value + (quantity * price if sign > 0 else 0),
+            sell_value=self.sell_value + (quantity * price if sign < 0 else 0),
+            open_cost=self.open_cost - closed_cost + sign * (quantity - closing) * price,
+            realized_pnl=self.realized_pnl + (realized if closing else 0),
+        )
+
+    def unrealized_pnl(self, price: int) -> int:
+        """Mark to market of the net quantity at a price."""
+        return self.net_quantity * price - self.open_cost

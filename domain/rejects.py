@@ -1,0 +1,163 @@
+"""Why an order is refused: one enum by precedence, three total maps (sentence, HTTP, FIX).
+
+A refusal is a value, never an exception: a code, the field at fault, the limit it broke and the nearest
+legal value, so that a client can mend its order from the answer alone. Codes are stable; they are never
+collapsed. Anything unknown is refused with its own code: fail closed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+
+class RejectCode(StrEnum):
+    """In order of precedence: the first that applies is an order's `reject_code`."""
+
+    # who may ask at all
+    TRADING_HALTED = "TRADING_HALTED"
+    USER_FROZEN = "USER_FROZEN"
+    ACCOUNT_UNKNOWN = "ACCOUNT_UNKNOWN"
+    # what is asked for
+    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
+    INSTRUMENT_NOT_TRADABLE = "INSTRUMENT_NOT_TRADABLE"
+    INSTRUMENT_EXPIRED = "INSTRUMENT_EXPIRED"
+    ORDER_TYPE_NOT_SUPPORTED = "ORDER_TYPE_NOT_SUPPORTED"
+    VALIDITY_NOT_SUPPORTED = "VALIDITY_NOT_SUPPORTED"
+    PRODUCT_NOT_ALLOWED = "PRODUCT_NOT_ALLOWED"
+    PRICE_REQUIRED = "PRICE_REQUIRED"
+    PRICE_NOT_ALLOWED = "PRICE_NOT_ALLOWED"
+    TRIGGER_PRICE_REQUIRED = "TRIGGER_PRICE_REQUIRED"
+    TRIGGER_PRICE_NOT_ALLOWED = "TRIGGER_PRICE_NOT_ALLOWED"
+    QUANTITY_NOT_POSITIVE = "QUANTITY_NOT_POSITIVE"
+    QUANTITY_NOT_LOT_MULTIPLE = "QUANTITY_NOT_LOT_MULTIPLE"
+    QUANTITY_ABOVE_FREEZE = "QUANTITY_ABOVE_FREEZE"
+    PRICE_NOT_POSITIVE = "PRICE_NOT_POSITIVE"
+    PRICE_NOT_TICK_MULTIPLE = "PRICE_NOT_TICK_MULTIPLE"
+    PRICE_OUT_OF_BAND = "PRICE_OUT_OF_BAND"
+    TRIGGER_PRICE_NOT_TICK_MULTIPLE = "TRIGGER_PRICE_NOT_TICK_MULTIPLE"
+    TRIGGER_PRICE_OUT_OF_BAND = "TRIGGER_PRICE_OUT_OF_BAND"
+    TRIGGER_PRICE_WRONG_SIDE = "TRIGGER_PRICE_WRONG_SIDE"
+    # when
+    MARKET_PHASE_UNKNOWN = "MARKET_PHASE_UNKNOWN"
+    MARKET_CLOSED = "MARKET_CLOSED"
+    # with what
+    HOLDINGS_INSUFFICIENT = "HOLDINGS_INSUFFICIENT"
+    MARGIN_UNKNOWN = "MARGIN_UNKNOWN"
+    MARGIN_INSUFFICIENT = "MARGIN_INSUFFICIENT"
+    # what the exchange said
+    EXCHANGE_UNKNOWN_SYMBOL = "EXCHANGE_UNKNOWN_SYMBOL"
+    EXCHANGE_CLOSED = "EXCHANGE_CLOSED"
+    EXCHANGE_LIMIT_EXCEEDED = "EXCHANGE_LIMIT_EXCEEDED"
+    EXCHANGE_TOO_LATE = "EXCHANGE_TOO_LATE"
+    EXCHANGE_UNKNOWN_ORDER = "EXCHANGE_UNKNOWN_ORDER"
+    EXCHANGE_DUPLICATE_ORDER = "EXCHANGE_DUPLICATE_ORDER"
+    EXCHANGE_INCORRECT_QUANTITY = "EXCHANGE_INCORRECT_QUANTITY"
+    EXCHANGE_NO_LIQUIDITY = "EXCHANGE_NO_LIQUIDITY"
+    EXCHANGE_OTHER = "EXCHANGE_OTHER"
+    # what can be asked of an order
+    ORDER_ALREADY_FINAL = "ORDER_ALREADY_FINAL"
+    CANCEL_ALREADY_PENDING = "CANCEL_ALREADY_PENDING"
+
+
+_C = RejectCode
+
+SENTENCES: dict[RejectCode, str] = {
+    _C.TRADING_HALTED: "Trading is halted by the risk desk.",
+    _C.USER_FROZEN: "This account is frozen by the risk desk.",
+    _C.ACCOUNT_UNKNOWN: "This account has no margin ledger.",
+    _C.INSTRUMENT_UNKNOWN: "No such instrument in today's master.",
+    _C.INSTRUMENT_NOT_TRADABLE: "This instrument is quoted but not traded.",
+    _C.INSTRUMENT_EXPIRED: "This contract has expired.",
+    _C.ORDER_TYPE_NOT_SUPPORTED: "This order type is not accepted for this instrument.",
+    _C.VALIDITY_NOT_SUPPORTED: "This validity is not accepted for this order.",
+    _C.PRODUCT_NOT_ALLOWED: "This product is not allowed for this instrument.",
+    _C.PRICE_REQUIRED: "This order type needs a price.",
+    _C.PRICE_NOT_ALLOWED: "A price may not be given for this order type.",
+    _C.TRIGGER_PRICE_REQUIRED: "This order type needs a trigger price.",
+    _C.TRIGGER_PRICE_NOT_ALLOWED: "A trigger price may not be given for this order type.",
+    _C.QUANTITY_NOT_POSITIVE: "The quantity must be a positive whole number.",
+    _C.QUANTITY_NOT_LOT_MULTIPLE: "The quantity is not a multiple of the lot size.",
+    _C.QUANTITY_ABOVE_FREEZE: "The quantity is above the exchange's freeze quantity.",
+    _C.PRICE_NOT_POSITIVE: "The price must be above zero.",
+    _C.PRICE_NOT_TICK_MULTIPLE: "The price is not a multiple of the tick size.",
+    _C.PRICE_OUT_OF_BAND: "The price is outside today's price band.",
+    _C.TRIGGER_PRICE_NOT_TICK_MULTIPLE: "The trigger price is not a multiple of the tick size.",
+    _C.TRIGGER_PRICE_OUT_OF_BAND: "The trigger price is outside today's price band.",
+    _C.TRIGGER_PRICE_WRONG_SIDE: "The trigger price lies on the wrong side of the price.",
+    _C.MARKET_PHASE_UNKNOWN: "The exchange has not told its market phase.",
+    _C.MARKET_CLOSED: "The market does not take this order in its present phase.",
+    _C.HOLDINGS_INSUFFICIENT: "Not enough shares are held, free of other sell orders.",
+    _C.MARGIN_UNKNOWN: "The margin of this order cannot be computed.",
+    _C.MARGIN_INSUFFICIENT: "The available margin does not cover this order.",
+    _C.EXCHANGE_UNKNOWN_SYMBOL: "The exchange does not know this symbol.",
+    _C.EXCHANGE_CLOSED: "The exchange is closed for this order.",
+    _C.EXCHANGE_LIMIT_EXCEEDED: "The exchange's limit is exceeded.",
+    _C.EXCHANGE_TOO_LATE: "Too late: the exchange has already traded or closed the order.",
+    _C.EXCHANGE_UNKNOWN_ORDER: "The exchange does not know this order.",
+    _C.EXCHANGE_DUPLICATE_ORDER: "The exchange has this order already.",
+    _C.EXCHANGE_INCORRECT_QUANTITY: "The exchange refused the quantity.",
+    _C.EXCHANGE_NO_LIQUIDITY: "Nothing was on the other side of the book.",
+    _C.EXCHANGE_OTHER: "The exchange refused the order; its own words are attached.",
+    _C.ORDER_ALREADY_FINAL: "The order is finished; nothing can be changed any more.",
+    _C.CANCEL_ALREADY_PENDING: "A cancel of this order is already on its way to the exchange.",
+}
+
+HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
+    **dict.fromkeys(RejectCode, HTTPStatus.UNPROCESSABLE_ENTITY),
+    _C.TRADING_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.MARKET_PHASE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.USER_FROZEN: HTTPStatus.FORBIDDEN,
+    _C.ORDER_ALREADY_FINAL: HTTPStatus.CONFLICT,
+    _C.CANCEL_ALREADY_PENDING: HTTPStatus.CONFLICT,
+    _C.EXCHANGE_TOO_LATE: HTTPStatus.CONFLICT,
+}
+
+RETRYABLE = frozenset({_C.TRADING_HALTED, _C.MARKET_PHASE_UNKNOWN, _C.MARKET_CLOSED, _C.EXCHANGE_CLOSED})
+"""The same request may succeed later without a change."""
+
+FIX_ORD_REJ_REASON: dict[int, RejectCode] = {
+    1: _C.EXCHANGE_UNKNOWN_SYMBOL,
+    2: _C.EXCHANGE_CLOSED,
+    3: _C.EXCHANGE_LIMIT_EXCEEDED,
+    4: _C.EXCHANGE_TOO_LATE,
+    5: _C.EXCHANGE_UNKNOWN_ORDER,
+    6: _C.EXCHANGE_DUPLICATE_ORDER,
+    13: _C.EXCHANGE_INCORRECT_QUANTITY,
+    16: _C.EXCHANGE_LIMIT_EXCEEDED,
+}
+"""OrdRejReason (103) -> our code; any other reason is EXCHANGE_OTHER with the exchange's Text (58)."""
+
+FIX_CXL_REJ_REASON: dict[int, RejectCode] = {
+    0: _C.EXCHANGE_TOO_LATE,
+    1: _C.EXCHANGE_UNKNOWN_ORDER,
+    3: _C.CANCEL_ALREADY_PENDING,
+    6: _C.EXCHANGE_DUPLICATE_ORDER,
+}
+"""CxlRejReason (102) -> our code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One gate's no. `limit` and `nearest` are strings as a client reads them (rupees or a quantity)."""
+
+    code: RejectCode
+    field: str | None = None
+    limit: str | None = None
+    nearest: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The code's sentence, with the limit where there is one."""
+        limit = f" Limit: {self.limit}." if self.limit is not None else ""
+        nearest = f" Nearest: {self.nearest}." if self.nearest is not None else ""
+        return f"{SENTENCES[self.code]}{limit}{nearest}"
+
+
+def order_reject(reason: int | None) -> RejectCode:
+    """The code of an exchange's order reject (FIX 103)."""
+    return FIX_ORD_REJ_REASON.get(reason if reason is not None else -1, RejectCode.EXCHANGE_OTHER)
+
+
+def cancel_reject(reason: int | None) -> RejectCode:
+    """The code of an exchange's cancel reject (FIX 102)."""
+    return FIX_CXL_REJ_REASON.get(reason if reason is not None else -1, RejectCode.EXCHANGE_OTHER)

@@ -1,0 +1,130 @@
+"""The gates an order's terms must pass, as a straight line of checks, cheapest first.
+
+The API asks before it acknowledges (what no later state could mend), the workflow asks again with the
+live market phase; both get every failure at once, in order of precedence. Rules: market-rules sections
+1, 4 and 5 (sessions, bands, tick, lot and freeze come from the instrument, never from literals here).
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+from domain.instruments import Instrument, InstrumentKind, Segment
+from domain.money import rupees
+from domain.orders import OrderTerms, OrderType, Product, Side, Validity
+from domain.rejects import Refusal, RejectCode
+from domain.reports import MarketPhase
+
+PRICED = frozenset({OrderType.LIMIT, OrderType.SL})
+TRIGGERED = frozenset({OrderType.SL, OrderType.SL_M})
+PRODUCTS = {
+    Segment.CASH: frozenset({Product.CNC, Product.MIS}),
+    Segment.FO: frozenset({Product.NRML, Product.MIS}),
+}
+
+
+def terms_refusals(terms: OrderTerms, instrument: Instrument | None, today: date) -> list[Refusal]:
+    """Every reason for which these terms can never be an order today; empty when they can."""
+    if instrument is None:
+        return [Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")]
+    return [
+        *_tradability(instrument, today),
+        *_kind(terms, instrument),
+        *_prices_given(terms),
+        *_quantity(terms.quantity, instrument),
+        *_price(terms, instrument),
+        *_trigger(terms, instrument),
+    ]
+
+
+def phase_refusals(terms: OrderTerms, phase: MarketPhase | None) -> list[Refusal]:
+    """Whether the market takes the order now; `phase` is None when the exchange has not told it."""
+    if phase is None:
+        return [Refusal(RejectCode.MARKET_PHASE_UNKNOWN)]
+    if phase is not MarketPhase.CONTINUOUS:
+        return [Refusal(RejectCode.MARKET_CLOSED, limit=phase.value)]
+    return []
+
+
+def _tradability(instrument: Instrument, today: date) -> Iterator[Refusal]:
+    if not instrument.tradable or instrument.kind is InstrumentKind.INDEX:
+        yield Refusal(RejectCode.INSTRUMENT_NOT_TRADABLE, "instrument_id")
+    if instrument.expiry is not None and instrument.expiry < today:
+        yield Refusal(RejectCode.INSTRUMENT_EXPIRED, "instrument_id", instrument.expiry.isoformat())
+
+
+def _kind(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
+    # Stops, IOC and NRML are words of the interface whose gates and margin do not exist yet: refused.
+    if terms.order_type in TRIGGERED:
+        yield Refusal(RejectCode.ORDER_TYPE_NOT_SUPPORTED, "order_type", "MARKET, LIMIT")
+    if terms.validity is not Validity.DAY:
+        yield Refusal(RejectCode.VALIDITY_NOT_SUPPORTED, "validity", "DAY")
+    if terms.product is Product.NRML or terms.product not in PRODUCTS[instrument.segment]:
+        allowed = sorted(PRODUCTS[instrument.segment] - {Product.NRML})
+        yield Refusal(RejectCode.PRODUCT_NOT_ALLOWED, "product", ", ".join(allowed))
+    elif instrument.segment is Segment.FO:
+        yield Refusal(RejectCode.MARGIN_UNKNOWN, "instrument_id")
+
+
+def _prices_given(terms: OrderTerms) -> Iterator[Refusal]:
+    if terms.order_type in PRICED and terms.price is None:
+        yield Refusal(RejectCode.PRICE_REQUIRED, "price")
+    if terms.order_type not in PRICED and terms.price is not None:
+        yield Refusal(RejectCode.PRICE_NOT_ALLOWED, "price")
+    if terms.order_type in TRIGGERED and terms.trigger_price is None:
+        yield Refusal(RejectCode.TRIGGER_PRICE_REQUIRED, "trigger_price")
+    if terms.order_type not in TRIGGERED and terms.trigger_price is not None:
+        yield Refusal(RejectCode.TRIGGER_PRICE_NOT_ALLOWED, "trigger_price")
+
+
+def _quantity(quantity: int, instrument: Instrument) -> Iterator[Refusal]:
+    lot, freeze = instrument.lot_size, instrument.freeze_quantity
+    if quantity <= 0:
+        yield Refusal(RejectCode.QUANTITY_NOT_POSITIVE, "quantity", nearest=str(lot))
+        return
+    if quantity % lot:
+        nearest = max(lot, quantity // lot * lot)
+        yield Refusal(RejectCode.QUANTITY_NOT_LOT_MULTIPLE, "quantity", str(lot), str(nearest))
+    if quantity > freeze:
+        yield Refusal(RejectCode.QUANTITY_ABOVE_FREEZE, "quantity", str(freeze), str(freeze // lot * lot))
+
+
+def _price(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
+    if terms.price is None:
+        return
+    if terms.price <= 0:
+        yield Refusal(RejectCode.PRICE_NOT_POSITIVE, "price", nearest=rupees(instrument.tick_size))
+        return
+    yield from _on_grid(
+        terms.price, "price", instrument, RejectCode.PRICE_NOT_TICK_MULTIPLE, RejectCode.PRICE_OUT_OF_BAND
+    )
+
+
+def _trigger(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
+    trigger = terms.trigger_price
+    if trigger is None or terms.order_type not in TRIGGERED:
+        return
+    yield from _on_grid(
+        trigger,
+        "trigger_price",
+        instrument,
+        RejectCode.TRIGGER_PRICE_NOT_TICK_MULTIPLE,
+        RejectCode.TRIGGER_PRICE_OUT_OF_BAND,
+    )
+    # A buy stop triggers at or below its limit, a sell stop at or above it (NSE).
+    if terms.price is not None:
+        beyond = trigger > terms.price if terms.side is Side.BUY else trigger < terms.price
+        if beyond:
+            yield Refusal(
+                RejectCode.TRIGGER_PRICE_WRONG_SIDE, "trigger_price", rupees(terms.price), rupees(terms.price)
+            )
+
+
+def _on_grid(
+    price: int, field: str, instrument: Instrument, off_tick: RejectCode, out_of_band: RejectCode
+) -> Iterator[Refusal]:
+    tick, low, high = instrument.tick_size, instrument.lower_band, instrument.upper_band
+    if price % tick:
+        yield Refusal(off_tick, field, rupees(tick), rupees(max(tick, (price + tick // 2) // tick * tick)))
+    if not low <= price <= high:
+        bound = low if price < low else high
+        yield Refusal(out_of_band, field, f"{rupees(low)} to {rupees(high)}", rupees(bound))

@@ -1,0 +1,56 @@
+"""The PostgreSQL pool: one transaction a unit of work, committed at the edge that opened it.
+
+Every process opens one pool at start-up. Hot paths write plain SQL on a connection they are given; rows
+come back as dicts or as the class the caller names.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+Connection = AsyncConnection[DictRow]
+
+
+class Database:
+    """A pool of connections with dict rows; `transaction()` is the only way to write."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside one transaction: committed on exit, rolled back on an exception."""
+        async with self._pool.connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit for a single statement; nothing is left open behind it."""
+        async with self._pool.connection() as conn:
+            yield conn
+
+
+async def _configure(conn: AsyncConnection[Any]) -> None:
+    await conn.set_autocommit(True)
+
+
+@asynccontextmanager
+async def open_database(dsn: str, *, size: int = 8, application: str = "hundi") -> AsyncIterator[Database]:
+    """A pool of up to `size` connections; raises PoolTimeout when the server cannot be reached in 10 s."""
+    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        dsn,
+        connection_class=AsyncConnection[DictRow],
+        kwargs={"row_factory": dict_row, "application_name": application},
+        configure=_configure,
+        min_size=min(2, size),
+        max_size=size,
+        timeout=10,
+        open=False,
+    )
+    async with pool:
+        await pool.wait(timeout=10)
+        yield Database(pool)

@@ -1,0 +1,74 @@
+"""Wake-ups between processes: hints over Redis after a commit, with polling as the floor.
+
+A lost hint costs one polling interval, never an order. (A NOTIFY inside a hot transaction would
+serialise all commits of the database.)
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+INTAKE = "wake:intake"
+"""An order was acknowledged."""
+
+
+def outbox(exchange: str) -> str:
+    """An instruction to this exchange was committed."""
+    return f"wake:outbox:{exchange}"
+
+
+def inbox(owner: str) -> str:
+    """A report for an order of this order worker was committed."""
+    return f"wake:inbox:{owner}"
+
+
+async def wake(redis: Redis, *channels: str) -> None:
+    """Hint that there is work. Call after the commit; a Redis that is away only costs the hint."""
+    with suppress(RedisError, OSError):
+        async with redis.pipeline(transaction=False) as pipe:
+            for channel in set(channels):
+                pipe.publish(channel, b"")
+            await pipe.execute()
+
+
+class Wakeup:
+    """Set by a hint; `wait` returns at once when a hint came since the last wait."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, poll_seconds: float) -> None:
+        """Until the next hint, or `poll_seconds`, whichever is sooner."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), poll_seconds)
+        self._event.clear()
+
+
+@asynccontextmanager
+async def listening(redis: Redis, *channels: str) -> AsyncIterator[Wakeup]:
+    """A Wakeup set by hints on any of the channels, for as long as the context is open."""
+    wakeup = Wakeup()
+    listener = asyncio.create_task(_listen(redis, channels, wakeup), name=f"wake {channels}")
+    try:
+        yield wakeup
+    finally:
+        listener.cancel()
+        with suppress(asyncio.CancelledError):
+            await listener
+
+
+async def _listen(redis: Redis, channels: tuple[str, ...], wakeup: Wakeup) -> None:
+    while True:
+        with suppress(RedisError, OSError):
+            async with redis.pubsub() as pubsub:
+                await pubsub.subscribe(*channels)
+                wakeup.set()
+                async for _ in pubsub.listen():
+                    wakeup.set()
+        await asyncio.sleep(0.5)

@@ -1,0 +1,70 @@
+"""Is it healthy? One question a server or process, asked the way its clients would; never raises."""
+
+import asyncio
+import socket
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from config.settings import Settings
+from workers.health import read_one
+
+SECONDS = 1.0
+
+
+def postgres_answers(settings: Settings) -> bool:
+    """Accepts a session (on the maintenance database: ours may not be made yet)."""
+    try:
+        psycopg.connect(settings.postgres_dsn, dbname="postgres", connect_timeout=2).close()
+    except psycopg.Error:
+        return False
+    return True
+
+
+def redis_answers(settings: Settings) -> bool:
+    try:
+        with _redis(settings) as redis:
+            return bool(redis.ping())
+    except (RedisError, OSError):
+        return False
+
+
+def temporal_answers(settings: Settings) -> bool:
+    """The frontend says SERVING and the UI's port is open."""
+    ui_is_open = accepts(settings.host, settings.port("temporal_ui"))
+    return ui_is_open and asyncio.run(_temporal_is_serving(settings))
+
+
+def accepts(host: str, port: int) -> bool:
+    """A TCP connection is taken."""
+    try:
+        socket.create_connection((host, port), SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def reports_health(settings: Settings, process: str, pid: int) -> bool:
+    """The process itself, not one before it, says that it is ready."""
+    try:
+        with _redis(settings) as redis:
+            health = read_one(redis, process)
+    except (RedisError, OSError):
+        return False
+    return health is not None and health.pid == pid
+
+
+def _redis(settings: Settings) -> Redis:
+    return Redis.from_url(settings.redis_dsn, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+
+
+async def _temporal_is_serving(settings: Settings) -> bool:
+    from temporalio.client import Client
+    from temporalio.service import RPCError
+
+    try:
+        client = await Client.connect(settings.temporal_target, namespace=settings.temporal_namespace)
+        return await client.service_client.check_health()
+    except (RPCError, RuntimeError):
+        return False

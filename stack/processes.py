@@ -1,0 +1,96 @@
+"""The table of processes: what runs, in which order it starts, how it is stopped and how its health shows.
+
+One table serves `hundi up` and the tests. A wave is started at once when the wave before is healthy, and
+stopped in reverse. The servers are probed by their protocol, our own processes by their health keys.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from config.settings import Settings
+from stack import probes, servers
+
+Probe = Callable[[int], bool]
+"""Is the process with this pid healthy? Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    name: str
+    wave: int
+    command: list[str]
+    is_healthy: Probe
+    environment: dict[str, str] = field(default_factory=dict)
+    stop_signal: str = "TERM"
+    stop_seconds: int = 15
+    """How long it may take to stop before it is killed."""
+
+
+SERVERS, EXCHANGES, PLATFORM = range(3)
+
+
+def server_processes(settings: Settings, directory: Path) -> list[Process]:
+    """PostgreSQL, Valkey, Temporal."""
+    return [
+        Process(
+            "postgres",
+            SERVERS,
+            servers.postgres_command(settings, directory),
+            lambda _: probes.postgres_answers(settings),
+            # A fast shutdown: clients are sent away, everything committed is on disk.
+            stop_signal="INT",
+            stop_seconds=60,
+        ),
+        Process(
+            "valkey",
+            SERVERS,
+            servers.valkey_command(settings, directory),
+            lambda _: probes.redis_answers(settings),
+        ),
+        Process(
+            "temporal",
+            SERVERS,
+            servers.temporal_command(settings, directory),
+            lambda _: probes.temporal_answers(settings),
+        ),
+    ]
+
+
+def platform_processes(settings: Settings) -> list[Process]:
+    """The exchange simulators, then everything of ours."""
+    simulators = [
+        Process(
+            f"simulator-{exchange.lower()}",
+            EXCHANGES,
+            _hundi("simulator", exchange),
+            partial(_listens, settings, settings.port("fix", index)),
+        )
+        for index, exchange in enumerate(settings.exchanges)
+    ]
+    workers = [
+        _ours(settings, f"order-worker-{n}", "order-worker", {"HUNDI_WORKER_ID": f"order-worker-{n}"})
+        for n in range(settings.order_workers)
+    ]
+    gateway, api, realtime = (_ours(settings, name, name) for name in ("gateway", "api", "realtime"))
+    return [*simulators, gateway, *workers, api, realtime]
+
+
+def _ours(settings: Settings, name: str, command: str, environment: dict[str, str] | None = None) -> Process:
+    return Process(
+        name,
+        PLATFORM,
+        _hundi(command),
+        lambda pid: probes.reports_health(settings, name, pid),
+        environment or {},
+    )
+
+
+def _listens(settings: Settings, port: int, _pid: int) -> bool:
+    return probes.accepts(settings.host, port)
+
+
+def _hundi(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "cli.main", *arguments]

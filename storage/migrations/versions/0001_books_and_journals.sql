@@ -187,6 +187,9 @@ CREATE TABLE market_phases (
 
 -- Money ----------------------------------------------------------------------------------------------
 
+-- A generation is never used twice, not even by a rebuild that rolled back: sequences do not roll back.
+CREATE SEQUENCE margin_generations;
+
 -- The truth of the margin book; Redis holds a view of it, valid for one generation.
 CREATE TABLE margin_ledger (
     user_id          BIGINT PRIMARY KEY REFERENCES users,

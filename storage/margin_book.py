@@ -1,0 +1,174 @@
+"""The margin book in Redis: a fast view of the ledger that may be lost at any time.
+
+`block` decides under Redis' single thread, so racing orders of one account never overspend. The ledger in
+PostgreSQL is the truth: a transaction that writes a hold compares the view's generation with the ledger's
+and fails closed when they differ. A missing view is rebuilt before the next answer. Scripts: storage/lua;
+their plain-Python twin: domain/margin.py. This module is the scripts' only caller.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from domain.margin import Account, Block, BlockOutcome, Hold, Use, position_key
+from domain.orders import Product, Side
+from storage.database import Connection, Database
+
+HOLD_SECONDS = 3 * 24 * 3600
+"""How long an answered block is remembered; far longer than an order's retries."""
+_LUA = Path(__file__).parent / "lua"
+
+
+class AccountUnknown(Exception):
+    """The user has no margin ledger: every order is refused."""
+
+
+class MarginBook:
+    """One verb a script; paise and shares throughout."""
+
+    def __init__(self, redis: Redis, database: Database) -> None:
+        self._redis = redis
+        self._database = database
+        self._load, self._block, self._fill, self._release = (
+            redis.register_script((_LUA / f"{verb}.lua").read_text())
+            for verb in ("load", "block", "fill", "release")
+        )
+
+    async def block(
+        self, user_id: int, order_id: int, side: Side, position: str, nets: bool, quantity: int, unit: int
+    ) -> Block:
+        """Lock margin for an order at `unit` paise a share that opens a position.
+
+        The first answer of a generation stands for every repeat. Raises AccountUnknown.
+        """
+        arguments: list[str | int] = [side.value, position, int(nets), quantity, unit, HOLD_SECONDS]
+        block = _block(await self._block(_keys(user_id, order_id), arguments))
+        if block.outcome is BlockOutcome.BOOK_MISSING:
+            await self.ensure(user_id)
+            block = _block(await self._block(_keys(user_id, order_id), arguments))
+        return block
+
+    async def fill(self, user_id: int, order_id: int, fill_id: str, use: Use, generation: int) -> bool:
+        """Apply a booked fill; `generation` is the ledger's in the transaction that booked it.
+
+        False when the view was rebuilt since, or has it already: nothing is left to do either way.
+        """
+        arguments: list[str | int] = [
+            fill_id,
+            generation,
+            use.open_quantity,
+            use.close_quantity,
+            use.used,
+            use.realized_pnl,
+        ]
+        return bool(await self._fill(_keys(user_id, order_id), arguments))
+
+    async def release(self, user_id: int, order_id: int, generation: int) -> int:
+        """Give back what is left of the hold; returns the paise freed, 0 on a repeat."""
+        return int(await self._release(_keys(user_id, order_id), [generation]))
+
+    async def account(self, user_id: int) -> Account | None:
+        """The view as it stands, None when there is none."""
+        fields: dict[Any, Any] = await self._redis.hgetall(_account_key(user_id))
+        view = {name.decode(): int(value) for name, value in fields.items()}
+        return Account(**view) if view else None
+
+    async def ensure(self, user_id: int) -> None:
+        """Rebuild the view unless it stands and is of the ledger's generation. Raises AccountUnknown.
+
+        Racing callers wait for the ledger row's lock; the first rebuilds, the others find it done. (A
+        rebuild each would void what was blocked in the meantime.)
+        """
+        async with self._database.transaction() as conn:
+            locked = await conn.execute(
+                "SELECT generation FROM margin_ledger WHERE user_id = %s FOR UPDATE", (user_id,)
+            )
+            ledger = await locked.fetchone()
+            if ledger is None:
+                raise AccountUnknown(str(user_id))
+            view = await self.account(user_id)
+            if view is None or view.generation != ledger["generation"]:
+                await self._rebuild(conn, user_id)
+
+    async def rebuild(self, user_id: int) -> Account:
+        """Load the ledger's state as a new generation, whatever stands. Raises AccountUnknown."""
+        async with self._database.transaction() as conn:
+            return await self._rebuild(conn, user_id)
+
+    async def _rebuild(self, conn: Connection, user_id: int) -> Account:
+        """The load happens under the ledger row's lock: no booking falls between the reading and it."""
+        account, net, holds = await ledger_state(conn, user_id)
+        arguments: list[Any] = [account.generation, account.cash, account.realized_pnl]
+        arguments += [account.blocked, account.used, len(net)]
+        for position, quantity in net.items():
+            arguments += [position, quantity]
+        for order_id, hold in holds.items():
+            arguments += [_hold_key(user_id, order_id), hold.side.value, hold.position, int(hold.nets)]
+            arguments += [hold.unit_margin, hold.open_quantity, hold.close_quantity]
+        await self._load(_keys(user_id, None), arguments)
+        return account
+
+
+async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[str, int], dict[int, Hold]]:
+    """Lock one account, give it a new generation, and read what its view must hold."""
+    found = await conn.execute(
+        """UPDATE margin_ledger SET generation = nextval('margin_generations') WHERE user_id = %s
+           RETURNING cash, realized_pnl, blocked_margin, used_margin, generation""",
+        (user_id,),
+    )
+    ledger = await found.fetchone()
+    if ledger is None:
+        raise AccountUnknown(str(user_id))
+    positions = await conn.execute(
+        """SELECT instrument_id, product, buy_quantity - sell_quantity AS net
+           FROM positions WHERE user_id = %s""",
+        (user_id,),
+    )
+    net = {position_key(row["instrument_id"], Product(row["product"])): row["net"] async for row in positions}
+    live = await conn.execute(
+        """SELECT order_id, instrument_id, product, transaction_type, unit_margin, open_quantity,
+                  close_quantity
+           FROM margin_holds WHERE user_id = %s AND state = 'BLOCKED'""",
+        (user_id,),
+    )
+    holds = {row["order_id"]: _hold(row) async for row in live}
+    account = Account(
+        cash=ledger["cash"],
+        realized_pnl=ledger["realized_pnl"],
+        blocked=ledger["blocked_margin"],
+        used=ledger["used_margin"],
+        generation=ledger["generation"],
+    )
+    return account, net, holds
+
+
+def _hold(row: dict[str, Any]) -> Hold:
+    product = Product(row["product"])
+    return Hold(
+        side=Side(row["transaction_type"]),
+        position=position_key(row["instrument_id"], product),
+        nets=product is not Product.CNC,
+        unit_margin=row["unit_margin"],
+        open_quantity=row["open_quantity"],
+        close_quantity=row["close_quantity"],
+    )
+
+
+def _block(answer: list[Any]) -> Block:
+    outcome, opening, closing, unit, available, generation = answer
+    return Block(BlockOutcome(outcome.decode()), opening, closing, unit, available, generation)
+
+
+def _account_key(user_id: int) -> str:
+    # The braces keep all keys of one account in one slot of a Redis cluster.
+    return f"margin:{{{user_id}}}"
+
+
+def _hold_key(user_id: int, order_id: int) -> str:
+    return f"{_account_key(user_id)}:hold:{order_id}"
+
+
+def _keys(user_id: int, order_id: int | None) -> list[str]:
+    keys = [_account_key(user_id), f"{_account_key(user_id)}:positions"]
+    return keys if order_id is None else [*keys, _hold_key(user_id, order_id)]

@@ -1,0 +1,48 @@
+"""The order's life as a literal grid: each status meets each event, and only the written cells move."""
+
+import pytest
+
+from domain.orders import FINAL, IllegalTransition, OrderEvent, OrderStatus, next_status
+
+# One letter a status: V validation, P pending open, O open, T trigger pending, F partially filled,
+# E executed, S settled, C cancelled, R rejected, X expired, . illegal.
+LETTERS = dict(zip("VPOTFESCRX", OrderStatus, strict=True))
+# Columns: ACCEPTED REFUSED SUBMITTED SENT ACKNOWLEDGED STOP_ACKNOWLEDGED TRIGGERED PARTIAL_FILL FILL
+# REPLACED CANCELLED EXCHANGE_REJECTED EXPIRED WITHDRAWN SETTLED, the order of the enum.
+GRID = """
+V  . R P . . . . . . . . . . C .
+P  . . . P O T . F E . C R X C .
+O  . . . . . . . F E O C . X . .
+T  . . . . . . O F E T C . X . .
+F  . . . . . . . F E F C . X . .
+E  . . . . . . . . . . . . . . S
+S  . . . . . . . . . . . . . . .
+C  . . . . . . . . . . . . . . .
+R  . . . . . . . . . . . . . . .
+X  . . . . . . . . . . . . . . .
+"""
+CELLS = [
+    (LETTERS[row.split()[0]], event, LETTERS.get(cell))
+    for row in GRID.strip().splitlines()
+    for event, cell in zip(OrderEvent, row.split()[1:], strict=True)
+]
+
+
+def test_the_grid_has_every_status_and_every_event() -> None:
+    assert {(status, event) for status, event, _ in CELLS} == {
+        (s, e) for s in OrderStatus for e in OrderEvent
+    }
+
+
+@pytest.mark.parametrize(("status", "event", "after"), CELLS)
+def test_each_cell(status: OrderStatus, event: OrderEvent, after: OrderStatus | None) -> None:
+    if after is None:
+        with pytest.raises(IllegalTransition):
+            next_status(status, event)
+    else:
+        assert next_status(status, event) is after
+
+
+def test_a_final_order_can_only_be_settled() -> None:
+    moves = {(status, event) for status, event, after in CELLS if after and status in FINAL}
+    assert moves == {(OrderStatus.EXECUTED, OrderEvent.SETTLED)}

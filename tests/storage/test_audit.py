@@ -1,0 +1,107 @@
+"""The record: numbered without gaps per user, append only, told to the user's stream."""
+
+import asyncio
+import itertools
+
+import psycopg
+import pytest
+from redis.asyncio import Redis
+
+from domain.orders import OrderEvent, OrderStatus
+from storage import audit, updates
+from storage.audit import AuditEntry
+from storage.database import Database
+from tests.storage.test_margin_book import open_account
+
+_users = itertools.count(950_000)
+
+
+def an_entry(user_id: int, order_id: int | None = 1) -> AuditEntry:
+    return AuditEntry(
+        occurred_at_ns=1_708_012_500_123_456_789,
+        user_id=user_id,
+        event=OrderEvent.ACCEPTED,
+        actor="client",
+        order_id=order_id,
+        status=OrderStatus.PENDING_VALIDATION,
+        detail={"quantity": 100},
+    )
+
+
+async def test_racing_writers_number_a_users_updates_without_gaps(database: Database) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 0)
+
+    async def write() -> list[int]:
+        async with database.transaction() as conn:
+            appended = await audit.append(conn, [an_entry(user_id), an_entry(user_id)])
+        return [update.body["seq"] for update in appended]
+
+    seqs = await asyncio.gather(*(write() for _ in range(20)))
+    assert sorted(itertools.chain(*seqs)) == list(range(1, 41))
+
+
+async def test_a_rolled_back_entry_leaves_no_gap(database: Database) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 0)
+    with pytest.raises(RuntimeError, match="crash"):
+        async with database.transaction() as conn:
+            await audit.append(conn, [an_entry(user_id)])
+            raise RuntimeError("crash")
+    async with database.transaction() as conn:
+        [update] = await audit.append(conn, [an_entry(user_id)])
+    assert update.body["seq"] == 1
+
+
+async def test_the_record_can_only_grow(database: Database) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 0)
+    async with database.transaction() as conn:
+        await audit.append(conn, [an_entry(user_id)])
+    for change in ("UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append only"):
+            async with database.transaction() as conn:
+                await conn.execute(f"{change} WHERE user_id = %s".encode(), (user_id,))
+
+
+async def test_an_entry_without_an_order_is_recorded_but_not_told(database: Database) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 0)
+    async with database.transaction() as conn:
+        assert await audit.append(conn, [an_entry(user_id, order_id=None)]) == []
+
+
+async def test_an_update_reaches_the_users_channel_and_its_tail_once(
+    database: Database, redis: Redis
+) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 0)
+    async with database.transaction() as conn:
+        appended = await audit.append(conn, [an_entry(user_id, order_id=230215000012345)])
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe(updates.channel(user_id))
+        await updates.publish(redis, appended)
+        await updates.publish(redis, appended)
+        frames = [message async for message in first_messages(pubsub, 2)]
+    assert b'"order_id":"230215000012345"' in frames[0]
+    assert b'"timestamp":"2024-02-15T15:55:00.123456789Z"' in frames[0]
+    assert await redis.zcard(updates.tail(user_id)) == 1
+
+
+async def test_a_movement_that_does_not_balance_is_refused_at_commit(database: Database) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="does not sum to zero"):
+        async with database.transaction() as conn:
+            await conn.execute(
+                """INSERT INTO ledger_postings (movement, account, amount, posted_at_ns)
+                   VALUES ('m', 'bank', 5, 0)"""
+            )
+
+
+async def first_messages(pubsub, count: int):  # type: ignore[no-untyped-def]
+    """The first data messages of a subscription."""
+    async for message in pubsub.listen():
+        if message["type"] == "message":
+            yield message["data"]
+            count -= 1
+            if not count:
+                return

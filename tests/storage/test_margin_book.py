@@ -1,0 +1,210 @@
+"""The Lua margin book beside its Python twin: the same random steps, the state compared after each.
+
+Plus what only the real servers can show: racing clients, and a Redis that loses everything.
+"""
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from domain.margin import Account, BlockOutcome, Hold, Use, position_key, unit_margin, use_of_fill
+from domain.margin import MarginBook as Twin
+from domain.orders import Product, Side
+from storage.database import Database
+from storage.margin_book import MarginBook
+
+CASH = 10_00_000
+POSITIONS = ("NSE:RELIANCE|MIS", "NSE:TCS|MIS", "NSE:RELIANCE|CNC")
+_users = itertools.count(900_000)
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("block"),
+            st.integers(1, 8),
+            st.sampled_from(Side),
+            st.sampled_from(POSITIONS),
+            st.integers(1, 100),
+            st.integers(0, 20_000),
+        ),
+        st.tuples(st.just("fill"), st.integers(1, 8), st.integers(1, 100), st.integers(-5_000, 5_000)),
+        st.tuples(st.just("repeat"), st.integers(1, 8)),
+        st.tuples(st.just("release"), st.integers(1, 8)),
+        st.tuples(st.just("stale"), st.integers(1, 8)),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+class Pair:
+    """The book and its twin, driven by the same steps, compared after each."""
+
+    def __init__(self, book: MarginBook, redis: Redis, user_id: int) -> None:
+        self.book, self.redis, self.user_id = book, redis, user_id
+        self.twin = Twin()
+        self.margin: dict[str, int] = {}
+        self.last_fill: dict[int, tuple[str, Use]] = {}
+        self.fills = itertools.count(1)
+
+    async def block(self, order_id: int, side: Side, position: str, quantity: int, unit: int) -> None:
+        nets = not position.endswith("CNC")
+        twin = self.twin.block(order_id, side, position, nets, quantity, unit)
+        assert await self.book.block(self.user_id, order_id, side, position, nets, quantity, unit) == twin
+        assert self.account.available >= 0 or twin.outcome is not BlockOutcome.BLOCKED or twin.required == 0
+
+    async def fill(self, order_id: int, quantity: int, profit: int) -> None:
+        hold = self.twin.holds.get(order_id)
+        if hold is None or not hold.open_quantity + hold.close_quantity:
+            return
+        quantity = min(quantity, hold.open_quantity + hold.close_quantity)
+        net = self.twin.net.get(hold.position, 0)
+        realised = profit if hold.close_quantity else 0
+        margin = self.margin.get(hold.position, 0)
+        use = use_of_fill(hold, quantity, hold.unit_margin // 2, net, margin, realised)
+        self.margin[hold.position] = margin + use.used
+        self.last_fill[order_id] = (f"E{next(self.fills)}", use)
+        assert await self.apply_last(order_id, self.account.generation) is True
+
+    async def repeat(self, order_id: int) -> None:
+        if order_id in self.last_fill:
+            assert await self.apply_last(order_id, self.account.generation) is False
+
+    async def stale(self, order_id: int) -> None:
+        if order_id in self.last_fill:
+            assert await self.apply_last(order_id, self.account.generation - 1) is False
+
+    async def release(self, order_id: int) -> None:
+        freed = self.twin.release(order_id, self.account.generation)
+        assert await self.book.release(self.user_id, order_id, self.account.generation) == freed
+
+    async def apply_last(self, order_id: int, generation: int) -> bool:
+        fill_id, use = self.last_fill[order_id]
+        twin = self.twin.fill(fill_id, order_id, use, generation)
+        assert await self.book.fill(self.user_id, order_id, fill_id, use, generation) == twin
+        return twin
+
+    @property
+    def account(self) -> Account:
+        assert self.twin.account is not None
+        return self.twin.account
+
+    async def assert_same(self) -> None:
+        assert await self.book.account(self.user_id) == self.twin.account
+        raw = await self.redis.hgetall(f"margin:{{{self.user_id}}}:positions")
+        standing = {key.decode(): int(value) for key, value in raw.items() if int(value)}
+        twin = {key: net for key, net in self.twin.net.items() if net}
+        twin |= {f"{key}|{side}": n for (key, side), n in self.twin.reserved.items() if n}
+        assert standing == twin
+        assert self.account.blocked == sum(hold.blocked for hold in self.twin.holds.values())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+async def test_the_scripts_and_their_twin_agree_after_every_step(
+    steps: list[tuple[str, ...]], database: Database, redis: Redis
+) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, CASH)
+    pair = Pair(MarginBook(redis, database), redis, user_id)
+    pair.twin.load(await pair.book.rebuild(user_id), {}, {})
+    for verb, *arguments in steps:
+        await getattr(pair, verb)(*arguments)
+        await pair.assert_same()
+
+
+async def test_of_64_racing_clients_exactly_two_spend_the_lakh(database: Database, redis: Redis) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 1_00_000_00)
+    book = MarginBook(redis, database)
+    blocks = await asyncio.gather(
+        *(book.block(user_id, n, Side.BUY, "NSE:TCS|CNC", False, 100, 500_00) for n in range(64))
+    )
+    assert [block.outcome for block in blocks].count(BlockOutcome.BLOCKED) == 2
+    account = await book.account(user_id)
+    assert account is not None
+    assert (account.available, account.blocked) == (0, 1_00_000_00)
+
+
+async def test_a_lost_view_is_rebuilt_from_the_ledger_before_the_next_answer(
+    database: Database, redis: Redis
+) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, 1_00_000_00)
+    await hold_in_ledger(database, user_id, order_id=user_id * 100, quantity=100, unit=600_00)
+    book = MarginBook(redis, database)
+    before = await book.rebuild(user_id)
+    await redis.delete(f"margin:{{{user_id}}}", f"margin:{{{user_id}}}:positions")
+
+    refused = await book.block(user_id, 1, Side.BUY, "NSE:TCS|CNC", False, 100, 500_00)
+
+    assert refused.outcome is BlockOutcome.INSUFFICIENT
+    assert refused.available == 40_000_00
+    assert refused.generation > before.generation
+    standing = await book.block(user_id, user_id * 100, Side.BUY, "NSE:TCS|CNC", False, 100, 600_00)
+    assert standing.outcome is BlockOutcome.BLOCKED
+    assert await book.release(user_id, user_id * 100, refused.generation) == 60_000_00
+    assert await book.release(user_id, user_id * 100, refused.generation) == 0
+
+
+async def test_closing_a_position_needs_no_margin_and_is_promised_once(
+    database: Database, redis: Redis
+) -> None:
+    user_id = next(_users)
+    await open_account(database, user_id, CASH)
+    book, key = MarginBook(redis, database), position_key("NSE:TCS", Product.MIS)
+    bought = await book.block(user_id, 1, Side.BUY, key, True, 100, 700)
+    use = use_of_fill(Hold(Side.BUY, key, True, 700, 100, 0), 100, 650, 0, 0, 0)
+    assert await book.fill(user_id, 1, "E1", use, bought.generation)
+
+    first = await book.block(user_id, 2, Side.SELL, key, True, 80, 700)
+    second = await book.block(user_id, 3, Side.SELL, key, True, 80, 700)
+
+    assert (first.open_quantity, first.close_quantity, first.required) == (0, 80, 0)
+    assert (second.open_quantity, second.close_quantity, second.required) == (60, 20, 42_000)
+
+
+def test_what_a_share_costs_in_margin() -> None:
+    assert unit_margin(Product.CNC, Side.BUY, 245050, 20) == 245050
+    assert unit_margin(Product.CNC, Side.SELL, 245050, 20) == 0
+    assert unit_margin(Product.MIS, Side.SELL, 245051, 20) == 49011
+    assert unit_margin(Product.NRML, Side.BUY, 245050, 20) is None
+
+
+def test_an_account_counts_losses_at_once_and_profits_later() -> None:
+    account = Account(cash=1000, blocked=100, used=200)
+    assert replace(account, realized_pnl=-50).available == 650
+    assert replace(account, realized_pnl=50).available == 700
+
+
+async def open_account(database: Database, user_id: int, cash: int) -> None:
+    async with database.transaction() as conn:
+        await conn.execute(
+            """INSERT INTO users (user_id, client_id, full_name, password_hash, role, created_at_ns)
+               VALUES (%s, %s, 'A test account', '!', 'CLIENT', 0)""",
+            (user_id, f"TEST{user_id}"),
+        )
+        await conn.execute("INSERT INTO update_sequences (user_id) VALUES (%s)", (user_id,))
+        await conn.execute(
+            "INSERT INTO margin_ledger (user_id, cash, updated_at_ns) VALUES (%s, %s, 0)", (user_id, cash)
+        )
+
+
+async def hold_in_ledger(
+    database: Database, user_id: int, *, order_id: int, quantity: int, unit: int
+) -> None:
+    async with database.transaction() as conn:
+        await conn.execute(
+            """INSERT INTO margin_holds (order_id, user_id, instrument_id, product, transaction_type,
+                                         unit_margin, open_quantity, close_quantity)
+               VALUES (%s, %s, 'NSE:TCS', 'CNC', 'BUY', %s, %s, 0)""",
+            (order_id, user_id, unit, quantity),
+        )
+        await conn.execute(
+            "UPDATE margin_ledger SET blocked_margin = blocked_margin + %s WHERE user_id = %s",
+            (quantity * unit, user_id),
+        )

@@ -1,0 +1,217 @@
+"""The matching engine of one instrument: strict price-time priority, integers only, no I/O, no clock.
+
+Invariants: bids stay below asks at rest; nothing trades before what ranks ahead of it; quantity entered =
+traded + cancelled + expired + resting. A market order's remainder rests at its last trade's price, as at
+NSE; an IOC's is cancelled. Callers: venue.py for orders, replay.py for history as it happened.
+"""
+
+from collections import deque
+from heapq import heappop, heappush
+
+from domain.orders import OrderType, Side, Validity
+from exchange.simulator.events import (
+    TOO_LATE,
+    UNKNOWN_ORDER,
+    Accepted,
+    Cancelled,
+    Event,
+    Expired,
+    Refused,
+    Replaced,
+    Traded,
+    Triggered,
+)
+from exchange.simulator.ladder import Ladder, Order
+
+STOPS = frozenset({OrderType.SL, OrderType.SL_M})
+UNPRICED = frozenset({OrderType.MARKET, OrderType.SL_M})
+
+
+class OrderBook:
+    """`last_price` starts as the previous close; order ids are unique for the life of the book."""
+
+    def __init__(self, last_price: int) -> None:
+        self.last_price = last_price
+        self.bids = Ladder(Side.BUY)
+        self.asks = Ladder(Side.SELL)
+        self.orders: dict[int, Order] = {}
+        """Resting orders and waiting stops."""
+        self._waiting: set[int] = set()
+        self._stops: dict[Side, list[tuple[int, int, int]]] = {Side.BUY: [], Side.SELL: []}
+        """Heaps of (signed trigger, arrival, order id); entries of gone orders are skipped when met."""
+        self._arrivals = 0
+        self._triggered: deque[Order] = deque()
+
+    def enter(self, order: Order) -> list[Event]:
+        """Accept an order: a stop waits unless already triggered, anything else matches at once."""
+        stop = order.order_type in STOPS
+        events: list[Event] = [Accepted(order.order_id, stop)]
+        self._admit(order, stop, events)
+        return events
+
+    def cancel(self, order_id: int) -> list[Event]:
+        order = self.orders.get(order_id)
+        if order is None:
+            return [Refused(order_id, UNKNOWN_ORDER, "no such order rests in the book")]
+        leaves = order.leaves
+        self._remove(order)
+        return [Cancelled(order_id, leaves)]
+
+    def replace(
+        self, order_id: int, quantity: int, order_type: OrderType, price: int = 0, trigger: int = 0
+    ) -> list[Event]:
+        """New terms for a resting order; `quantity` is the new total, what has traded counts."""
+        order = self.orders.get(order_id)
+        if order is None:
+            return [Refused(order_id, UNKNOWN_ORDER, "no such order rests in the book")]
+        leaves = quantity - (order.quantity - order.leaves)
+        if leaves <= 0:
+            return [Refused(order_id, TOO_LATE, "that quantity has already traded")]
+        same = (order_type, price, trigger) == (order.order_type, order.price, order.trigger)
+        if same and quantity < order.quantity:
+            self._shrink(order, order.leaves - leaves)
+            order.quantity = quantity
+            return [Replaced(order_id, quantity, leaves, True)]
+        stop = order_type in STOPS and order_id in self._waiting
+        self._remove(order)
+        order.quantity, order.leaves = quantity, leaves
+        order.order_type, order.price, order.trigger = order_type, price, trigger
+        events: list[Event] = [Replaced(order_id, quantity, leaves, False)]
+        self._admit(order, stop, events)
+        return events
+
+    def expire(self, order_id: int) -> list[Event]:
+        order = self.orders[order_id]
+        leaves = order.leaves
+        self._remove(order)
+        return [Expired(order_id, leaves)]
+
+    def rest(self, order: Order, leaves: int) -> None:
+        """Put an order back as it stood, unmatched: a book rebuilt from the journal, a seeded level."""
+        order.leaves = leaves
+        if order.order_type in STOPS:
+            self._wait(order)
+        else:
+            self._rest(order)
+
+    def reduce(self, order_id: int, quantity: int) -> int:
+        """History's partial or whole cancel; returns what was taken, 0 when the order is not here."""
+        order = self.orders.get(order_id)
+        if order is None:
+            return 0
+        taken = min(quantity, order.leaves)
+        self._shrink(order, taken)
+        return taken
+
+    def execute(self, order_id: int, quantity: int) -> int:
+        """History's execution of one resting order, whatever ranks ahead; returns what traded."""
+        order = self.orders.get(order_id)
+        if order is None:
+            return 0
+        self.last_price = order.price
+        return self.reduce(order_id, quantity)
+
+    def print_trade(self, price: int) -> list[Event]:
+        """A trade against hidden quantity: the book stays, the last price moves and may set off stops."""
+        events: list[Event] = []
+        self._set_last_price(price)
+        self._release(events)
+        return events
+
+    def depth(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(price, quantity) of the best bids and asks, best first."""
+        return self.bids.depth(count), self.asks.depth(count)
+
+    def ladder(self, side: Side) -> Ladder:
+        return self.bids if side is Side.BUY else self.asks
+
+    def _admit(self, order: Order, stop: bool, events: list[Event]) -> None:
+        if stop and not self._reached(order):
+            self._wait(order)
+            return
+        if stop:
+            self._triggered.append(order)
+        else:
+            self._match(order, events)
+        self._release(events)
+
+    def _match(self, order: Order, events: list[Event]) -> None:
+        opposite = self.asks if order.side is Side.BUY else self.bids
+        unpriced = order.order_type in UNPRICED
+        limit = 0 if unpriced else opposite.key(order.price)
+        keys, levels = opposite.keys, opposite.levels
+        while order.leaves and keys and (unpriced or keys[-1] >= limit):
+            level = levels[keys[-1]]
+            resting = next(iter(level.queue.values()))
+            quantity = min(order.leaves, resting.leaves)
+            order.leaves -= quantity
+            opposite.reduce(resting, quantity)
+            if not resting.leaves:
+                del self.orders[resting.order_id]
+            events.append(
+                Traded(level.price, quantity, order.order_id, order.leaves, resting.order_id, resting.leaves)
+            )
+            self._set_last_price(level.price)
+        if order.leaves:
+            self._remainder(order, unpriced, events)
+
+    def _remainder(self, order: Order, unpriced: bool, events: list[Event]) -> None:
+        if order.validity is Validity.IOC:
+            events.append(Cancelled(order.order_id, order.leaves))
+            return
+        if unpriced:
+            order.order_type, order.price, order.trigger = OrderType.LIMIT, self.last_price, 0
+        self._rest(order)
+
+    def _rest(self, order: Order) -> None:
+        self.orders[order.order_id] = order
+        self.ladder(order.side).add(order)
+
+    def _wait(self, order: Order) -> None:
+        self.orders[order.order_id] = order
+        self._waiting.add(order.order_id)
+        self._arrivals += 1
+        entry = (order.side.sign * order.trigger, self._arrivals, order.order_id)
+        heappush(self._stops[order.side], entry)
+
+    def _remove(self, order: Order) -> None:
+        self._shrink(order, order.leaves)
+
+    def _shrink(self, order: Order, quantity: int) -> None:
+        if order.order_id in self._waiting:
+            order.leaves -= quantity
+            if not order.leaves:
+                self._waiting.discard(order.order_id)
+        else:
+            self.ladder(order.side).reduce(order, quantity)
+        if not order.leaves:
+            del self.orders[order.order_id]
+
+    def _reached(self, order: Order) -> bool:
+        sign = order.side.sign
+        return sign * self.last_price >= sign * order.trigger
+
+    def _set_last_price(self, price: int) -> None:
+        """Every trade's price is a last price: stops it reaches leave their heap in trigger order."""
+        self.last_price = price
+        if not self._waiting:
+            return
+        for side, heap in self._stops.items():
+            while heap and heap[0][0] <= side.sign * price:
+                _, _, order_id = heappop(heap)
+                if order_id in self._waiting:
+                    order = self.orders[order_id]
+                    # A replaced trigger has its own, later entry.
+                    if self._reached(order):
+                        self._waiting.discard(order_id)
+                        del self.orders[order_id]
+                        self._triggered.append(order)
+
+    def _release(self, events: list[Event]) -> None:
+        """Send triggered stops into the match one by one; their trades may trigger more."""
+        while self._triggered:
+            order = self._triggered.popleft()
+            events.append(Triggered(order.order_id))
+            order.order_type = OrderType.LIMIT if order.order_type is OrderType.SL else OrderType.MARKET
+            order.trigger = 0
+            self._match(order, events)

@@ -1,0 +1,92 @@
+"""The book against a recorded one: 999 events with the ten best levels after each, and 91,997 events.
+
+The record begins with a book that is not empty, and a file of ten levels says nothing of what happens
+below the tenth. So the book is driven by the wider file (fifty levels, the same hour), and whatever a
+level shows beyond its recorded orders at its *first* appearance among the ten is taken as the unknown
+orders placed before the record began: 136 (side, price) levels appear, 19 of them held such quantity.
+From then on nothing is corrected: each later row must come out of the engine exactly, all 999 of them.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from domain.orders import Side
+from exchange.simulator.history import (
+    Message,
+    MessageKind,
+    Outcome,
+    RecordedBook,
+    read_depths,
+    read_messages,
+)
+
+DEPTH = 10
+
+
+@pytest.fixture(scope="module")
+def orderflow() -> Path:
+    default = Path(__file__).resolve().parents[3] / "shared" / "data"
+    return Path(os.environ.get("HUNDI_MARKET_DATA", default)) / "orderflow"
+
+
+@pytest.fixture(scope="module")
+def wide(orderflow: Path) -> list[Message]:
+    return list(read_messages(next(orderflow.glob("*message_50.csv.gz"))))
+
+
+def positions_of(narrow: list[Message], wide: list[Message]) -> list[int]:
+    """Where each message of the narrow file stands in the wide one, whose times are cut to 10 us."""
+    positions, at = [], 0
+    for message in narrow:
+        while wide[at][1:] != message[1:]:
+            at += 1
+        positions.append(at)
+        at += 1
+    return positions
+
+
+def test_all_999_recorded_books_come_out_exactly(orderflow: Path, wide: list[Message]) -> None:
+    narrow = list(read_messages(next(orderflow.glob("*message_10*.csv.gz"))))
+    depths = list(read_depths(next(orderflow.glob("*orderbook_10*.csv.gz"))))
+    assert len(narrow) == len(depths) == 999
+
+    recorded, seen, at, unknown = RecordedBook(), set(), 0, 0
+    for row, position in enumerate(positions_of(narrow, wide)):
+        for message in wide[at : position + 1]:
+            recorded.apply(message)
+        at = position + 1
+        for side, expected in zip((Side.BUY, Side.SELL), depths[row], strict=True):
+            ladder = recorded.book.ladder(side)
+            for price, quantity in expected:
+                if (side, price) not in seen:
+                    seen.add((side, price))
+                    level = ladder.levels.get(ladder.key(price))
+                    missing = quantity - (level.quantity if level else 0)
+                    assert missing >= 0
+                    if missing:
+                        unknown += 1
+                        recorded.seed(side, price, missing)
+        assert recorded.book.depth(DEPTH) == depths[row], f"row {row + 1}"
+    assert (len(seen), unknown) == (136, 19)
+
+
+def test_every_event_of_the_hour_is_accounted_for(wide: list[Message]) -> None:
+    recorded = RecordedBook()
+    for message in wide:
+        recorded.apply(message)
+    assert recorded.outcomes == Counter(
+        {
+            Outcome(MessageKind.NEW, True): 44_256,
+            Outcome(MessageKind.PARTIAL_CANCEL, True): 469,
+            Outcome(MessageKind.DELETE, True): 40_932,
+            Outcome(MessageKind.DELETE, False): 72,
+            Outcome(MessageKind.EXECUTION, True): 4_055,
+            Outcome(MessageKind.EXECUTION, False): 12,
+            Outcome(MessageKind.HIDDEN_EXECUTION, True): 2_201,
+        }
+    )
+    assert recorded.outcomes.total() == 91_997
+    assert len(recorded.book.orders) == 380

@@ -1,0 +1,139 @@
+"""The `hundi` command line: each command is a few lines and imports what it runs only when it is run.
+
+What goes wrong is said in one sentence with exit code 1; a traceback is a bug of ours.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from config.settings import settings
+from stack.errors import StackError
+
+app = typer.Typer(
+    help="Hundi: an order platform on which each order is one durable workflow.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    import psycopg
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except StackError as error:
+        sys.exit(f"hundi: {error}")
+    except psycopg.OperationalError as error:
+        sys.exit(f"hundi: PostgreSQL does not answer: {str(error).strip().splitlines()[-1]}")
+    except RedisError as error:
+        sys.exit(f"hundi: Redis does not answer: {error}")
+
+
+def _run(module: str, *arguments: object) -> None:
+    with _one_sentence():
+        importlib.import_module(module).main(*arguments)
+
+
+@app.command()
+def up(
+    servers: Annotated[bool, typer.Option("--servers", help="Only the servers, seeded.")] = False,
+) -> None:
+    """Start the whole stack in the foreground; Ctrl-C stops it."""
+    from cli.up import up as run
+
+    with _one_sentence():
+        run(settings(), servers_only=servers)
+
+
+@app.command()
+def stop() -> None:
+    """Stop the stack of this data directory."""
+    from cli.up import stop as run
+
+    with _one_sentence():
+        run(settings())
+
+
+@app.command()
+def status() -> None:
+    """Which processes are healthy, and since when."""
+    _run("cli.status")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    from storage.migrate import migrate as run
+
+    with _one_sentence():
+        run(settings().postgres_dsn, create_database=settings().embedded)
+
+
+@app.command()
+def seed() -> None:
+    """Fill in the instrument master and, in the embedded default, the demo accounts."""
+    from cli.up import seed_now
+
+    with _one_sentence():
+        seed_now(settings())
+
+
+@app.command()
+def api() -> None:
+    """The HTTP API."""
+    _run("workers.api")
+
+
+@app.command()
+def order_worker() -> None:
+    """An order worker; HUNDI_WORKER_ID names it."""
+    _run("workers.order_worker")
+
+
+@app.command()
+def gateway() -> None:
+    """The exchange gateway."""
+    _run("workers.gateway")
+
+
+@app.command()
+def simulator(exchange: str) -> None:
+    """The simulator of an exchange, NSE or BSE."""
+    _run("workers.simulator", exchange)
+
+
+@app.command()
+def realtime() -> None:
+    """The stream of ticks and order updates."""
+    _run("workers.realtime")
+
+
+@app.command(context_settings=_PASSED_ON)
+def replay(context: typer.Context) -> None:
+    """Feed real ticks or order flow through the exchange simulator."""
+    _run("cli.replay", context.args)
+
+
+@app.command(context_settings=_PASSED_ON)
+def demo(context: typer.Context) -> None:
+    """Orders of each kind on a running stack, each step printed."""
+    _run("cli.demo", context.args)
+
+
+@app.command(context_settings=_PASSED_ON)
+def bench(context: typer.Context) -> None:
+    """Figures against peers, as ratios."""
+    _run("benchmarks.main", context.args)
+
+
+if __name__ == "__main__":
+    app()

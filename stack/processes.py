@@ -29,7 +29,7 @@ class Process:
     """How long it may take to stop before it is killed."""
 
 
-SERVERS, EXCHANGES, PLATFORM = range(3)
+DATABASE, SERVERS, EXCHANGES, PLATFORM = range(4)
 
 
 def server_processes(settings: Settings, directory: Path) -> list[Process]:
@@ -37,7 +37,7 @@ def server_processes(settings: Settings, directory: Path) -> list[Process]:
     return [
         Process(
             "postgres",
-            SERVERS,
+            DATABASE,
             servers.postgres_command(settings, directory),
             lambda _: probes.postgres_answers(settings),
             # A fast shutdown: clients are sent away, everything committed is on disk.

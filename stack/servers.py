@@ -58,7 +58,7 @@ TEMPORAL_LIMITS = {
 }
 
 
-def prepare(settings: Settings, directory: Path) -> None:
+def prepare(directory: Path) -> None:
     """Make what the servers expect to find; on an existing data directory this changes nothing."""
     (directory / "temporal").mkdir(exist_ok=True)
     (directory / "valkey").mkdir(exist_ok=True)

@@ -25,6 +25,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from config.settings import Settings
 from stack.errors import StackError
 from stack.processes import Process
 
@@ -85,14 +86,27 @@ class Supervisor:
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         return f"{lines[-1] if lines else 'it said nothing'} (see {log})"
 
-    def waves(self) -> list[list[str]]:
+    def waves(self) -> dict[int, list[str]]:
         """Names by wave, in the order of starting."""
         numbers = sorted({process.wave for process in self.processes.values()})
-        return [[p.name for p in self.processes.values() if p.wave == number] for number in numbers]
+        return {n: [p.name for p in self.processes.values() if p.wave == n] for n in numbers}
+
+    def given_up(self) -> list[str]:
+        """Processes that died too often in a row for supervisord."""
+        rows = self._rpc.supervisor.getAllProcessInfo()
+        return [row["name"] for row in rows if row["statename"] == "FATAL"]
+
+    def end_orphans(self, pids: dict[str, int]) -> None:
+        """Stop processes whose supervisord died under them; the servers last."""
+        for name in reversed(self.processes):
+            with suppress(KeyError, ProcessLookupError):
+                os.kill(pids[name], signal.Signals[f"SIG{self.processes[name].stop_signal}"])
 
 
 @contextmanager
-def supervised(directory: Path, processes: list[Process], *, restart: bool = True) -> Iterator[Supervisor]:
+def supervised(
+    settings: Settings, directory: Path, processes: list[Process], *, restart: bool = True
+) -> Iterator[Supervisor]:
     """A supervisord with these processes, none started yet. On exit the waves stop in reverse.
 
     `restart=False` leaves a process that dies dead, for tests that restart it themselves.
@@ -107,16 +121,20 @@ def supervised(directory: Path, processes: list[Process], *, restart: bool = Tru
         # Ctrl-C is for us alone: we stop the processes in order.
         start_new_session=True,
         preexec_fn=_end_with_parent,
-        env={**os.environ, "HUNDI_DATA_DIR": str(directory)},
+        env={
+            **os.environ,
+            "HUNDI_DATA_DIR": str(directory),
+            "HUNDI_PORT_OFFSET": str(settings.port_offset),
+        },
     )
+    supervisor = Supervisor(directory, processes)
     try:
         _wait_for_rpc(directory, daemon)
-        supervisor = Supervisor(directory, processes)
         yield supervisor
     finally:
         with suppress(*_RPC_ERRORS):
-            for wave in reversed(Supervisor(directory, processes).waves()):
-                supervisor.stop(*wave)
+            for names in reversed(supervisor.waves().values()):
+                supervisor.stop(*names)
         daemon.terminate()
         daemon.wait()
         _socket(directory).unlink(missing_ok=True)

@@ -1,0 +1,42 @@
+"""`hundi status`: the servers and every process that reports health, as one table."""
+
+import time
+
+from redis import Redis
+from rich.console import Console
+from rich.table import Table
+
+from config.settings import settings
+from domain.time import NANOS
+from stack import data_dir, probes
+from stack.errors import StackError
+from workers.health import read_all
+
+
+def main() -> None:
+    """Print the table; raises StackError when Redis, where health is kept, is away."""
+    here = settings()
+    if not probes.redis_answers(here):
+        raise StackError(f"hundi is not running: Redis does not answer at {here.redis_dsn}")
+    table = Table("process", "health", "pid", "up for", "detail", title=_title(), title_justify="left")
+    table.add_row("postgres", _word(probes.postgres_answers(here)), "", "", here.postgres_dsn)
+    table.add_row("valkey", _word(True), "", "", here.redis_dsn)
+    table.add_row("temporal", _word(probes.temporal_answers(here)), "", "", here.temporal_target)
+    for index, exchange in enumerate(here.exchanges):
+        port = here.port("fix", index)
+        healthy = probes.accepts(here.host, port)
+        table.add_row(f"simulator-{exchange.lower()}", _word(healthy), "", "", f"FIX {port}")
+    with Redis.from_url(here.redis_dsn) as redis:
+        for name, health in read_all(redis).items():
+            seconds = (time.time_ns() - health.since_ns) // NANOS
+            table.add_row(name, _word(health.ready), str(health.pid), f"{seconds} s", health.detail)
+    Console().print(table)
+
+
+def _title() -> str:
+    pid = data_dir.owner(settings().data_dir.absolute())
+    return f"hundi up, pid {pid}" if pid else "no `hundi up` on this data directory"
+
+
+def _word(healthy: bool) -> str:
+    return "[green]healthy[/green]" if healthy else "[red]away[/red]"

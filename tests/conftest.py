@@ -30,7 +30,7 @@ def servers() -> Iterator[Settings]:
     directory = Path(tempfile.mkdtemp(prefix="hundi-test-"))
     directory.chmod(0o755)  # PostgreSQL may run as another user
     settings = Settings(data_dir=directory, port_offset=_free_offset())
-    embedded.prepare(settings, directory)
+    embedded.prepare(directory)
     processes = [p for p in server_processes(settings, directory) if p.name in STORES]
     running = [_start(process, directory) for process in processes]
     try:

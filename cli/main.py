@@ -4,6 +4,7 @@ What goes wrong is said in one sentence with exit code 1; a traceback is a bug o
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ def _one_sentence() -> Iterator[None]:
     import psycopg
     from redis.exceptions import RedisError
 
+    # The pool warns of each attempt; the sentence below says it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     try:
         yield
     except StackError as error:

@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +26,7 @@ _console = Console(highlight=False, soft_wrap=True)
 def up(settings: Settings, *, servers_only: bool = False) -> None:
     """Run until Ctrl-C, SIGTERM or `hundi stop`; raises StackError when it cannot start or go on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), data_dir.claimed(settings.data_dir) as directory:
+    with data_dir.claimed(settings.data_dir) as directory:
         if stop_leftovers(directory):
             _say("stopped what an earlier run had left behind")
         ports.ensure_free(settings)
@@ -40,11 +39,12 @@ def up(settings: Settings, *, servers_only: bool = False) -> None:
                 _start(settings, supervisor)
                 _say(_welcome(settings, directory, servers_only))
                 _watch(supervisor)
+            except KeyboardInterrupt:
+                _say("stopping")
             finally:
                 # A second Ctrl-C must not interrupt the orderly way down.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                _say("stopping")
         _say("stopped")
 
 

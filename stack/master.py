@@ -92,8 +92,8 @@ class Sources:
         text = gzip.decompress((self.files / "instruments/bse_scrip_master_2017-05-25.txt.gz").read_bytes())
         for line in text.decode("latin-1").splitlines():
             field = line.split("|")
-            if len(field) > 16 and field[0].startswith("5") and field[6].strip() in {"A", "B"}:
-                yield int(field[0]), field[2].strip(), field[3].strip().title(), field[16].strip()
+            if len(field) > 17 and field[0].startswith("5") and field[6].strip() in {"A", "B"}:
+                yield int(field[0]), field[2].strip(), field[3].strip().title(), field[17].strip()
 
 
 def rounded(price: str) -> int:

@@ -1,48 +1,50 @@
-"""Real servers for the whole run: PostgreSQL, Valkey, started once from their wheels on free ports."""
+"""Real servers for the whole run, and the whole market for those who ask.
 
-import os
+`servers` is PostgreSQL, Valkey and Temporal, migrated and seeded, started once on free ports; `database`,
+`redis` and `temporal_client` speak to them. `market` is a second, complete stack by the same process table as
+`hundi up`; nothing in it restarts by itself, so that a test can kill a process and look.
+"""
+
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from temporalio.client import Client
 
 from config.settings import Settings
-from stack import servers as embedded
-from stack.processes import Process, server_processes
+from stack.processes import server_processes
 from storage.database import Database, open_database
-from storage.migrate import migrate
 from storage.redis_client import open_redis
+from tests.support.market import Market, free_offset, running
 
-START_SECONDS = 60
-STORES = ("postgres", "valkey")
+
+@contextmanager
+def a_data_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="hundi-test-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh_settings() -> Iterator[Settings]:
+    """Settings of a stack that nobody has started: an empty data directory and free ports."""
+    with a_data_directory() as directory:
+        yield Settings(data_dir=directory, port_offset=free_offset())
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Settings]:
-    """Settings whose PostgreSQL and Valkey answer, the schema in place; all is gone after the run."""
-    directory = Path(tempfile.mkdtemp(prefix="hundi-test-"))
-    directory.chmod(0o755)  # PostgreSQL may run as another user
-    settings = Settings(data_dir=directory, port_offset=_free_offset())
-    embedded.prepare(directory)
-    processes = [p for p in server_processes(settings, directory) if p.name in STORES]
-    running = [_start(process, directory) for process in processes]
-    try:
-        for process, child in zip(processes, running, strict=True):
-            _await_healthy(process, child)
-        migrate(settings.postgres_dsn, create_database=True)
-        yield settings
-    finally:
-        for child in reversed(running):
-            child.terminate()
-            child.wait(30)
-        shutil.rmtree(directory, ignore_errors=True)
+    """Settings whose servers answer, schema and demo accounts in place; all is gone after the run."""
+    with a_data_directory() as directory:
+        settings = Settings(data_dir=directory, port_offset=free_offset())
+        with running(settings, server_processes(settings, directory)):
+            yield settings
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -57,28 +59,21 @@ async def redis(servers: Settings) -> AsyncIterator[Redis]:
         yield opened
 
 
-def _start(process: Process, directory: Path) -> subprocess.Popen[bytes]:
-    with (directory / f"{process.name}.log").open("wb") as log:
-        environment = os.environ | process.environment
-        return subprocess.Popen(process.command, stdout=log, stderr=log, env=environment, cwd="/")
+@pytest_asyncio.fixture(scope="session")
+async def temporal_client(servers: Settings) -> Client:
+    return await Client.connect(servers.temporal_target, namespace=servers.temporal_namespace)
 
 
-def _await_healthy(process: Process, child: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not process.is_healthy(child.pid):
-        assert child.poll() is None, f"{process.name} ended with {child.returncode}"
-        assert time.monotonic() < deadline, f"{process.name} is not healthy after {START_SECONDS} s"
-        time.sleep(0.05)
+@pytest.fixture(scope="session")
+def whole_market() -> Iterator[Market]:
+    with a_data_directory() as directory:
+        settings = Settings(data_dir=directory, port_offset=free_offset())
+        with Market.opened(settings, directory) as market:
+            yield market
 
 
-def _free_offset() -> int:
-    """An offset at which both stores' ports are free now."""
-    for offset in range(20_000, 40_000, 50):
-        if all(_is_free(Settings(port_offset=offset).port(name)) for name in ("postgres", "redis")):
-            return offset
-    raise RuntimeError("no free ports between 20000 and 50000")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+@pytest.fixture
+def market(whole_market: Market) -> Market:
+    """The complete stack, every process healthy when the test begins, whatever the test before did to it."""
+    whole_market.heal()
+    return whole_market

@@ -1,0 +1,124 @@
+"""The whole stack under a test's hand: any process killed, stopped and started by name.
+
+Every call blocks; from an async test use `await asyncio.to_thread(market.process("gateway").start)`.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.up import seed_now
+from config.settings import Settings
+from stack import ports, servers
+from stack.processes import EXCHANGES, Process, platform_processes, server_processes
+from stack.supervision import STOPPED, Supervisor, supervised
+from storage.migrate import migrate
+
+
+@dataclass(frozen=True)
+class MarketProcess:
+    name: str
+    supervisor: Supervisor
+
+    @property
+    def pid(self) -> int:
+        """0 when it does not run."""
+        return self.supervisor.pid(self.name)
+
+    def kill9(self) -> None:
+        """kill -9, and wait until it is gone. It stays dead until `start`."""
+        os.kill(self.pid, signal.SIGKILL)
+        while self.supervisor.state(self.name) not in STOPPED:
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """For instance SIGSTOP and SIGCONT."""
+        os.kill(self.pid, number)
+
+    def stop(self) -> None:
+        self.supervisor.stop(self.name)
+
+    def start(self) -> None:
+        """Start it and return at once."""
+        self.supervisor.start(self.name)
+
+    def wait_healthy(self, timeout: float = 60) -> None:
+        self.supervisor.wait_healthy(self.name, timeout)
+
+    @property
+    def log(self) -> str:
+        return (self.supervisor.directory / "logs" / f"{self.name}.log").read_text(errors="replace")
+
+
+@dataclass(frozen=True)
+class Market:
+    settings: Settings
+    supervisor: Supervisor
+
+    @classmethod
+    @contextmanager
+    def opened(cls, settings: Settings, directory: Path) -> Iterator["Market"]:
+        processes = server_processes(settings, directory) + platform_processes(settings)
+        with running(settings, processes) as supervisor:
+            yield cls(settings, supervisor)
+
+    def process(self, name: str) -> MarketProcess:
+        """postgres, valkey, temporal, simulator-nse, simulator-bse, gateway, order-worker-0, api, realtime."""
+        return MarketProcess(name, self.supervisor)
+
+    def heal(self) -> None:
+        """Start whatever is dead and wait until everything is healthy."""
+        for names in self.supervisor.waves().values():
+            start_and_wait(self.supervisor, names)
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{self.settings.host}:{self.settings.port('api')}"
+
+    @property
+    def stream_url(self) -> str:
+        return f"http://{self.settings.host}:{self.settings.port('stream')}"
+
+
+@contextmanager
+def running(settings: Settings, processes: list[Process]) -> Iterator[Supervisor]:
+    """These processes, migrated and seeded, healthy, until the context is left."""
+    directory = settings.data_dir
+    (directory / "logs").mkdir(exist_ok=True)
+    servers.prepare(directory)
+    with supervised(settings, directory, processes, restart=False) as supervisor:
+        waves = supervisor.waves()
+        for wave, names in waves.items():
+            if wave == EXCHANGES:
+                prepare_books(settings)
+            start_and_wait(supervisor, names)
+        if EXCHANGES not in waves:
+            prepare_books(settings)
+        yield supervisor
+
+
+def start_and_wait(supervisor: Supervisor, names: list[str]) -> None:
+    for name in names:
+        if not supervisor.pid(name):
+            supervisor.start(name)
+    for name in names:
+        supervisor.wait_healthy(name, timeout=90)
+
+
+def prepare_books(settings: Settings) -> None:
+    migrate(settings.postgres_dsn, create_database=True)
+    seed_now(settings)
+
+
+def free_offset() -> int:
+    """An offset at which every port of the stack is free now, below the kernel's ephemeral ones."""
+    for offset in random.sample(range(2_000, 20_000, 20), 200):
+        settings = Settings(port_offset=offset)
+        if all(ports.is_free(settings.host, port) for port in ports.ports(settings)):
+            return offset
+    raise RuntimeError("no free ports between 2000 and 30000")

@@ -1,0 +1,142 @@
+"""What a report does to an order's exchange-facing facts: a pure step, or a break that says why not.
+
+Quantities are checked against what earlier reports told: a fill is applied once, in order, never inferred.
+The journal of the gateway applies the step under the order's lock; anything that does not fit is a break:
+kept, alerted, and the order left untouched. FIX 8 (ExecType 150, CumQty 14, LeavesQty 151) and FIX 9.
+"""
+
+from dataclasses import dataclass, replace
+
+from domain.orders import IllegalTransition, OrderEvent, OrderStatus, next_status
+from domain.rejects import SENTENCES, order_reject
+from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus
+
+NO_ORDER = "NONE"
+"""OrderID (37) of an answer about an order that the exchange does not have."""
+UNKNOWN_ORDER = 5
+"""OrdRejReason (103)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeView:
+    """An order as far as the exchange has told it. Prices and values in paise."""
+
+    status: OrderStatus
+    quantity: int
+    price: int | None
+    trigger_price: int | None
+    filled_quantity: int = 0
+    filled_value: int = 0
+    exchange_order_id: str | None = None
+    reject_code: str | None = None
+    reject_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The view after a report. `report` is what the order's workflow shall read."""
+
+    view: ExchangeView
+    event: str
+    report: ExecutionReport | CancelRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Why a report cannot be believed as it stands."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A status answer that tells nothing new."""
+
+
+Outcome = Step | Break | Agreement
+
+
+def is_unknown_order(report: ExecutionReport) -> bool:
+    """The answer to a status request: the exchange never got the order."""
+    if report.exec_type is not ExecType.ORDER_STATUS:
+        return False
+    refused = report.ord_status is OrdStatus.REJECTED and report.reject_reason == UNKNOWN_ORDER
+    return refused or report.exchange_order_id == NO_ORDER
+
+
+def apply(view: ExchangeView, report: ExecutionReport | CancelRejected) -> Outcome:
+    """One report on one order."""
+    if isinstance(report, CancelRejected):
+        return Step(view, "CANCEL_REJECTED", report)
+    if report.exec_type is ExecType.ORDER_STATUS:
+        return _status_answer(view, report)
+    event = report.order_event
+    if event is None:
+        return Break(f"ExecType {report.exec_type.value} is not booked by itself: {report.reference_exec_id}")
+    return _wrong_numbers(view, report, event) or _step(view, report, event)
+
+
+def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Outcome:
+    try:
+        status = next_status(view.status, event)
+    except IllegalTransition as illegal:
+        return Break(str(illegal))
+    after = replace(view, status=status, exchange_order_id=report.exchange_order_id)
+    if report.exec_type is ExecType.TRADE:
+        after = replace(
+            after,
+            filled_quantity=view.filled_quantity + report.last_quantity,
+            filled_value=view.filled_value + report.last_quantity * report.last_price,
+        )
+    elif event is OrderEvent.REPLACED:
+        after = replace(
+            after, quantity=report.quantity, price=report.price, trigger_price=report.trigger_price
+        )
+    elif event is OrderEvent.EXCHANGE_REJECTED:
+        code = order_reject(report.reject_reason)
+        words = f"{SENTENCES[code]} {report.text or ''}".strip()
+        after = replace(
+            after, exchange_order_id=view.exchange_order_id, reject_code=code, reject_reason=words
+        )
+    return Step(after, event, report)
+
+
+def _wrong_numbers(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Break | None:
+    expected = view.filled_quantity
+    if report.exec_type is ExecType.TRADE:
+        if report.last_quantity <= 0 or report.last_price <= 0:
+            return Break(f"a fill of {report.last_quantity} at {report.last_price}")
+        expected += report.last_quantity
+        if report.cumulative_quantity + report.leaves_quantity != view.quantity:
+            return Break(
+                f"filled {report.cumulative_quantity} and open {report.leaves_quantity} do not make {view.quantity}"
+            )
+    if report.cumulative_quantity != expected:
+        return Break(f"the exchange counts {report.cumulative_quantity} filled, the journal {expected}")
+    if event is OrderEvent.REPLACED and report.quantity < view.filled_quantity:
+        return Break(f"replaced to {report.quantity}, below the {view.filled_quantity} filled")
+    return None
+
+
+_IMPLIED = {
+    OrdStatus.NEW: ExecType.NEW,
+    OrdStatus.CANCELLED: ExecType.CANCELLED,
+    OrdStatus.REJECTED: ExecType.REJECTED,
+    OrdStatus.EXPIRED: ExecType.EXPIRED,
+    OrdStatus.DONE_FOR_DAY: ExecType.EXPIRED,
+}
+
+
+def _status_answer(view: ExchangeView, report: ExecutionReport) -> Outcome:
+    """A state may be learned from a status answer, a fill never: it has to come as a trade."""
+    if report.cumulative_quantity != view.filled_quantity:
+        counts = f"{report.cumulative_quantity} filled, the journal {view.filled_quantity}"
+        return Break(f"status answer: the exchange counts {counts}; its trades are missing")
+    implied = _IMPLIED.get(report.ord_status)
+    known = view.status.is_final or (implied is ExecType.NEW and view.status is not OrderStatus.PENDING_OPEN)
+    if implied is None or known:
+        return Agreement()
+    told = replace(report, exec_type=implied)
+    event = told.order_event
+    assert event is not None
+    return _step(view, told, event)

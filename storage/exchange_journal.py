@@ -1,0 +1,42 @@
+"""The gateway's one transaction: sends that happened, then reports that arrived, in that order.
+
+One writer, one commit for everything that has gathered: a report can never be recorded before the send
+it answers, and the user's stream shows SENT before ACKNOWLEDGED.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storage import inbox, outbox
+from storage.audit import AuditEntry, OrderUpdate, append
+from storage.database import Connection
+from storage.order_locks import lock_orders
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """To be done after the commit."""
+
+    updates: list[OrderUpdate]
+    owners: set[str]
+    breaks: list[inbox.BrokenReport]
+    unknown: list[str]
+
+
+async def write(
+    conn: Connection, sent: Sequence[outbox.Sent], arrivals: Sequence[inbox.Arrival], now_ns: int
+) -> Written:
+    """Write both inside the caller's transaction."""
+    order_ids = [s.owed.order_id for s in sent] + [a.order_id for a in arrivals if a.order_id is not None]
+    orders = await lock_orders(conn, order_ids)
+    entries = await outbox.mark_sent(conn, sent, orders) if sent else []
+    journaled = await inbox.journal(conn, arrivals, orders, now_ns) if arrivals else None
+    if journaled is None:
+        return Written(await append(conn, _by_user(entries)), set(), [], [])
+    updates = await append(conn, _by_user(entries + journaled.entries))
+    return Written(updates, journaled.owners, journaled.breaks, journaled.unknown)
+
+
+def _by_user(entries: list[AuditEntry]) -> list[AuditEntry]:
+    """Ascending user, each user's entries in their order."""
+    return sorted(entries, key=lambda entry: entry.user_id)

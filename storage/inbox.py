@@ -1,0 +1,292 @@
+"""The inbox: what the exchange said, journaled once and applied to the order in the same transaction.
+
+(exchange, report_id) makes a repeated report one row without effect. A report that does not fit its order
+is a break: its row says why, the order stays as it was, and work goes on. `fix_sessions.next_inbound`
+moves in the same transaction, so that after a crash the exchange resends exactly what is not here.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from domain.execution import Agreement, Break, Outcome, Step, apply, is_unknown_order
+from domain.money import round_half_up, rupees
+from domain.orders import OrderEvent
+from domain.rejects import SENTENCES, cancel_reject
+from domain.reports import CancelRejected, ExecType, ExecutionReport, Report, SessionPhase
+from storage import outbox
+from storage.audit import AuditEntry
+from storage.database import Connection
+from storage.order_locks import LockedOrder
+
+_INSERT = """
+    INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, owner, report,
+                                traceparent, received_at_ns)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],
+                         %s::jsonb[], %s::text[], %s::bigint[])
+    ON CONFLICT (exchange, report_id) DO NOTHING RETURNING exchange, report_id, seq
+"""
+_SETTLE = """
+    UPDATE exchange_inbox i SET broken = s.broken, report = s.report, consumed_at_ns = s.consumed_at_ns
+    FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::bigint[]) AS s (seq, broken, report, consumed_at_ns)
+    WHERE i.seq = s.seq
+"""
+_UPDATE_ORDERS = """
+    UPDATE orders o SET status = s.status::order_status, quantity = s.quantity, price = s.price,
+        trigger_price = s.trigger_price, filled_quantity = s.filled_quantity, filled_value = s.filled_value,
+        exchange_order_id = s.exchange_order_id, reject_code = s.reject_code,
+        reject_reason = s.reject_reason, updated_at_ns = s.updated_at_ns
+    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[],
+                %s::text[], %s::text[], %s::text[], %s::bigint[])
+        AS s (order_id, status, quantity, price, trigger_price, filled_quantity, filled_value,
+              exchange_order_id, reject_code, reject_reason, updated_at_ns)
+    WHERE o.order_id = s.order_id
+"""
+_NEXT_INBOUND = """
+    INSERT INTO fix_sessions (session, next_inbound, updated_at_ns)
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[])
+    ON CONFLICT (session) DO UPDATE SET updated_at_ns = excluded.updated_at_ns,
+        next_inbound = GREATEST(fix_sessions.next_inbound, excluded.next_inbound)
+"""
+_PHASE = """
+    INSERT INTO market_phases (exchange, segment, phase, since_ns) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (exchange, segment) DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns
+    WHERE market_phases.since_ns <= excluded.since_ns
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message the codec refused: kept as it came, a break from the start."""
+
+    fix: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One application message of the exchange."""
+
+    exchange: str
+    session: str
+    msg_seq_num: int
+    report: Report | Unreadable
+    received_at_ns: int
+
+    @property
+    def report_id(self) -> str:
+        """Unique per exchange; status answers and unreadable messages have no name but their place."""
+        report = self.report
+        unnamed = not isinstance(report, ExecutionReport | CancelRejected)
+        if unnamed or (isinstance(report, ExecutionReport) and report.exec_type is ExecType.ORDER_STATUS):
+            return f"{self.session}#{self.msg_seq_num}"
+        assert isinstance(report, ExecutionReport | CancelRejected)
+        return report.report_id
+
+    @property
+    def order_id(self) -> int | None:
+        """The order a ClOrdID belongs to: its digits before a cancel's or replace's `-n`."""
+        if not isinstance(self.report, ExecutionReport | CancelRejected):
+            return None
+        digits = self.report.cl_ord_id.partition("-")[0]
+        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenReport:
+    """For the alert: which report, of which order, and why."""
+
+    arrival: Arrival
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journaled:
+    """What a batch did; to be published, woken and alerted after the commit."""
+
+    entries: list[AuditEntry]
+    owners: set[str]
+    breaks: list[BrokenReport]
+    unknown: list[str]
+    """ClOrdIDs the exchange does not know: they are owed again."""
+
+
+async def next_inbound(conn: Connection, session: str) -> int:
+    """The first inbound sequence number of a session that is not durable here."""
+    cursor = await conn.execute("SELECT next_inbound FROM fix_sessions WHERE session = %s", (session,))
+    row = await cursor.fetchone()
+    return int(row["next_inbound"]) if row else 1
+
+
+def report_of(document: dict[str, Any]) -> ExecutionReport | CancelRejected:
+    """The report in `exchange_inbox.report`."""
+    kinds = {"execution": ExecutionReport, "cancel_rejected": CancelRejected}
+    return msgspec.convert(document, kinds[document["kind"]])
+
+
+async def journal(
+    conn: Connection, arrivals: Sequence[Arrival], orders: dict[int, LockedOrder], now_ns: int
+) -> Journaled:
+    """Journal a batch and apply what is new of it; `orders` are locked. Order of arrival is kept."""
+    told = [a for a in arrivals if not isinstance(a.report, SessionPhase)]
+    fresh = await _insert(conn, told, orders)
+    done = Journaled([], set(), [], [])
+    settled: list[tuple[int, str | None, Jsonb, int | None]] = []
+    changed: dict[int, LockedOrder] = {}
+    for arrival, seq in fresh:
+        outcome = _apply(arrival, orders, done.unknown)
+        settled += _settled(arrival, seq, outcome, now_ns)
+        if isinstance(outcome, Break):
+            done.breaks.append(BrokenReport(arrival, outcome.reason))
+        elif isinstance(outcome, Step):
+            order = orders[arrival.order_id or 0]
+            order.view, changed[order.order_id] = outcome.view, order
+            done.entries.append(_entry(arrival, order, outcome))
+            done.owners.update({order.owner} if order.owner else ())
+    await _write_orders(conn, list(changed.values()), now_ns)
+    if settled:
+        await conn.execute(_SETTLE, [list(column) for column in zip(*settled, strict=True)])
+    await _answer(conn, told, done.unknown, now_ns)
+    await _write_sessions(conn, arrivals, now_ns)
+    return done
+
+
+def _apply(arrival: Arrival, orders: dict[int, LockedOrder], unknown: list[str]) -> Outcome:
+    report = arrival.report
+    assert not isinstance(report, SessionPhase)
+    if isinstance(report, Unreadable):
+        return Break(report.reason)
+    order = orders.get(arrival.order_id or 0)
+    if order is None:
+        return Break(f"no order has ClOrdID {report.cl_ord_id}")
+    if isinstance(report, ExecutionReport) and is_unknown_order(report):
+        unknown.append(report.cl_ord_id)
+        return Agreement()
+    return apply(order.view, report)
+
+
+async def _insert(
+    conn: Connection, arrivals: Sequence[Arrival], orders: dict[int, LockedOrder]
+) -> list[tuple[Arrival, int]]:
+    """The new ones among the arrivals, with their journal number."""
+    first = {(a.exchange, a.report_id): a for a in reversed(arrivals)}
+    rows = []
+    for arrival in reversed(first.values()):
+        order = orders.get(arrival.order_id or 0)
+        rows.append(
+            (
+                arrival.exchange,
+                arrival.report_id,
+                arrival.session,
+                arrival.msg_seq_num,
+                arrival.order_id,
+                order.owner if order else None,
+                _document(arrival.report),
+                order.traceparent if order else "",
+                arrival.received_at_ns,
+            )
+        )
+    if not rows:
+        return []
+    cursor = await conn.execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
+    inserted = await cursor.fetchall()
+    fresh = [(first[row["exchange"], row["report_id"]], row["seq"]) for row in inserted]
+    return sorted(fresh, key=lambda pair: pair[1])
+
+
+def _settled(
+    arrival: Arrival, seq: int, outcome: Outcome, now_ns: int
+) -> Iterator[tuple[int, str | None, Jsonb, int | None]]:
+    """What the row must say beyond its arrival: a break, a reading, or that nobody need wait for it."""
+    if isinstance(outcome, Break):
+        yield seq, outcome.reason, _document(arrival.report), None
+    elif isinstance(outcome, Agreement):
+        yield seq, None, _document(arrival.report), now_ns
+    elif outcome.report is not arrival.report:
+        yield seq, None, _document(outcome.report), None
+
+
+def _document(report: Report | Unreadable) -> Jsonb:
+    kind = {ExecutionReport: "execution", CancelRejected: "cancel_rejected"}.get(type(report), "unreadable")
+    return Jsonb({"kind": kind, **msgspec.to_builtins(report)})
+
+
+async def _write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns: int) -> None:
+    if not orders:
+        return
+    views = [o.view for o in orders]
+    columns: list[list[Any]] = [
+        [o.order_id for o in orders],
+        [v.status.value for v in views],
+        [v.quantity for v in views],
+        [v.price for v in views],
+        [v.trigger_price for v in views],
+        [v.filled_quantity for v in views],
+        [v.filled_value for v in views],
+        [v.exchange_order_id for v in views],
+        [v.reject_code for v in views],
+        [v.reject_reason for v in views],
+        [now_ns] * len(orders),
+    ]
+    await conn.execute(_UPDATE_ORDERS, columns)
+
+
+async def _answer(conn: Connection, told: Sequence[Arrival], unknown: Sequence[str], now_ns: int) -> None:
+    """Requests the exchange has spoken of are answered, also by a repeat; unknown ones are owed again."""
+    reports = [a.report for a in told if isinstance(a.report, ExecutionReport | CancelRejected)]
+    named = {r.cl_ord_id for r in reports} - set(unknown)
+    if named:
+        await outbox.answered(conn, sorted(named), now_ns)
+    if unknown:
+        await outbox.send_again(conn, unknown)
+
+
+async def _write_sessions(conn: Connection, arrivals: Sequence[Arrival], now_ns: int) -> None:
+    last: dict[str, int] = {}
+    for arrival in arrivals:
+        last[arrival.session] = max(last.get(arrival.session, 0), arrival.msg_seq_num + 1)
+        if isinstance(phase := arrival.report, SessionPhase):
+            await conn.execute(_PHASE, (phase.exchange, phase.segment, phase.phase, phase.since_ns))
+    names = sorted(last)
+    await conn.execute(_NEXT_INBOUND, (names, [last[name] for name in names], [now_ns] * len(names)))
+
+
+def _entry(arrival: Arrival, order: LockedOrder, step: Step) -> AuditEntry:
+    return AuditEntry(
+        occurred_at_ns=arrival.received_at_ns,
+        user_id=order.user_id,
+        event=step.event,
+        actor=f"exchange:{arrival.exchange}",
+        order_id=order.order_id,
+        status=order.view.status,
+        detail=_detail(step),
+        traceparent=order.traceparent,
+    )
+
+
+def _detail(step: Step) -> dict[str, Any]:
+    """What the client reads: rupee strings, no internal names; absent where it has no meaning."""
+    view, report = step.view, step.report
+    detail: dict[str, Any] = {
+        "filled_quantity": view.filled_quantity,
+        "exchange_order_id": view.exchange_order_id,
+    }
+    if view.filled_quantity:
+        detail["average_price"] = rupees(round_half_up(view.filled_value, view.filled_quantity))
+    if report.text:
+        detail["text"] = report.text
+    if isinstance(report, CancelRejected):
+        code = cancel_reject(report.reject_reason)
+        return {**detail, "reject_code": code, "reject_reason": SENTENCES[code]}
+    detail["exec_id"] = report.exec_id
+    if report.exec_type is ExecType.TRADE:
+        detail |= {"last_quantity": report.last_quantity, "last_price": rupees(report.last_price)}
+    if step.event == OrderEvent.EXCHANGE_REJECTED:
+        detail |= {"reject_code": view.reject_code, "reject_reason": view.reject_reason}
+    if step.event == OrderEvent.REPLACED:
+        price = rupees(view.price) if view.price is not None else None
+        detail |= {"quantity": view.quantity, "price": price}
+    return detail

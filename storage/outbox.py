@@ -1,0 +1,206 @@
+"""The outbox: what we owe the exchange, claimed in acknowledgement order, each user's orders in theirs.
+
+A NEW order may leave only when each earlier order of its user has passed the gate or leaves before it in
+the same claim, and while fewer than IN_FLIGHT_MAX of the user's orders await an answer. A cancel or
+replace leaves after its order was sent. Claimed and not marked sent means: outcome unknown, so it is
+repeated with PossResend and the same ClOrdID. Called by the gateway alone (one claimer an exchange).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder
+from domain.orders import OrderEvent
+from storage.audit import AuditEntry
+from storage.database import Connection
+from storage.order_locks import LockedOrder
+
+IN_FLIGHT_MAX = 10
+_KINDS: dict[str, type[NewOrder] | type[CancelOrder] | type[ReplaceOrder]] = {
+    "NEW": NewOrder,
+    "CANCEL": CancelOrder,
+    "REPLACE": ReplaceOrder,
+}
+_SENT_EVENTS = {"NEW": OrderEvent.SENT, "CANCEL": "CANCEL_SENT", "REPLACE": "REPLACE_SENT"}
+_COLUMNS = "seq, kind, cl_ord_id, order_id, user_id, session, instruction, traceparent, sends"
+
+# A row's armed phase must be the exchange's own last word on the segment of its instrument.
+_RELEASED = """({row}.release_phase IS NULL OR EXISTS (
+    SELECT FROM market_phases m JOIN instruments n ON n.exchange = m.exchange AND n.segment = m.segment
+    WHERE n.instrument_id = {row}.exchange || ':' || ({row}.instruction->>'symbol')
+      AND m.phase = {row}.release_phase))"""
+_WAITING = "{row}.claimed_at_ns IS NULL AND {row}.sent_at_ns IS NULL AND {row}.withdrawn_at_ns IS NULL"
+
+_CLAIM = f"""
+    WITH in_flight AS MATERIALIZED (
+        SELECT user_id, count(*) AS orders FROM exchange_outbox
+        WHERE exchange = %(exchange)s AND kind = 'NEW' AND withdrawn_at_ns IS NULL
+          AND ((sent_at_ns IS NOT NULL AND answered_at_ns IS NULL)
+               OR (sent_at_ns IS NULL AND claimed_at_ns IS NOT NULL))
+        GROUP BY user_id
+    ), new_orders AS (
+        SELECT o.seq, o.intake_seq, 0 AS place
+        FROM exchange_outbox o
+        LEFT JOIN in_flight f USING (user_id)
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS ahead, count(p.seq) AS leaving
+            FROM (SELECT order_id FROM order_intake i
+                  WHERE i.user_id = o.user_id AND i.seq < o.intake_seq AND i.gate_passed_at_ns IS NULL
+                  ORDER BY i.seq LIMIT {IN_FLIGHT_MAX}) e
+            LEFT JOIN exchange_outbox p ON p.order_id = e.order_id AND p.kind = 'NEW'
+                AND p.exchange = o.exchange AND {_WAITING.format(row="p")} AND {_RELEASED.format(row="p")}
+        ) earlier
+        WHERE o.exchange = %(exchange)s AND o.kind = 'NEW' AND {_WAITING.format(row="o")}
+          AND {_RELEASED.format(row="o")} AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL
+          AND earlier.ahead = earlier.leaving
+          AND earlier.ahead + COALESCE(f.orders, 0) < {IN_FLIGHT_MAX}
+        ORDER BY o.intake_seq LIMIT %(limit)s
+    ), changes AS (
+        SELECT o.seq, o.intake_seq, 1 AS place
+        FROM exchange_outbox o
+        WHERE o.exchange = %(exchange)s AND o.kind <> 'NEW' AND {_WAITING.format(row="o")}
+          AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL
+          AND EXISTS (SELECT FROM exchange_outbox n WHERE n.order_id = o.order_id AND n.kind = 'NEW'
+                      AND n.sent_at_ns IS NOT NULL)
+        ORDER BY o.seq LIMIT %(limit)s
+    ), claimed AS (
+        UPDATE exchange_outbox o
+        SET claimed_at_ns = %(now_ns)s, session = (%(sessions)s::text[])[1 + o.user_id %% %(slots)s]
+        FROM (SELECT * FROM new_orders UNION ALL SELECT * FROM changes) c
+        WHERE o.seq = c.seq AND {_WAITING.format(row="o")}
+        RETURNING o.*, c.place
+    )
+    SELECT {_COLUMNS} FROM claimed ORDER BY place, CASE place WHEN 0 THEN intake_seq ELSE seq END
+"""
+_UNKNOWN = f"""
+    SELECT {_COLUMNS} FROM exchange_outbox
+    WHERE exchange = %s AND sent_at_ns IS NULL AND withdrawn_at_ns IS NULL AND session = ANY(%s)
+      AND claimed_at_ns IS NOT NULL
+    ORDER BY kind <> 'NEW', intake_seq, seq
+"""
+_UNANSWERED = f"""
+    SELECT {_COLUMNS} FROM exchange_outbox
+    WHERE exchange = %s AND session = %s AND sent_at_ns < %s AND answered_at_ns IS NULL
+      AND withdrawn_at_ns IS NULL
+    ORDER BY seq
+"""
+_MARK = """
+    UPDATE exchange_outbox o SET sent_at_ns = s.at_ns, sends = o.sends + 1
+    FROM unnest(%s::bigint[], %s::bigint[]) AS s (seq, at_ns) WHERE o.seq = s.seq
+"""
+_PASS_GATE = """
+    UPDATE order_intake i SET gate_passed_at_ns = s.at_ns
+    FROM unnest(%s::bigint[], %s::bigint[]) AS s (order_id, at_ns)
+    WHERE i.order_id = s.order_id AND i.gate_passed_at_ns IS NULL
+"""
+_ANSWER = """
+    UPDATE exchange_outbox SET answered_at_ns = %s
+    WHERE cl_ord_id = ANY(%s::text[]) AND answered_at_ns IS NULL
+"""
+_SEND_AGAIN = "UPDATE exchange_outbox SET sent_at_ns = NULL WHERE cl_ord_id = ANY(%s::text[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One claimed row. `sends` counts the earlier sends we know of."""
+
+    seq: int
+    kind: str
+    cl_ord_id: str
+    order_id: int
+    user_id: int
+    session: str
+    instruction: Instruction
+    traceparent: str
+    sends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An owed instruction that was handed to its FIX session."""
+
+    owed: Owed
+    at_ns: int
+    repeated: bool
+    """With PossResend."""
+
+
+def document(instruction: Instruction) -> dict[str, Any]:
+    """The JSON form in `exchange_outbox.instruction`."""
+    built: dict[str, Any] = msgspec.to_builtins(instruction)
+    return built
+
+
+async def claim(
+    conn: Connection, exchange: str, sessions: Sequence[str | None], now_ns: int, limit: int = 500
+) -> list[Owed]:
+    """Claim what may leave now, in sending order. `sessions[user_id % n]` carries a user's orders;
+    None: that session is away and its users wait.
+    """
+    values = {
+        "exchange": exchange,
+        "sessions": list(sessions),
+        "slots": len(sessions),
+        "now_ns": now_ns,
+        "limit": limit,
+    }
+    cursor = await conn.execute(_CLAIM, values)
+    return [_owed(row) for row in await cursor.fetchall()]
+
+
+async def unknown(conn: Connection, exchange: str, sessions: Sequence[str]) -> list[Owed]:
+    """Rows claimed for these sessions and not marked sent: nobody saw whether they left."""
+    cursor = await conn.execute(_UNKNOWN, (exchange, list(sessions)))
+    return [_owed(row) for row in await cursor.fetchall()]
+
+
+async def unanswered(conn: Connection, exchange: str, session: str, sent_before_ns: int) -> list[Owed]:
+    """Rows sent on a session before an instant, of which the exchange has said nothing."""
+    cursor = await conn.execute(_UNANSWERED, (exchange, session, sent_before_ns))
+    return [_owed(row) for row in await cursor.fetchall()]
+
+
+async def mark_sent(
+    conn: Connection, sent: Sequence[Sent], orders: dict[int, LockedOrder]
+) -> list[AuditEntry]:
+    """Mark rows sent and let their orders pass the gate; the orders are locked. Returns the record's entries."""
+    times = [s.at_ns for s in sent]
+    await conn.execute(_MARK, ([s.owed.seq for s in sent], times))
+    new = [s for s in sent if s.owed.kind == "NEW"]
+    await conn.execute(_PASS_GATE, ([s.owed.order_id for s in new], [s.at_ns for s in new]))
+    return [_entry(s, orders[s.owed.order_id]) for s in sent if s.owed.order_id in orders]
+
+
+async def answered(conn: Connection, cl_ord_ids: Sequence[str], now_ns: int) -> None:
+    """The exchange has said something about these requests."""
+    await conn.execute(_ANSWER, (now_ns, list(cl_ord_ids)))
+
+
+async def send_again(conn: Connection, cl_ord_ids: Sequence[str]) -> None:
+    """The exchange does not know these requests: back to claimed and not sent, to be repeated."""
+    await conn.execute(_SEND_AGAIN, (list(cl_ord_ids),))
+
+
+def _entry(sent: Sent, order: LockedOrder) -> AuditEntry:
+    owed = sent.owed
+    detail: dict[str, Any] = {"cl_ord_id": owed.cl_ord_id}
+    if sent.repeated:
+        detail["repeated"] = True
+    return AuditEntry(
+        occurred_at_ns=sent.at_ns,
+        user_id=owed.user_id,
+        event=_SENT_EVENTS[owed.kind],
+        actor="gateway",
+        order_id=owed.order_id,
+        status=order.view.status,
+        detail=detail,
+        traceparent=owed.traceparent,
+    )
+
+
+def _owed(row: dict[str, Any]) -> Owed:
+    instruction = msgspec.convert(row["instruction"], _KINDS[row["kind"]], strict=False)
+    return Owed(**{**row, "instruction": instruction})

@@ -107,8 +107,7 @@ def _watch(supervisor: Supervisor) -> None:
             for name in supervisor.given_up():
                 supervisor.start(name)
         except OSError:
-            supervisor.end_orphans(pids)
-            raise StackError("supervisord ended unexpectedly: every process was stopped") from None
+            raise StackError("supervisord ended unexpectedly, and its processes with it") from None
         pids |= now
 
 

@@ -72,7 +72,7 @@ def postgres_command(settings: Settings, directory: Path) -> list[str]:
     command += ["-p", str(settings.port("postgres")), "-h", settings.host]
     for name, value in POSTGRES_SETTINGS.items():
         command += ["-c", f"{name}={value}"]
-    return as_ordinary_user(command, [_postgres_bin() / "postgres", cluster / "PG_VERSION"])
+    return as_ordinary_user(command, [_postgres_bin() / "postgres", cluster])
 
 
 def valkey_command(settings: Settings, directory: Path) -> list[str]:

@@ -2,16 +2,16 @@
 
 supervisord starts, restarts and reaps; the order, the health and the words are ours. Invariant: the
 processes live no longer than supervisord, and supervisord no longer than the process that opened it
-(on Linux the kernel tells it; elsewhere the next `hundi up` stops what it finds).
+(on Linux the kernel tells them; elsewhere the next `hundi up` stops the supervisord it finds).
 Called by `hundi up` and the test fixtures.
 """
 
-import ctypes
 import hashlib
 import http.client
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +31,6 @@ from stack.processes import Process
 
 STOPPED = {"STOPPED", "EXITED", "FATAL"}
 _RPC_ERRORS = (OSError, http.client.HTTPException, xmlrpc.client.Error)
-_PR_SET_PDEATHSIG = 1
 
 
 class Supervisor:
@@ -96,12 +95,6 @@ class Supervisor:
         rows = self._rpc.supervisor.getAllProcessInfo()
         return [row["name"] for row in rows if row["statename"] == "FATAL"]
 
-    def end_orphans(self, pids: dict[str, int]) -> None:
-        """Stop processes whose supervisord died under them; the servers last."""
-        for name in reversed(self.processes):
-            with suppress(KeyError, ProcessLookupError):
-                os.kill(pids[name], signal.Signals[f"SIG{self.processes[name].stop_signal}"])
-
 
 @contextmanager
 def supervised(
@@ -115,12 +108,19 @@ def supervised(
     config = directory / "supervisord.conf"
     config.write_text(_config(directory, processes, restart))
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)],
+        [
+            *_ending_with_parent("TERM"),
+            sys.executable,
+            "-m",
+            "supervisor.supervisord",
+            "-n",
+            "-c",
+            str(config),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=(directory / "logs" / "supervisord.stderr").open("w"),
         # Ctrl-C is for us alone: we stop the processes in order.
         start_new_session=True,
-        preexec_fn=_end_with_parent,
         env={
             **os.environ,
             "HUNDI_DATA_DIR": str(directory),
@@ -141,17 +141,19 @@ def supervised(
 
 
 def stop_leftovers(directory: Path) -> bool:
-    """Stop a supervisord that outlived its `hundi up`; True when there was one."""
-    try:
-        pid = int(_rpc(directory).supervisor.getPID())
-    except _RPC_ERRORS:
-        return False
-    os.kill(pid, signal.SIGTERM)
+    """Stop a supervisord that outlived its `hundi up` and wait until it is gone; True when there was one."""
+    found = False
     while True:
         try:
-            _rpc(directory).supervisor.getPID()
-        except _RPC_ERRORS:
-            return True
+            pid = int(_rpc(directory).supervisor.getPID())
+        except xmlrpc.client.Fault:
+            found = True  # It is on its way down already.
+        except (OSError, http.client.HTTPException):
+            return found
+        else:
+            if not found:
+                os.kill(pid, signal.SIGTERM)
+            found = True
         time.sleep(0.1)
 
 
@@ -180,7 +182,7 @@ def _config(directory: Path, processes: list[Process], restart: bool) -> str:
 def _program(process: Process, logs: Path, restart: bool) -> dict[str, Any]:
     environment = ",".join(f'{name}="{value}"' for name, value in process.environment.items())
     return {
-        "command": shlex.join(process.command),
+        "command": shlex.join([*_ending_with_parent(process.stop_signal), *process.command]),
         **({"environment": environment} if environment else {}),
         "priority": process.wave,
         "autostart": "false",
@@ -226,6 +228,7 @@ def _wait_for_rpc(directory: Path, daemon: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.02)
 
 
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _ending_with_parent(stop_signal: str) -> list[str]:
+    """Prefix of a command whose process gets the signal when its parent dies (Linux; else nothing)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", stop_signal] if setpriv else []

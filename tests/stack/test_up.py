@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from config.settings import Settings
+from stack import ports
 from stack.supervision import Supervisor
 
 SECONDS = 60
@@ -102,14 +103,18 @@ def test_a_second_up_says_who_is_running_and_hundi_stop_stops_it(fresh_settings:
     assert process.wait(SECONDS) == 0
 
 
-def test_children_do_not_outlive_a_killed_up(fresh_settings: Settings) -> None:
+@pytest.mark.parametrize("supervisor_too", [False, True])
+def test_children_do_not_outlive_a_killed_up(fresh_settings: Settings, supervisor_too: bool) -> None:
     killed = hundi(fresh_settings, "up", "--servers")
     until_up(killed)
+    if supervisor_too:
+        os.kill(int((fresh_settings.data_dir / "supervisord.pid").read_text()), signal.SIGKILL)
     killed.kill()
     killed.wait()
-    successor = hundi(fresh_settings, "up", "--servers")
-    until_up(successor)
-    stop(successor)
+    deadline = time.monotonic() + SECONDS
+    while not all(ports.is_free("127.0.0.1", port) for port in ports.ports(fresh_settings)):
+        assert time.monotonic() < deadline, "something still holds a port"
+        time.sleep(0.1)
 
 
 def test_a_port_in_use_names_the_port_its_reader_and_the_variable(fresh_settings: Settings) -> None:

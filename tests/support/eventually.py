@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def eventually(ask: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.05) -> T:
-    """The first truthy answer of `ask` (plain or async); fails with its last answer or error after `within` s.
+    """The first truthy answer of `ask` (plain or async); fails with its last answer after `within` seconds.
 
     An AssertionError raised by `ask` counts as "not yet".
     """

@@ -68,7 +68,7 @@ class Market:
             yield cls(settings, supervisor)
 
     def process(self, name: str) -> MarketProcess:
-        """postgres, valkey, temporal, simulator-nse, simulator-bse, gateway, order-worker-0, api, realtime."""
+        """`postgres`, `simulator-nse`, `order-worker-0`, ...: the names of `stack/processes.py`."""
         return MarketProcess(name, self.supervisor)
 
     def heal(self) -> None:

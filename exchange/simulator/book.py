@@ -74,6 +74,8 @@ class OrderBook:
             return [Replaced(order_id, quantity, leaves, True)]
         stop = order_type in STOPS and order_id in self._waiting
         self._remove(order)
+        if order_type in STOPS and not stop:  # its trigger has been: what is left is the released order
+            order_type, trigger = (OrderType.LIMIT if price else OrderType.MARKET), 0
         order.quantity, order.leaves = quantity, leaves
         order.order_type, order.price, order.trigger = order_type, price, trigger
         events: list[Event] = [Replaced(order_id, quantity, leaves, False)]

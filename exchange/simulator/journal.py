@@ -1,0 +1,166 @@
+"""The exchange's memory: what was asked and what was answered, fsync'd before anybody hears the answer.
+
+`journal.jsonl` holds one step a line: {"session", "request", "reports": [{"session", ...}]}, and now and
+then {"sent": n}: the reports of the first n steps have been handed to their sessions. A restart restores
+the venue from the reports and repeats what lies beyond the mark with PossResend. A torn last line was
+never answered and is cut off. `exchange-<EXCHANGE>-trades-<YYYYMMDD>.csv` is the day's trade file.
+"""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
+from domain.reports import CancelRejected, ExecutionReport
+from domain.time import trade_date
+from exchange.simulator.venue import Addressed
+
+TRADE_COLUMNS = (
+    "exec_id",
+    "exchange_order_id",
+    "cl_ord_id",
+    "client_code",
+    "symbol",
+    "side",
+    "quantity",
+    "price",
+    "time_ns",
+)
+_WORDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (NewOrder, CancelOrder, ReplaceOrder, StatusRequest, ExecutionReport, CancelRejected)
+}
+
+
+class Step(NamedTuple):
+    """One request (None: the market moved by itself) and the reports it caused."""
+
+    session: str
+    request: Instruction | None
+    told: list[Addressed]
+
+
+class Journal:
+    """Append-only; `append` returns once the steps are on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._steps = 0
+
+    def read(self) -> tuple[list[Step], int]:
+        """Every complete step and the number of those whose reports were handed over."""
+        content = self._path.read_bytes()
+        complete = content.rfind(b"\n") + 1
+        os.ftruncate(self._fd, complete)
+        steps, sent = [], 0
+        for line in content[:complete].splitlines():
+            row = msgspec.json.decode(line)
+            if "sent" in row:
+                sent = row["sent"]
+            else:
+                steps.append(_step(row))
+        self._steps = len(steps)
+        return steps, sent
+
+    def append(self, steps: list[Step]) -> None:
+        os.write(self._fd, b"".join(msgspec.json.encode(_row(step)) + b"\n" for step in steps))
+        os.fdatasync(self._fd)
+        self._steps += len(steps)
+
+    def mark_sent(self) -> None:
+        """All steps so far are handed over. Not synced: a lost mark only repeats reports."""
+        os.write(self._fd, msgspec.json.encode({"sent": self._steps}) + b"\n")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Trade(NamedTuple):
+    """One side of a match as the trade file has it; columns are TRADE_COLUMNS."""
+
+    client_code: str
+    report: ExecutionReport
+
+    def row(self) -> tuple[str | int, ...]:
+        r = self.report
+        names = (r.exec_id, r.exchange_order_id, r.cl_ord_id, self.client_code, r.symbol, r.side.value)
+        return (*names, r.last_quantity, r.last_price, r.transact_time_ns)
+
+
+class TradeFile:
+    """The brokers' trades of each day; a trade is written once, whatever is restarted."""
+
+    def __init__(self, directory: Path, exchange: str) -> None:
+        self._directory = directory
+        self._exchange = exchange
+
+    def path(self, time_ns: int) -> Path:
+        return self._directory / f"exchange-{self._exchange}-trades-{trade_date(time_ns):%Y%m%d}.csv"
+
+    def append(self, trades: Iterable[Trade]) -> None:
+        by_path: dict[Path, list[Trade]] = {}
+        for trade in trades:
+            by_path.setdefault(self.path(trade.report.transact_time_ns), []).append(trade)
+        for path, rows in by_path.items():
+            _append_rows(path, rows)
+
+    def complete(self, trades: Iterable[Trade]) -> None:
+        """Append what a crash between journal and trade file left out."""
+        written: dict[Path, set[str]] = {}
+        missing = []
+        for trade in trades:
+            path = self.path(trade.report.transact_time_ns)
+            if path not in written:
+                written[path] = set(_exec_ids(path))
+            if trade.report.exec_id not in written[path]:
+                missing.append(trade)
+        self.append(missing)
+
+
+def _append_rows(path: Path, trades: list[Trade]) -> None:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if not path.exists():
+        writer.writerow(TRADE_COLUMNS)
+    writer.writerows(trade.row() for trade in trades)
+    with path.open("ab") as file:
+        file.write(text.getvalue().encode())
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def _exec_ids(path: Path) -> Iterator[str]:
+    """ExecIDs in the file; a torn last line is cut off first."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    complete = content.rfind(b"\n") + 1
+    os.truncate(path, complete)
+    for row in csv.DictReader(StringIO(content[:complete].decode())):
+        yield row["exec_id"]
+
+
+def _row(step: Step) -> dict[str, Any]:
+    request = _tagged(step.request) if step.request else None
+    reports = [{"session": told.session, **_tagged(told.report)} for told in step.told]
+    return {"session": step.session, "request": request, "reports": reports}
+
+
+def _tagged(value: Any) -> dict[str, Any]:
+    return {"word": type(value).__name__, **msgspec.to_builtins(value)}
+
+
+def _step(row: dict[str, Any]) -> Step:
+    request = _untagged(row["request"]) if row["request"] else None
+    told = [Addressed(report["session"], _untagged(report)) for report in row["reports"]]
+    return Step(row["session"], request, told)
+
+
+def _untagged(row: dict[str, Any]) -> Any:
+    return msgspec.convert(row, _WORDS[row["word"]])

@@ -1,0 +1,104 @@
+"""The other people in the market: quotes around a slowly moving price, and now and then a trade.
+
+Deterministic: the seed and the instrument decide every step. The price walks tick by tick, drawn back to
+the previous close, so it stays within a few per cent and an order well away from it rests. Quotes are
+orders like any other: they trade with brokers' orders by price and time. Called by market.py's beat.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+
+from domain.instruments import Instrument, InstrumentKind
+from domain.orders import OrderType, Side, Validity
+from exchange.simulator.ladder import Order
+from exchange.simulator.venue import Addressed, Venue
+
+LEVELS = 5
+LEVEL_VALUE = 10**8
+"""Paise offered at a level, roughly."""
+REACH = 200
+"""The price stays within 1/REACH of the previous close."""
+TRADE_CHANCE = 0.3
+
+
+class Participants:
+    """Quotes every tradable instrument of a venue in turn."""
+
+    def __init__(self, venue: Venue, seed: int) -> None:
+        self._venue = venue
+        self._ids = count(-1, -1)
+        tradable = [
+            i for i in venue.instruments.values() if i.tradable and i.kind is not InstrumentKind.INDEX
+        ]
+        self._desks = {row.symbol: _Desk(row, Random(f"{seed}:{row.instrument_id}")) for row in tradable}
+        self._turns = self._round_robin()
+        self.withdrawn: set[str] = set()
+        """Symbols left to replayed flow."""
+
+    def open(self, now_ns: int) -> list[Addressed]:
+        """First quotes everywhere."""
+        return [told for symbol in self._desks for told in self.refresh(symbol, now_ns)]
+
+    def next_symbol(self) -> str:
+        return next(self._turns)
+
+    def refresh(self, symbol: str, now_ns: int) -> list[Addressed]:
+        """Move the price, requote, perhaps trade; returns what that did to brokers' orders."""
+        desk, book = self._desks.get(symbol), self._venue.books.get(symbol)
+        if desk is None or book is None or symbol in self.withdrawn:
+            return []
+        self.withdraw(symbol)
+        desk.move()
+        told: list[Addressed] = []
+        for side, price, quantity in desk.quotes():
+            order = Order(next(self._ids), side, OrderType.LIMIT, Validity.DAY, quantity, price)
+            desk.resting.append(order.order_id)
+            told += self._venue.participate(symbol, order, now_ns)
+        if desk.random.random() < TRADE_CHANCE:
+            side, quantity = desk.random.choice(list(Side)), desk.lots(20)
+            order = Order(next(self._ids), side, OrderType.MARKET, Validity.IOC, quantity)
+            told += self._venue.participate(symbol, order, now_ns)
+        return told
+
+    def withdraw(self, symbol: str) -> None:
+        """Take every quote out of an instrument's book."""
+        desk, book = self._desks[symbol], self._venue.books[symbol]
+        for order_id in desk.resting:
+            book.cancel(order_id)
+        desk.resting.clear()
+
+    def _round_robin(self) -> Iterator[str]:
+        while True:
+            yield from list(self._desks)
+
+
+class _Desk:
+    """One instrument's price and quotes."""
+
+    def __init__(self, instrument: Instrument, random: Random) -> None:
+        self.instrument = instrument
+        self.random = random
+        self.resting: list[int] = []
+        self._tick = instrument.tick_size
+        self._home = instrument.previous_close // self._tick
+        self._mid = self._home
+
+    def move(self) -> None:
+        reach = max(2, self._home // REACH)
+        up = 0.5 - 0.5 * (self._mid - self._home) / reach
+        self._mid += 1 if self.random.random() < up else -1
+
+    def quotes(self) -> Iterator[tuple[Side, int, int]]:
+        low, high = self.instrument.lower_band, self.instrument.upper_band
+        for level in range(1, LEVELS + 1):
+            for side in Side:
+                price = (self._mid - side.sign * level) * self._tick
+                if price > 0 and low <= price <= high:
+                    yield side, price, self.lots(1)
+
+    def lots(self, fraction: int) -> int:
+        """About a level's quantity over `fraction`, in whole lots."""
+        lot = self.instrument.lot_size
+        base = LEVEL_VALUE // fraction // max(1, self._mid * self._tick * lot)
+        return lot * max(1, base * self.random.randint(50, 150) // 100)

@@ -1,0 +1,45 @@
+"""The process of one simulated exchange: `hundi simulator NSE`.
+
+Puts the parts together: instrument master, matching thread, FIX acceptor, tick feed. Ready when its FIX
+port answers. Ends on SIGTERM or SIGINT after the batch in hand; a kill is as good, the journal remembers.
+"""
+
+import signal
+import sys
+
+from config.settings import Settings, settings
+from domain.reports import Report
+from exchange.feed import FeedLine, feed_port
+from exchange.master import read_master
+from exchange.simulator.acceptor import Acceptor
+from exchange.simulator.market import Market, Stop
+from exchange.simulator.tape import FeedSocket
+
+
+def main(exchange: str) -> None:
+    """Run until told to stop."""
+    config = settings()
+    if exchange not in config.exchanges:
+        sys.exit(f"hundi: {exchange[:10]!r} is none of the exchanges {', '.join(config.exchanges)}")
+    _serve(config, exchange)
+
+
+def _serve(config: Settings, exchange: str) -> None:
+    def send(session: str, report: Report, poss_resend: bool) -> None:
+        acceptor.send(session, report, poss_resend)
+
+    lines = [feed_port(config, exchange, line) for line in (FeedLine.A, FeedLine.B)]
+    feed = FeedSocket(config.host, lines, feed_port(config, exchange, FeedLine.SNAPSHOT))
+    market = Market(exchange, read_master(exchange), config.data_dir, config.market_seed, send, feed)
+    port = config.port("fix", config.exchanges.index(exchange))
+    store = config.data_dir / f"simulator-{exchange}" / "fix"
+    acceptor = Acceptor(exchange, config.host, port, store, market.inbox)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: market.inbox.put(Stop()))
+    market.recover()
+    acceptor.start()
+    try:
+        market.run()
+    finally:
+        acceptor.stop()
+        feed.close()

@@ -108,9 +108,8 @@ def _wrong_numbers(view: ExchangeView, report: ExecutionReport, event: OrderEven
             return Break(f"a fill of {report.last_quantity} at {report.last_price}")
         expected += report.last_quantity
         if report.cumulative_quantity + report.leaves_quantity != view.quantity:
-            return Break(
-                f"filled {report.cumulative_quantity} and open {report.leaves_quantity} do not make {view.quantity}"
-            )
+            parts = f"filled {report.cumulative_quantity} and open {report.leaves_quantity}"
+            return Break(f"{parts} do not make {view.quantity}")
     if report.cumulative_quantity != expected:
         return Break(f"the exchange counts {report.cumulative_quantity} filled, the journal {expected}")
     if event is OrderEvent.REPLACED and report.quantity < view.filled_quantity:

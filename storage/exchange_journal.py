@@ -21,6 +21,8 @@ class Written:
     owners: set[str]
     breaks: list[inbox.BrokenReport]
     unknown: list[str]
+    traces: dict[int, str]
+    """Order id -> its traceparent."""
 
 
 async def write(
@@ -31,10 +33,11 @@ async def write(
     orders = await lock_orders(conn, order_ids)
     entries = await outbox.mark_sent(conn, sent, orders) if sent else []
     journaled = await inbox.journal(conn, arrivals, orders, now_ns) if arrivals else None
+    traces = {order_id: order.traceparent for order_id, order in orders.items()}
     if journaled is None:
-        return Written(await append(conn, _by_user(entries)), set(), [], [])
+        return Written(await append(conn, _by_user(entries)), set(), [], [], traces)
     updates = await append(conn, _by_user(entries + journaled.entries))
-    return Written(updates, journaled.owners, journaled.breaks, journaled.unknown)
+    return Written(updates, journaled.owners, journaled.breaks, journaled.unknown, traces)
 
 
 def _by_user(entries: list[AuditEntry]) -> list[AuditEntry]:

@@ -31,7 +31,8 @@ _INSERT = """
 """
 _SETTLE = """
     UPDATE exchange_inbox i SET broken = s.broken, report = s.report, consumed_at_ns = s.consumed_at_ns
-    FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::bigint[]) AS s (seq, broken, report, consumed_at_ns)
+    FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::bigint[])
+        AS s (seq, broken, report, consumed_at_ns)
     WHERE i.seq = s.seq
 """
 _UPDATE_ORDERS = """

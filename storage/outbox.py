@@ -166,7 +166,7 @@ async def unanswered(conn: Connection, exchange: str, session: str, sent_before_
 async def mark_sent(
     conn: Connection, sent: Sequence[Sent], orders: dict[int, LockedOrder]
 ) -> list[AuditEntry]:
-    """Mark rows sent and let their orders pass the gate; the orders are locked. Returns the record's entries."""
+    """Mark rows sent, let their (locked) orders pass the gate; returns the record's entries."""
     times = [s.at_ns for s in sent]
     await conn.execute(_MARK, ([s.owed.seq for s in sent], times))
     new = [s for s in sent if s.owed.kind == "NEW"]

@@ -1,0 +1,173 @@
+"""The line to the exchanges: QuickFIX sessions and the way from their threads into the event loop.
+
+Invariant: a session starts at the first inbound number that is not durable with us, so the exchange
+resends the rest (FIX ResendRequest); `fromApp` itself may return at once. QuickFIX swallows nothing: a
+message the codec refuses is handed on as unreadable. Called by workers/gateway.py.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import quickfix
+import structlog
+
+from domain.instructions import Instruction
+from domain.reports import ExecType, ExecutionReport
+from exchange.codec import CodecError, decode, encode
+from exchange.gateway.breaker import RejectBreaker
+from exchange.quickfix_bridge import (
+    BEGIN_STRING,
+    SOH,
+    FixSession,
+    from_message,
+    initiator_settings,
+    sequence_number,
+    to_message,
+    version_of,
+)
+from storage.inbox import Arrival, Unreadable
+
+HEARTBEAT, TEST_REQUEST, TEST_REQ_ID = "0", "1", 112
+PROBE = "BREAKER"
+PROBE_SECONDS = 1.0
+_ANSWERS = frozenset({ExecType.NEW, ExecType.REJECTED})
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Trunk:
+    """One session and what the loop knows of it."""
+
+    session: FixSession
+    exchange: str
+    port: int
+    breaker: RejectBreaker
+    logged_on_at: float | None = None
+    """Monotonic seconds; None while it is away."""
+
+    @property
+    def carries(self) -> bool:
+        """Orders may be sent on it now."""
+        return self.logged_on_at is not None and not self.breaker.is_paused
+
+
+class Line(quickfix.Application):  # type: ignore[misc]
+    """All sessions of the process. The callbacks come on QuickFIX's threads, `on_*` on the loop."""
+
+    def __init__(
+        self,
+        trunks: Sequence[Trunk],
+        on_arrival: Callable[[Arrival], None],
+        on_logon: Callable[[Trunk], None],
+    ) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._trunks = {trunk.session.name: trunk for trunk in trunks}
+        self._on_arrival = on_arrival
+        self._on_logon = on_logon
+        self._initiator: Any = None
+        self._kept: tuple[Any, ...] = ()
+
+    def open(self, host: str, store: Path, next_inbound: dict[str, int]) -> None:
+        """Connect every session, set to the number from which the exchange shall resend."""
+        text = initiator_settings([(t.session, host, t.port) for t in self._trunks.values()], store)
+        settings = quickfix.SessionSettings()
+        settings.setFromString(text)
+        factory = quickfix.FileStoreFactory(settings)
+        self._initiator = quickfix.SocketInitiator(self, factory, settings)
+        # QuickFIX keeps plain pointers: these must outlive the initiator.
+        self._kept = (settings, factory)
+        for name, trunk in self._trunks.items():
+            quickfix.Session.lookupSession(trunk.session.id).setNextTargetMsgSeqNum(next_inbound[name])
+        self._initiator.start()
+
+    def close(self) -> None:
+        """Log out of every session; blocks for at most a few seconds."""
+        if self._initiator is not None:
+            self._initiator.stop()
+
+    def send(self, name: str, instruction: Instruction, *, poss_resend: bool) -> bool:
+        """Hand one instruction to its session; False: it did not take it.
+
+        Raises CodecError when the instruction cannot be said in FIX.
+        """
+        session = self._trunks[name].session
+        message = to_message(encode(instruction, session.version), session.version, poss_resend=poss_resend)
+        return bool(quickfix.Session.sendToTarget(message, session.id))
+
+    def _probe(self, session: FixSession) -> None:
+        """A TestRequest; its Heartbeat resumes a paused session."""
+        message = quickfix.Message()
+        message.getHeader().setField(8, BEGIN_STRING[session.version])
+        message.getHeader().setField(35, TEST_REQUEST)
+        message.setField(TEST_REQ_ID, PROBE)
+        quickfix.Session.sendToTarget(message, session.id)
+
+    # QuickFIX's threads --------------------------------------------------------------------------------
+
+    def onCreate(self, session_id: quickfix.SessionID) -> None: ...
+
+    def toAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
+
+    def toApp(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
+
+    def onLogon(self, session_id: quickfix.SessionID) -> None:
+        self._loop.call_soon_threadsafe(self._logged_on, session_id.toString())
+
+    def onLogout(self, session_id: quickfix.SessionID) -> None:
+        self._loop.call_soon_threadsafe(self._logged_out, session_id.toString())
+
+    def fromAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:
+        heartbeat = message.getHeader().getField(35) == HEARTBEAT
+        if heartbeat and message.isSetField(TEST_REQ_ID) and message.getField(TEST_REQ_ID) == PROBE:
+            self._loop.call_soon_threadsafe(self._alive, session_id.toString())
+
+    def fromApp(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:
+        received_at_ns = time.time_ns()
+        trunk = self._trunks[session_id.toString()]
+        try:
+            report: Any = decode(from_message(message), version_of(session_id))
+        except CodecError as error:
+            report = Unreadable(message.toString().replace(SOH, "|"), str(error))
+        arrival = Arrival(
+            trunk.exchange, trunk.session.name, sequence_number(message), report, received_at_ns
+        )
+        self._loop.call_soon_threadsafe(self._arrived, trunk, arrival)
+
+    # The loop ------------------------------------------------------------------------------------------
+
+    def _arrived(self, trunk: Trunk, arrival: Arrival) -> None:
+        self._on_arrival(arrival)
+        report = arrival.report
+        if isinstance(report, ExecutionReport) and report.exec_type in _ANSWERS:
+            rejected = report.exec_type is ExecType.REJECTED
+            if trunk.breaker.answer(time.time_ns(), rejected=rejected):
+                log.warning("too many rejects: session paused", session=trunk.session.name)
+                self._loop.call_later(PROBE_SECONDS, self._probe_while_paused, trunk)
+
+    def _probe_while_paused(self, trunk: Trunk) -> None:
+        if trunk.breaker.is_paused:
+            if trunk.logged_on_at is not None:
+                self._probe(trunk.session)
+            self._loop.call_later(PROBE_SECONDS, self._probe_while_paused, trunk)
+
+    def _logged_on(self, name: str) -> None:
+        trunk = self._trunks[name]
+        log.info("session logged on", session=name)
+        trunk.logged_on_at = time.monotonic()
+        self._on_logon(trunk)
+
+    def _logged_out(self, name: str) -> None:
+        log.info("session logged out", session=name)
+        self._trunks[name].logged_on_at = None
+
+    def _alive(self, name: str) -> None:
+        trunk = self._trunks[name]
+        if trunk.breaker.may_resume(time.time_ns()):
+            trunk.breaker.resume()
+            log.info("session resumed", session=name)
+            self._on_logon(trunk)

@@ -1,0 +1,122 @@
+"""One exchange's sender: first what is unknown, then what is owed, in acknowledgement order.
+
+Claimed in one transaction, sent, then handed to the writer to be marked. A row found claimed and not
+marked is repeated with PossResend and its ClOrdID; a row sent and unanswered when a session comes back is
+asked about with OrderStatusRequest, and sent again only when the exchange says that it has no such order.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import psycopg
+import structlog
+
+from config.crash_points import crash_point
+from domain.instructions import StatusRequest
+from domain.time import NANOS
+from exchange.codec import CodecError
+from exchange.gateway.line import Line, Trunk
+from exchange.gateway.telemetry import ORDERS_SENT, send_span
+from exchange.gateway.writer import Writer
+from storage import outbox
+from storage.database import Database
+from storage.outbox import Owed, Sent
+from storage.wakeups import Wakeup
+
+POLL_SECONDS = 0.25
+UNANSWERED_SECONDS = 3
+"""Older than this without an answer, a send is asked about; also how long after a logon we ask."""
+SENDS_A_TURN = 50
+"""Then the loop may look at reports."""
+log = structlog.get_logger()
+
+
+class Sender:
+    """Runs until it is cancelled; the loop is its only thread."""
+
+    def __init__(
+        self, exchange: str, trunks: Sequence[Trunk], database: Database, line: Line, writer: Writer
+    ) -> None:
+        self.exchange = exchange
+        self._trunks = trunks
+        self._database = database
+        self._line = line
+        self._writer = writer
+        self._repeat_due = True
+        self._asked_logon: dict[str, float] = {}
+
+    def repeat_unknown(self) -> None:
+        """At the next turn, repeat what is claimed and not marked sent."""
+        self._repeat_due = True
+
+    async def run(self, wakeup: Wakeup) -> None:
+        while True:
+            try:
+                while await self._turn():
+                    pass
+            except psycopg.OperationalError as error:
+                log.warning("outbox is waiting for the database", exchange=self.exchange, error=str(error))
+            await wakeup.wait(POLL_SECONDS)
+
+    async def _turn(self) -> bool:
+        """One claim and its sends; True when there may be more."""
+        carriers = [t.session.name if t.carries else None for t in self._trunks]
+        if not any(carriers):
+            return False
+        if self._repeat_due:
+            # Only when nothing of ours is between claim and mark does "claimed, not sent" mean unknown.
+            await self._writer.settled()
+            self._repeat_due = not all(carriers)
+            async with self._database.reading() as conn:
+                owed = await outbox.unknown(conn, self.exchange, [c for c in carriers if c])
+            await self._send(owed, repeated=True)
+            await self._writer.settled()
+        await self._ask_unanswered()
+        async with self._database.transaction() as conn:
+            owed = await outbox.claim(conn, self.exchange, carriers, time.time_ns())
+        if owed:
+            crash_point("gateway.after_claim")
+        await self._send(owed, repeated=False)
+        return bool(owed)
+
+    async def _send(self, owed: Sequence[Owed], *, repeated: bool) -> None:
+        """Send in order; what a session did not take stays unknown and is repeated later."""
+        for start in range(0, len(owed), SENDS_A_TURN):
+            sent = [s for o in owed[start : start + SENDS_A_TURN] if (s := self._send_one(o, repeated))]
+            if sent:
+                crash_point("gateway.after_send")
+                self._writer.sent(sent)
+            await asyncio.sleep(0)
+
+    def _send_one(self, owed: Owed, repeated: bool) -> Sent | None:
+        with send_span(owed, self.exchange, repeated):
+            try:
+                taken = self._line.send(owed.session, owed.instruction, poss_resend=repeated)
+            except CodecError as error:
+                log.error("instruction cannot be said in FIX", order_id=owed.order_id, error=str(error))
+                return None
+        if not taken:
+            self._repeat_due = True
+            return None
+        ORDERS_SENT.add(1, {"exchange": self.exchange, "kind": owed.kind})
+        return Sent(owed, time.time_ns(), repeated)
+
+    async def _ask_unanswered(self) -> None:
+        """Once a logon, when its resends have had time to arrive: ask what became of older sends."""
+        for trunk in self._trunks:
+            name, since = trunk.session.name, trunk.logged_on_at
+            due = since is not None and time.monotonic() - since >= UNANSWERED_SECONDS
+            if since is None or not due or self._asked_logon.get(name) == since:
+                continue
+            self._asked_logon[name] = since
+            await self._writer.settled()
+            before_ns = time.time_ns() - UNANSWERED_SECONDS * NANOS
+            async with self._database.reading() as conn:
+                silent = await outbox.unanswered(conn, self.exchange, name, before_ns)
+            for owed in silent:
+                log.info("asking for the status of an order", order_id=owed.order_id, session=name)
+                instruction = owed.instruction
+                assert not isinstance(instruction, StatusRequest)
+                question = StatusRequest(owed.cl_ord_id, instruction.symbol, instruction.side)
+                self._line.send(name, question, poss_resend=False)

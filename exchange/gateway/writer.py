@@ -1,0 +1,120 @@
+"""The gateway's writer: everything that gathered while the last commit ran goes into the next one.
+
+One batch in flight; sends before reports, so the record keeps their true order. After the commit: users'
+updates are published, order workers woken, breaks alerted. A database that is away keeps the batch here
+and is asked again; a crash loses it, and the exchange resends. Called by workers/gateway.py.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import psycopg
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.crash_points import crash_point
+from domain.reports import SessionPhase
+from domain.time import rfc3339
+from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, report_span
+from storage import exchange_journal, updates, wakeups
+from storage.database import Database
+from storage.inbox import Arrival
+from storage.outbox import Sent
+
+BATCH_MAX = 1000
+RETRY_SECONDS = 0.5
+MARKET_STATUS = "market_status"
+log = structlog.get_logger()
+
+
+class Writer:
+    """`sent` and `arrived` gather; `run` writes until it is cancelled and everything is written."""
+
+    def __init__(self, database: Database, redis: Redis, on_written: Callable[[bool], None]) -> None:
+        self._database = database
+        self._redis = redis
+        self._on_written = on_written
+        self._sent: list[Sent] = []
+        self._arrived: list[Arrival] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def sent(self, sent: list[Sent]) -> None:
+        self._sent += sent
+        self._gathered()
+
+    def arrived(self, arrival: Arrival) -> None:
+        self._arrived.append(arrival)
+        self._gathered()
+
+    def _gathered(self) -> None:
+        self._idle.clear()
+        self._work.set()
+
+    async def settled(self) -> None:
+        """Until all that has gathered is durable."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._sent or self._arrived:
+                sent, self._sent = self._sent[:BATCH_MAX], self._sent[BATCH_MAX:]
+                # A report waits for its send: while more sends than fit are waiting, they go first.
+                room = 0 if self._sent else BATCH_MAX
+                arrived, self._arrived = self._arrived[:room], self._arrived[room:]
+                await self._write(sent, arrived)
+            self._idle.set()
+
+    async def _write(self, sent: list[Sent], arrived: list[Arrival]) -> None:
+        crash_point("gateway.before_mark" if sent else "gateway.before_journal")
+        while True:
+            try:
+                async with self._database.transaction() as conn:
+                    written = await exchange_journal.write(conn, sent, arrived, time.time_ns())
+                break
+            except psycopg.OperationalError as error:
+                log.warning("journal is waiting for the database", error=str(error), reports=len(arrived))
+                await asyncio.sleep(RETRY_SECONDS)
+        crash_point("gateway.after_journal")
+        await self._tell(arrived, written)
+        # Answers make room in flight, phases release armed orders, unknown ones are owed again.
+        self._on_written(bool(written.unknown))
+
+    async def _tell(self, arrived: list[Arrival], written: exchange_journal.Written) -> None:
+        await updates.publish(self._redis, written.updates)
+        await wakeups.wake(self._redis, *(wakeups.inbox(owner) for owner in written.owners))
+        for arrival in arrived:
+            if isinstance(arrival.report, SessionPhase):
+                await self._announce(arrival.report)
+            else:
+                report_span(arrival, written.traces.get(arrival.order_id or 0, ""))
+        REPORTS_JOURNALED.add(len(arrived))
+        for broken in written.breaks:
+            REPORTS_BROKEN.add(1, {"exchange": broken.arrival.exchange})
+            log.warning(
+                "report does not fit",
+                order_id=broken.arrival.order_id,
+                traceparent=written.traces.get(broken.arrival.order_id or 0),
+                report_id=broken.arrival.report_id,
+                session=broken.arrival.session,
+                reason=broken.reason,
+            )
+
+    async def _announce(self, phase: SessionPhase) -> None:
+        body = {
+            "exchange": phase.exchange,
+            "segment": phase.segment,
+            "phase": phase.phase,
+            "since": rfc3339(phase.since_ns),
+        }
+        log.info("market phase", **body)
+        try:
+            await self._redis.publish(MARKET_STATUS, msgspec.json.encode(body))
+        except (RedisError, OSError) as error:
+            log.warning("market phase could not be announced", error=str(error))

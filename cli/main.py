@@ -4,6 +4,7 @@ What goes wrong is said in one sentence with exit code 1; a traceback is a bug o
 """
 
 import importlib
+import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _run(module: str, *arguments: object) -> None:
+    if importlib.util.find_spec(module) is None:
+        sys.exit(f"hundi: this version has no {module.rpartition('.')[2]}")
     with _one_sentence():
         importlib.import_module(module).main(*arguments)
 
@@ -118,6 +121,12 @@ def simulator(exchange: str) -> None:
 def realtime() -> None:
     """The stream of ticks and order updates."""
     _run("workers.realtime")
+
+
+@app.command()
+def operations() -> None:
+    """Schedules: market day, reconciliation, square-off, settlement, reports."""
+    _run("workers.operations")
 
 
 @app.command(context_settings=_PASSED_ON)

@@ -29,6 +29,8 @@ def as_ordinary_user(command: list[str], needed: list[Path]) -> list[str]:
             "ordinary user: run as an ordinary user"
         )
     dropped = [setpriv, f"--reuid={UID}", f"--regid={GID}", "--clear-groups"]
+    # Giving up root clears the parent-death signal that supervision set: set it again, afterwards.
+    dropped += ["--pdeathsig=INT"]
     if not all(_is_open_to_all(path) for path in needed):
         dropped += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     return [*dropped, *command]

@@ -4,6 +4,7 @@ One table serves `hundi up` and the tests. A wave is started at once when the wa
 stopped in reverse. The servers are probed by their protocol, our own processes by their health keys.
 """
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,8 +75,11 @@ def platform_processes(settings: Settings) -> list[Process]:
         _ours(settings, f"order-worker-{n}", "order-worker", {"HUNDI_WORKER_ID": f"order-worker-{n}"})
         for n in range(settings.order_workers)
     ]
-    gateway, api, realtime = (_ours(settings, name, name) for name in ("gateway", "api", "realtime"))
-    return [*simulators, gateway, *workers, api, realtime]
+    gateway, api, realtime, operations = (
+        _ours(settings, name, name) for name in ("gateway", "api", "realtime", "operations")
+    )
+    table = [*simulators, gateway, *workers, api, realtime, operations]
+    return [process for process in table if _is_there(process)]
 
 
 def _ours(settings: Settings, name: str, command: str, environment: dict[str, str] | None = None) -> Process:
@@ -90,6 +94,12 @@ def _ours(settings: Settings, name: str, command: str, environment: dict[str, st
 
 def _listens(settings: Settings, port: int, _pid: int) -> bool:
     return probes.accepts(settings.host, port)
+
+
+def _is_there(process: Process) -> bool:
+    """A process whose module this version does not carry is left out."""
+    command = process.command[3]
+    return importlib.util.find_spec(f"workers.{command.replace('-', '_')}") is not None
 
 
 def _hundi(*arguments: str) -> list[str]:

@@ -34,7 +34,7 @@ types: env-test ## types
 	@echo "mypy" && .venv/bin/mypy
 
 imports: env-test ## layers
-	@echo "lint-imports" && .venv/bin/lint-imports --no-timing
+	@echo "lint-imports" && .venv/bin/lint-imports
 
 unit: env-test ## the tests alone
 	@echo "pytest" && .venv/bin/pytest

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from config.settings import Settings
+from exchange.feed import FeedLine, feed_port
 from stack.errors import StackError
 
 
@@ -32,9 +33,9 @@ def ports(settings: Settings) -> list[Port]:
     found = [Port(name, settings.port(name), wanted_by) for name, wanted_by in single.items()]
     for index, exchange in enumerate(settings.exchanges):
         found.append(Port("fix", settings.port("fix", index), f"the {exchange} simulator"))
-        found.append(
-            Port("feed", settings.port("feed", index), f"the {exchange} feed", kind=socket.SOCK_DGRAM)
-        )
+        for line in FeedLine:
+            reader = f"the {exchange} feed"
+            found.append(Port("feed", feed_port(settings, exchange, line), reader, socket.SOCK_DGRAM))
     return found
 
 

@@ -49,9 +49,6 @@ class Acceptor(quickfix.Application):  # type: ignore[misc]
     def start(self) -> None:
         self._acceptor.start()
 
-    def stop(self) -> None:
-        self._acceptor.stop()
-
     def send(self, session: str, report: Report, poss_resend: bool) -> None:
         """Store the report in its session's sequence and send it if the broker is there."""
         to = self._sessions[session]

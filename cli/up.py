@@ -17,7 +17,7 @@ from config.settings import Settings
 from stack import data_dir, ports, servers
 from stack.errors import StackError
 from stack.processes import EXCHANGES, platform_processes, server_processes
-from stack.supervision import Supervisor, stop_leftovers, supervised
+from stack.supervision import GONE, Supervisor, stop_leftovers, supervised
 
 _WATCH_SECONDS = 1.0
 _console = Console(highlight=False, soft_wrap=True)
@@ -106,7 +106,7 @@ def _watch(supervisor: Supervisor) -> None:
                     _say(f"  {name} died and was restarted (pid {pid}): {supervisor.last_words(name)}")
             for name in supervisor.given_up():
                 supervisor.start(name)
-        except OSError:
+        except GONE:
             raise StackError("supervisord ended unexpectedly, and its processes with it") from None
         pids |= now
 

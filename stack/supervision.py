@@ -30,14 +30,19 @@ from stack.errors import StackError
 from stack.processes import Process
 
 STOPPED = {"STOPPED", "EXITED", "FATAL"}
-_RPC_ERRORS = (OSError, http.client.HTTPException, xmlrpc.client.Error)
+ATTEMPTS = 3
+"""Starts in a row after which a process that dies is given up."""
+GONE = (OSError, http.client.HTTPException)
+"""What a call raises when supervisord itself is away."""
+_RPC_ERRORS = (*GONE, xmlrpc.client.Error)
 
 
 class Supervisor:
     """The RPC of one running supervisord."""
 
-    def __init__(self, directory: Path, processes: list[Process]) -> None:
+    def __init__(self, directory: Path, processes: list[Process], *, restart: bool = True) -> None:
         self.directory = directory
+        self.dead = {"FATAL"} if restart else STOPPED
         self.processes = {process.name: process for process in processes}
         self._rpc = _rpc(directory)
 
@@ -72,8 +77,10 @@ class Supervisor:
     def wait_healthy(self, name: str, timeout: float = 60) -> None:
         """Return once the process is healthy; raises StackError when it gives up or takes too long."""
         deadline = time.monotonic() + timeout
+        pids: set[int] = set()
         while not self.is_healthy(name):
-            if self.state(name) in STOPPED:
+            pids.add(self.pid(name))
+            if self.state(name) in self.dead or len(pids - {0}) > ATTEMPTS:
                 raise StackError(f"{name} does not start: {self.last_words(name)}")
             if time.monotonic() > deadline:
                 raise StackError(f"{name} is not healthy after {timeout:.0f} s: {self.last_words(name)}")
@@ -127,7 +134,7 @@ def supervised(
             "HUNDI_PORT_OFFSET": str(settings.port_offset),
         },
     )
-    supervisor = Supervisor(directory, processes)
+    supervisor = Supervisor(directory, processes, restart=restart)
     try:
         _wait_for_rpc(directory, daemon)
         yield supervisor
@@ -148,7 +155,7 @@ def stop_leftovers(directory: Path) -> bool:
             pid = int(_rpc(directory).supervisor.getPID())
         except xmlrpc.client.Fault:
             found = True  # It is on its way down already.
-        except (OSError, http.client.HTTPException):
+        except GONE:
             return found
         else:
             if not found:
@@ -188,7 +195,7 @@ def _program(process: Process, logs: Path, restart: bool) -> dict[str, Any]:
         "autostart": "false",
         "autorestart": str(restart).lower(),
         "startsecs": 1,
-        "startretries": 3 if restart else 0,
+        "startretries": ATTEMPTS if restart else 0,
         "stopsignal": process.stop_signal,
         "stopwaitsecs": process.stop_seconds,
         "redirect_stderr": "true",

@@ -1,0 +1,254 @@
+"""The intake: an order is acknowledged when it is durable, and never before.
+
+Group commit, one batch in flight: whatever arrives while a batch commits is the next one, so a lone order
+waits for nobody and a burst shares the flush. One transaction holds the idempotency key, the order, its
+first record and its place in the acknowledgement order; the unique key (user, key) decides repeats.
+Called by `POST /api/v1/orders` only.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from domain.money import rupees
+from domain.orders import OrderEvent, OrderStatus, OrderTerms
+from domain.time import order_id_floor, trade_date
+from storage import audit, updates, wakeups
+from storage.audit import AuditEntry, OrderUpdate
+from storage.database import Connection, Database
+
+BATCH_MAX = 256
+SERIALS_A_BLOCK = 1_000
+BLOCKS_A_DAY = 1_000_000
+
+_KEYS = """
+    INSERT INTO idempotency_keys (user_id, key, order_id, body_hash, created_at_ns)
+    SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bytea[], %s::bigint[])
+        AS asked (user_id, key, order_id, body_hash, at) ORDER BY user_id, key, order_id
+    ON CONFLICT DO NOTHING RETURNING order_id
+"""
+_FIRST = """
+    SELECT user_id, key, order_id, body_hash, created_at_ns FROM idempotency_keys
+    WHERE (user_id, key) IN (SELECT * FROM unnest(%s::bigint[], %s::uuid[]))
+"""
+_ORDERS = """
+    INSERT INTO orders (order_id, user_id, instrument_id, order_type, transaction_type, product, validity,
+                        quantity, price, trigger_price, tag, idempotency_key, traceparent, created_at_ns,
+                        updated_at_ns)
+    SELECT order_id, user_id, instrument_id, order_type::order_type, side::side, product::product,
+           validity::validity, quantity, price, trigger_price, tag, key, traceparent, at, at
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::bigint[])
+        AS asked (order_id, user_id, instrument_id, order_type, side, product, validity, quantity, price,
+                  trigger_price, tag, key, traceparent, at)
+"""
+_INTAKE = """
+    INSERT INTO order_intake (order_id, user_id, accepted_at_ns)
+    SELECT order_id, user_id, at FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINALITY
+        AS accepted (order_id, user_id, at, arrival) ORDER BY arrival
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What a client asked, its shape already checked."""
+
+    user_id: int
+    key: UUID
+    body_hash: bytes
+    """Of the terms: the same key with another body is a conflict."""
+    terms: OrderTerms
+    received_at_ns: int
+    tag: str | None = None
+    client_ip: str | None = None
+    device: str | None = None
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The 202. A replayed one is the first answer again, its time included."""
+
+    order_id: int
+    accepted_at_ns: int
+    replayed: bool
+
+
+class IdempotencyConflict(Exception):
+    """The key was used before, with another body."""
+
+    def __init__(self, order_id: int) -> None:
+        super().__init__(f"the key belongs to order {order_id}, which was asked for with another body")
+        self.order_id = order_id
+
+
+_Waiting = tuple[OrderRequest, "asyncio.Future[Acknowledgement]"]
+
+
+class Intake:
+    """One a process. `accept` returns once the order is on disk."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self._database, self._redis = database, redis
+        self._waiting: list[_Waiting] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._serials: Iterator[int] = iter(())
+
+    async def accept(self, request: OrderRequest) -> Acknowledgement:
+        """Make the order durable. Raises IdempotencyConflict, or the database's error: then the outcome is
+        unknown to us too, and the client repeats with the same key."""
+        future: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_waiting(), name="intake")
+        # A client that goes away does not take its order's batch with it.
+        return await asyncio.shield(future)
+
+    async def _commit_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            try:
+                await self._commit(batch)
+            except Exception as error:
+                await self._one_by_one(batch, error)
+
+    async def _one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
+        """One bad order must not take down those that shared its batch."""
+        if len(batch) == 1:
+            if not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return
+        for waiting in batch:
+            try:
+                await self._commit([waiting])
+            except Exception as own_error:
+                await self._one_by_one([waiting], own_error)
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        requests = [request for request, _ in batch]
+        async with self._database.transaction() as conn:
+            order_ids = [await self._mint(conn, request) for request in requests]
+            accepted = await _claim_keys(conn, requests, order_ids)
+            new = [pair for pair in zip(order_ids, requests, strict=True) if pair[0] in accepted]
+            first = {} if len(new) == len(requests) else await _first_answers(conn, requests)
+            told = await _record(conn, new) if new else []
+        for (request, future), order_id in zip(batch, order_ids, strict=True):
+            _answer(future, request, order_id, accepted, first)
+        if told:
+            await wakeups.wake(self._redis, wakeups.INTAKE)
+            await updates.publish(self._redis, told)
+
+    async def _mint(self, conn: Connection, request: OrderRequest) -> int:
+        """`YYMMDD` and nine digits. Serials come in blocks; a block that a crash left behind is a gap."""
+        serial = next(self._serials, None)
+        if serial is None:
+            taken = await conn.execute("SELECT nextval('order_serial_blocks') AS block")
+            row = await taken.fetchone()
+            assert row is not None
+            first = row["block"] % BLOCKS_A_DAY * SERIALS_A_BLOCK
+            self._serials = iter(range(first + 1, first + SERIALS_A_BLOCK))
+            serial = first
+        return order_id_floor(trade_date(request.received_at_ns)) + serial
+
+
+async def _claim_keys(conn: Connection, requests: list[OrderRequest], order_ids: list[int]) -> set[int]:
+    """The order ids whose key was free: these are new orders, the others repeats."""
+    claimed = await conn.execute(
+        _KEYS,
+        (
+            [r.user_id for r in requests],
+            [r.key for r in requests],
+            order_ids,
+            [r.body_hash for r in requests],
+            [r.received_at_ns for r in requests],
+        ),
+    )
+    return {row["order_id"] async for row in claimed}
+
+
+async def _first_answers(
+    conn: Connection, requests: list[OrderRequest]
+) -> dict[tuple[int, UUID], tuple[int, bytes, int]]:
+    found = await conn.execute(_FIRST, ([r.user_id for r in requests], [r.key for r in requests]))
+    return {
+        (row["user_id"], row["key"]): (row["order_id"], row["body_hash"], row["created_at_ns"])
+        async for row in found
+    }
+
+
+async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> list[OrderUpdate]:
+    """Orders, their first record, their place. The record comes first: it takes the users' locks, so places
+    are given in each user's commit order, whichever process commits."""
+    columns = [
+        (
+            order_id,
+            r.user_id,
+            r.terms.instrument_id,
+            r.terms.order_type.value,
+            r.terms.side.value,
+            r.terms.product.value,
+            r.terms.validity.value,
+            r.terms.quantity,
+            r.terms.price,
+            r.terms.trigger_price,
+            r.tag,
+            r.key,
+            r.traceparent,
+            r.received_at_ns,
+        )
+        for order_id, r in new
+    ]
+    await conn.execute(_ORDERS, [list(column) for column in zip(*columns, strict=True)])
+    by_user = sorted(new, key=lambda pair: pair[1].user_id)
+    told = await audit.append(conn, [_entry(order_id, request) for order_id, request in by_user])
+    places = zip(*((order_id, r.user_id, r.received_at_ns) for order_id, r in new), strict=True)
+    await conn.execute(_INTAKE, [list(column) for column in places])
+    return told
+
+
+def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
+    terms = request.terms
+    detail = {
+        "instrument_id": terms.instrument_id,
+        "order_type": terms.order_type,
+        "transaction_type": terms.side,
+        "product": terms.product,
+        "validity": terms.validity,
+        "quantity": terms.quantity,
+        "price": None if terms.price is None else rupees(terms.price),
+        "trigger_price": None if terms.trigger_price is None else rupees(terms.trigger_price),
+    }
+    return AuditEntry(
+        occurred_at_ns=request.received_at_ns,
+        user_id=request.user_id,
+        event=OrderEvent.ACCEPTED,
+        actor="client",
+        order_id=order_id,
+        status=OrderStatus.PENDING_VALIDATION,
+        detail={name: value for name, value in detail.items() if value is not None},
+        client_ip=request.client_ip,
+        device=request.device,
+        traceparent=request.traceparent,
+    )
+
+
+def _answer(
+    future: "asyncio.Future[Acknowledgement]",
+    request: OrderRequest,
+    order_id: int,
+    accepted: set[int],
+    first: dict[tuple[int, UUID], tuple[int, bytes, int]],
+) -> None:
+    if future.done():
+        return
+    if order_id in accepted:
+        future.set_result(Acknowledgement(order_id, request.received_at_ns, replayed=False))
+        return
+    first_id, body_hash, at_ns = first[request.user_id, request.key]
+    if body_hash == request.body_hash:
+        future.set_result(Acknowledgement(first_id, at_ns, replayed=True))
+    else:
+        future.set_exception(IdempotencyConflict(first_id))

@@ -12,6 +12,7 @@ from config.settings import Settings, settings
 from domain.reports import Report
 from exchange.feed import FeedLine, feed_port
 from exchange.master import read_master
+from exchange.simulator import control
 from exchange.simulator.acceptor import Acceptor
 from exchange.simulator.market import Market, Stop
 from exchange.simulator.tape import FeedSocket
@@ -38,6 +39,7 @@ def _serve(config: Settings, exchange: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: market.inbox.put(Stop()))
     market.recover()
+    control.serve(config.data_dir / f"simulator-{exchange}" / "control.sock", market.inbox.put)
     acceptor.start()
     market.run()
     # Every answer and sequence number is on the disk already, and QuickFIX's own stop() can crash.

@@ -7,7 +7,7 @@ price / 100 reads as paise on a one-paisa tick. Used by the replay command, test
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +59,12 @@ def read_messages(path: Path) -> Iterator[Message]:
             )
 
 
-def read_depths(path: Path) -> Iterator[tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
-    """(bids, asks) after each message, best first, as (price, quantity)."""
+Depth = tuple[list[tuple[int, int]], list[tuple[int, int]]]
+"""(bids, asks), best first, as (price, quantity)."""
+
+
+def read_depths(path: Path) -> Iterator[Depth]:
+    """The best levels after each message."""
     with gzip.open(path, "rt", encoding="utf-8-sig") as rows:
         for row in rows:
             cells = [int(cell) for cell in row.split(",")]
@@ -110,3 +114,46 @@ class RecordedBook:
                 verb = book.execute if message.kind is MessageKind.EXECUTION else book.reduce
                 verb(order_id, message.size)
                 return known
+
+
+class Comparison(NamedTuple):
+    """How a replayed book fared against a recorded one."""
+
+    rows: int
+    exact: int
+    levels: int
+    """(side, price) levels that appeared."""
+    unknown_levels: int
+    """Of these, how many held quantity from before the record."""
+
+
+def compare(wide: list[Message], narrow: Iterable[Message], depths: Iterable[Depth]) -> Comparison:
+    """Replay `wide` and hold the best levels against `depths`, the recorded book after each of `narrow`.
+
+    `narrow` is the part of the same hour that touches the recorded levels. What a level shows beyond its
+    recorded orders when it first appears is taken for older orders and seeded; after that nothing is
+    corrected. Raises IndexError when `narrow` is not a part of `wide`.
+    """
+    recorded, seen, at, rows, exact, unknown = RecordedBook(), set(), 0, 0, 0, 0
+    for target, depth in zip(narrow, depths, strict=True):
+        # The wide file's times are cut to 10 us, so a message is found by the rest of it.
+        while recorded.apply(wide[at]) and wide[at][1:] != target[1:]:
+            at += 1
+        at += 1
+        for side, levels in zip((Side.BUY, Side.SELL), depth, strict=True):
+            for price, quantity in levels:
+                if (side, price) not in seen:
+                    seen.add((side, price))
+                    unknown += _seed_missing(recorded, side, price, quantity)
+        rows += 1
+        exact += recorded.book.depth(len(depth[0])) == depth
+    return Comparison(rows, exact, len(seen), unknown)
+
+
+def _seed_missing(recorded: RecordedBook, side: Side, price: int, quantity: int) -> bool:
+    ladder = recorded.book.ladder(side)
+    level = ladder.levels.get(ladder.key(price))
+    missing = quantity - (level.quantity if level else 0)
+    if missing > 0:
+        recorded.seed(side, price, missing)
+    return missing > 0

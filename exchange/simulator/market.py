@@ -16,6 +16,15 @@ from domain.instruments import Instrument, Segment
 from domain.reports import ExecType, ExecutionReport, MarketPhase, Report, SessionPhase
 from domain.time import trade_date
 from exchange.simulator import events as happened
+from exchange.simulator.control import (
+    Command,
+    Controlled,
+    EndFlowCommand,
+    FlowCommand,
+    PhaseCommand,
+    PricesCommand,
+)
+from exchange.simulator.flow import Flow
 from exchange.simulator.journal import Journal, Step, Trade, TradeFile
 from exchange.simulator.participants import Participants
 from exchange.simulator.tape import HEARTBEAT_NS, FeedSocket, Tape
@@ -41,15 +50,11 @@ class LoggedOn(NamedTuple):
     session: str
 
 
-class PhaseSet(NamedTuple):
-    phase: MarketPhase
-
-
 class Stop(NamedTuple):
     pass
 
 
-Item = Asked | LoggedOn | PhaseSet | Stop
+Item = Asked | LoggedOn | Controlled | Stop
 
 
 class Market:
@@ -75,6 +80,8 @@ class Market:
         self._trades = TradeFile(data_dir, exchange)
         self._sessions: set[str] = set()
         self._touched: set[str] = set()
+        self._flows: dict[str, Flow] = {}
+        self._answers: list[Controlled] = []
         self._now_ns = time.time_ns()
         self._phase_since_ns = self._now_ns
         self._heartbeat_due_ns = 0
@@ -101,12 +108,20 @@ class Market:
             self._now_ns = time.time_ns()
             if items:
                 self._commit([step for item in items for step in self._steps(item)])
+                self._answer_control()
                 if any(isinstance(item, Stop) for item in items):
                     self._journal.close()
                     return
             if time.monotonic() >= due:
                 due = time.monotonic() + BEAT_SECONDS
                 self._beat()
+
+    def _answer_control(self) -> None:
+        for controlled in self._answers:
+            symbol = getattr(controlled.command, "symbol", "")
+            flow = self._flows.get(symbol)
+            controlled.answer.put(dict(flow.outcomes) if flow else {})
+        self._answers.clear()
 
     def _drain(self, seconds: float) -> list[Item]:
         items: list[Item] = []
@@ -128,19 +143,56 @@ class Market:
                 self._sessions.add(session)
                 self._announce([session])
                 return []
-            case PhaseSet(phase):
-                return self._enter_phase(phase)
+            case Controlled():
+                step = Step(PARTICIPANTS, None, self._control(item.command))
+                self._answers.append(item)
+                return [step]
             case Stop():
                 return []
 
-    def _enter_phase(self, phase: MarketPhase) -> list[Step]:
+    def _control(self, command: Command) -> list[Addressed]:
+        match command:
+            case FlowCommand(symbol, events):
+                flow = self._flow(symbol)
+                self._touched.add(symbol)
+                return [told for event in events for told in flow.apply(event, self._now_ns)] if flow else []
+            case EndFlowCommand(symbol):
+                if flow := self._flows.pop(symbol, None):
+                    flow.end()
+                self._participants.withdrawn.discard(symbol)
+                self._touched.add(symbol)
+                return self._participants.refresh(symbol, self._now_ns)
+            case PricesCommand(rows):
+                return [told for row in rows for told in self._price(*row)]
+            case PhaseCommand(phase):
+                return self._enter_phase(phase)
+
+    def _flow(self, symbol: str) -> Flow | None:
+        """The symbol's running flow, begun if need be; None for a symbol that is not traded here."""
+        if symbol not in self._flows and symbol in self._participants.symbols:
+            self._participants.withdraw(symbol)
+            self._participants.withdrawn.add(symbol)
+            self._flows[symbol] = Flow(self.venue, self.venue.instruments[symbol])
+        return self._flows.get(symbol)
+
+    def _price(self, symbol: str, price: int, quantity: int) -> list[Addressed]:
+        """A recorded price: the participants quote one tick around it and it goes on the tape."""
+        if symbol not in self.venue.books:
+            return []
+        self._touched.add(symbol)
+        told = self._participants.quote_around(symbol, price, self._now_ns)
+        told += self.venue.print_trade(symbol, price, self._now_ns)
+        self._tape.trade(symbol, price, quantity, self._now_ns)
+        return told
+
+    def _enter_phase(self, phase: MarketPhase) -> list[Addressed]:
         """The day's orders expire when the market closes; every session hears of the phase."""
         self.venue.phase, self._phase_since_ns = phase, self._now_ns
         self._announce(sorted(self._sessions))
         if phase is not MarketPhase.CLOSED:
             return []
         self._touched.update(self.venue.books)
-        return [Step(PARTICIPANTS, None, self.venue.expire_day(self._now_ns))]
+        return self.venue.expire_day(self._now_ns)
 
     def _announce(self, sessions: list[str]) -> None:
         for session in sessions:

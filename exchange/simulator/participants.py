@@ -5,7 +5,7 @@ the previous close, so it stays within a few per cent and an order well away fro
 orders like any other: they trade with brokers' orders by price and time. Called by market.py's beat.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from itertools import count
 from random import Random
 
@@ -40,6 +40,11 @@ class Participants:
         """First quotes everywhere."""
         return [told for symbol in self._desks for told in self.refresh(symbol, now_ns)]
 
+    @property
+    def symbols(self) -> KeysView[str]:
+        """Of every quoted instrument."""
+        return self._desks.keys()
+
     def next_symbol(self) -> str:
         return next(self._turns)
 
@@ -48,18 +53,21 @@ class Participants:
         desk, book = self._desks.get(symbol), self._venue.books.get(symbol)
         if desk is None or book is None or symbol in self.withdrawn:
             return []
-        self.withdraw(symbol)
         desk.move()
-        told: list[Addressed] = []
-        for side, price, quantity in desk.quotes():
-            order = Order(next(self._ids), side, OrderType.LIMIT, Validity.DAY, quantity, price)
-            desk.resting.append(order.order_id)
-            told += self._venue.participate(symbol, order, now_ns)
+        told = self._requote(symbol, desk, now_ns)
         if desk.random.random() < TRADE_CHANCE:
             side, quantity = desk.random.choice(list(Side)), desk.lots(20)
             order = Order(next(self._ids), side, OrderType.MARKET, Validity.IOC, quantity)
             told += self._venue.participate(symbol, order, now_ns)
         return told
+
+    def quote_around(self, symbol: str, price: int, now_ns: int) -> list[Addressed]:
+        """Quote one tick to either side of a price that is given."""
+        desk = self._desks.get(symbol)
+        if desk is None or symbol in self.withdrawn:
+            return []
+        desk.set_price(price)
+        return self._requote(symbol, desk, now_ns)
 
     def withdraw(self, symbol: str) -> None:
         """Take every quote out of an instrument's book."""
@@ -67,6 +75,15 @@ class Participants:
         for order_id in desk.resting:
             book.cancel(order_id)
         desk.resting.clear()
+
+    def _requote(self, symbol: str, desk: "_Desk", now_ns: int) -> list[Addressed]:
+        self.withdraw(symbol)
+        told: list[Addressed] = []
+        for side, price, quantity in desk.quotes():
+            order = Order(next(self._ids), side, OrderType.LIMIT, Validity.DAY, quantity, price)
+            desk.resting.append(order.order_id)
+            told += self._venue.participate(symbol, order, now_ns)
+        return told
 
     def _round_robin(self) -> Iterator[str]:
         while True:
@@ -88,6 +105,10 @@ class _Desk:
         reach = max(2, self._home // REACH)
         up = 0.5 - 0.5 * (self._mid - self._home) / reach
         self._mid += 1 if self.random.random() < up else -1
+
+    def set_price(self, price: int) -> None:
+        """From here the walk goes on, and here is where it is drawn back to."""
+        self._mid = self._home = price // self._tick
 
     def quotes(self) -> Iterator[tuple[Side, int, int]]:
         low, high = self.instrument.lower_band, self.instrument.upper_band

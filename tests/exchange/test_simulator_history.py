@@ -13,17 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from domain.orders import Side
 from exchange.simulator.history import (
+    Comparison,
     Message,
     MessageKind,
     Outcome,
     RecordedBook,
+    compare,
     read_depths,
     read_messages,
 )
-
-DEPTH = 10
 
 
 @pytest.fixture(scope="module")
@@ -37,40 +36,18 @@ def wide(orderflow: Path) -> list[Message]:
     return list(read_messages(next(orderflow.glob("*message_50.csv.gz"))))
 
 
-def positions_of(narrow: list[Message], wide: list[Message]) -> list[int]:
-    """Where each message of the narrow file stands in the wide one, whose times are cut to 10 us."""
-    positions, at = [], 0
-    for message in narrow:
-        while wide[at][1:] != message[1:]:
-            at += 1
-        positions.append(at)
-        at += 1
-    return positions
-
-
 def test_all_999_recorded_books_come_out_exactly(orderflow: Path, wide: list[Message]) -> None:
+    narrow = read_messages(next(orderflow.glob("*message_10*.csv.gz")))
+    depths = read_depths(next(orderflow.glob("*orderbook_10*.csv.gz")))
+    assert compare(wide, narrow, depths) == Comparison(999, 999, levels=136, unknown_levels=19)
+
+
+def test_the_comparison_notices_a_single_share(orderflow: Path, wide: list[Message]) -> None:
     narrow = list(read_messages(next(orderflow.glob("*message_10*.csv.gz"))))
     depths = list(read_depths(next(orderflow.glob("*orderbook_10*.csv.gz"))))
-    assert len(narrow) == len(depths) == 999
-
-    recorded, seen, at, unknown = RecordedBook(), set(), 0, 0
-    for row, position in enumerate(positions_of(narrow, wide)):
-        for message in wide[at : position + 1]:
-            recorded.apply(message)
-        at = position + 1
-        for side, expected in zip((Side.BUY, Side.SELL), depths[row], strict=True):
-            ladder = recorded.book.ladder(side)
-            for price, quantity in expected:
-                if (side, price) not in seen:
-                    seen.add((side, price))
-                    level = ladder.levels.get(ladder.key(price))
-                    missing = quantity - (level.quantity if level else 0)
-                    assert missing >= 0
-                    if missing:
-                        unknown += 1
-                        recorded.seed(side, price, missing)
-        assert recorded.book.depth(DEPTH) == depths[row], f"row {row + 1}"
-    assert (len(seen), unknown) == (136, 19)
+    (price, quantity), *rest = depths[500][0]
+    depths[500] = ([(price, quantity + 1), *rest], depths[500][1])
+    assert compare(wide, narrow, depths).exact == 998
 
 
 def test_every_event_of_the_hour_is_accounted_for(wide: list[Message]) -> None:

@@ -6,7 +6,10 @@ from domain.instructions import NewOrder
 from domain.orders import OrderType, Side, Validity
 from domain.reports import ExecType, ExecutionReport, MarketPhase, OrdStatus, Report, SessionPhase
 from exchange.master import read_master
-from exchange.simulator.market import Asked, Item, Market, PhaseSet, Stop
+from exchange.simulator.control import Controlled, FlowCommand, PhaseCommand
+from exchange.simulator.flow import FlowEvent
+from exchange.simulator.history import MessageKind
+from exchange.simulator.market import Asked, Item, Market, Stop
 
 SESSION = "FIXT.1.1:NSE->HUNDI01"
 TCS = read_master("NSE")["TCS"]
@@ -84,7 +87,7 @@ def test_a_closed_market_expires_the_days_orders_and_takes_no_new_ones(tmp_path:
     _, sent = run(
         tmp_path,
         order("1", Side.BUY, 10, TCS.lower_band),
-        PhaseSet(MarketPhase.CLOSED),
+        Controlled(PhaseCommand(MarketPhase.CLOSED)),
         order("2", Side.BUY, 10, None),
     )
     kinds = [(r.cl_ord_id, r.exec_type, r.ord_status, r.reject_reason) for r, _ in sent]
@@ -92,4 +95,18 @@ def test_a_closed_market_expires_the_days_orders_and_takes_no_new_ones(tmp_path:
         ("1", ExecType.NEW, OrdStatus.NEW, None),
         ("1", ExecType.EXPIRED, OrdStatus.EXPIRED, None),
         ("2", ExecType.REJECTED, OrdStatus.REJECTED, 2),
+    ]
+
+
+def test_a_resting_order_is_filled_by_replayed_flow_that_ranks_behind_it(tmp_path: Path) -> None:
+    mine = TCS.previous_close - 5 * TCS.tick_size
+    flow = [
+        FlowEvent(MessageKind.NEW, 1, 100, -6, Side.BUY),
+        FlowEvent(MessageKind.EXECUTION, 1, 30, -6, Side.BUY),
+    ]
+    begin = Controlled(FlowCommand("TCS", []))
+    _, sent = run(tmp_path, begin, order("1", Side.BUY, 10, mine), Controlled(FlowCommand("TCS", flow)))
+    assert [(r.exec_type, r.last_price, r.leaves_quantity) for r, _ in sent] == [
+        (ExecType.NEW, 0, 10),
+        (ExecType.TRADE, mine, 0),
     ]

@@ -1,0 +1,69 @@
+"""The simulator's control socket: JSON lines on a Unix socket, one answer a command.
+
+`$HUNDI_DATA_DIR/simulator-<EXCHANGE>/control.sock`, readable by its owner alone. Commands carry `verb`:
+`flow` (symbol, events), `end_flow` (symbol), `prices` (rows of [symbol, paise, quantity]), `phase` (phase).
+The answer is {"counts": {...}} after the command has been journaled, or {"error": "..."}.
+"""
+
+import socketserver
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+import msgspec
+
+from domain.reports import MarketPhase
+from exchange.simulator.flow import FlowEvent
+
+
+class FlowCommand(msgspec.Struct, tag_field="verb", tag="flow", frozen=True):
+    symbol: str
+    events: list[FlowEvent]
+
+
+class EndFlowCommand(msgspec.Struct, tag_field="verb", tag="end_flow", frozen=True):
+    symbol: str
+
+
+class PricesCommand(msgspec.Struct, tag_field="verb", tag="prices", frozen=True):
+    """Rows of (symbol, price in paise, traded quantity), in order."""
+
+    rows: list[tuple[str, int, int]]
+
+
+class PhaseCommand(msgspec.Struct, tag_field="verb", tag="phase", frozen=True):
+    phase: MarketPhase
+
+
+Command = FlowCommand | EndFlowCommand | PricesCommand | PhaseCommand
+
+
+class Controlled:
+    """A command on its way through the matching thread; `answer` is set when it is done."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.answer: SimpleQueue[dict[str, int]] = SimpleQueue()
+
+
+def serve(path: Path, take: Callable[[Controlled], None]) -> None:
+    """Take commands on a thread of their own until the process ends."""
+    decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+
+    class Lines(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                try:
+                    controlled = Controlled(decoder.decode(line))
+                except msgspec.MsgspecError as error:
+                    self.wfile.write(msgspec.json.encode({"error": str(error)}) + b"\n")
+                    continue
+                take(controlled)
+                self.wfile.write(msgspec.json.encode({"counts": controlled.answer.get()}) + b"\n")
+
+    path.unlink(missing_ok=True)
+    server = socketserver.ThreadingUnixStreamServer(str(path), Lines)
+    path.chmod(0o600)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="control", daemon=True).start()

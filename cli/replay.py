@@ -177,10 +177,6 @@ class RecordedDay:
         return instrument.symbol, moved, traded
 
 
-def _master(exchange: str) -> dict[str, Instrument]:
-    return readread_master(exchange)
-
-
 def _paced(messages: list[Message], speed: float) -> Iterator[list[Message]]:
     """Batches of recorded time, each at its moment."""
     begun, first = time.monotonic(), messages[0].time_ns

@@ -31,7 +31,7 @@ from exchange.quickfix_bridge import (
 )
 from storage.inbox import Arrival, Unreadable
 
-HEARTBEAT, TEST_REQUEST, TEST_REQ_ID = "0", "1", 112
+HEARTBEAT, TEST_REQUEST, SESSION_REJECT, TEST_REQ_ID = "0", "1", "3", 112
 PROBE = "BREAKER"
 PROBE_SECONDS = 1.0
 _ANSWERS = frozenset({ExecType.NEW, ExecType.REJECTED})
@@ -89,6 +89,7 @@ class Line(quickfix.Application):  # type: ignore[misc]
         """Log out of every session; blocks for at most a few seconds."""
         if self._initiator is not None:
             self._initiator.stop()
+            self._initiator = None  # before its factory, whatever the interpreter's end would choose
 
     def send(self, name: str, instruction: Instruction, *, poss_resend: bool) -> bool:
         """Hand one instruction to its session; False: it did not take it.
@@ -122,8 +123,12 @@ class Line(quickfix.Application):  # type: ignore[misc]
         self._loop.call_soon_threadsafe(self._logged_out, session_id.toString())
 
     def fromAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:
-        heartbeat = message.getHeader().getField(35) == HEARTBEAT
-        if heartbeat and message.isSetField(TEST_REQ_ID) and message.getField(TEST_REQ_ID) == PROBE:
+        kind = message.getHeader().getField(35)
+        if kind == SESSION_REJECT:
+            log.error(
+                "session reject", session=session_id.toString(), fix=message.toString().replace(SOH, "|")
+            )
+        if kind == HEARTBEAT and message.isSetField(TEST_REQ_ID) and message.getField(TEST_REQ_ID) == PROBE:
             self._loop.call_soon_threadsafe(self._alive, session_id.toString())
 
     def fromApp(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:

@@ -8,6 +8,7 @@ and is asked again; a crash loses it, and the exchange resends. Called by worker
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import psycopg
@@ -21,7 +22,7 @@ from domain.time import rfc3339
 from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, report_span
 from storage import exchange_journal, updates, wakeups
 from storage.database import Database
-from storage.inbox import Arrival
+from storage.inbox import Arrival, Unreadable
 from storage.outbox import Sent
 
 BATCH_MAX = 1000
@@ -72,6 +73,21 @@ class Writer:
             self._idle.set()
 
     async def _write(self, sent: list[Sent], arrived: list[Arrival]) -> None:
+        """One commit; if the database refuses a value in it, one for each report, so that work goes on."""
+        try:
+            await self._commit(sent, arrived)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if len(arrived) == 1 and not sent and not isinstance(arrived[0].report, Unreadable):
+                unfit = Unreadable(repr(arrived[0].report), str(error))
+                await self._commit([], [replace(arrived[0], report=unfit)])
+            elif arrived:
+                await self._commit(sent, [])
+                for arrival in arrived:
+                    await self._write([], [arrival])
+            else:
+                raise
+
+    async def _commit(self, sent: list[Sent], arrived: list[Arrival]) -> None:
         crash_point("gateway.before_mark" if sent else "gateway.before_journal")
         while True:
             try:

@@ -13,6 +13,9 @@ from tests.support.edge import Edge, edge
 from tests.support.eventually import eventually
 from tests.support.orders import new_users, owe, submit
 
+SESSIONS = ["FIXT.1.1:HUNDI01->NSE", "FIX.4.2:HUNDI02->NSE"]
+"""By the parity of a user's id."""
+
 
 @pytest.fixture(scope="module")
 def exchanges(servers: Settings) -> Iterator[Edge]:
@@ -133,3 +136,47 @@ async def test_an_update_reaches_the_user_s_channel_at_once(
             return bool(message) and str(order_id).encode() in message["data"]
 
         await eventually(heard)
+
+
+async def test_an_order_that_the_exchange_never_got_is_asked_about_and_sent_again(
+    exchanges: Edge, database: Database
+) -> None:
+    """Marked sent by a gateway whose message was lost: known by the silence, proved by a status request."""
+    exchanges.kill_gateway()
+    order_ids = []
+    for user, session in zip(await new_users(database, 2), SESSIONS, strict=True):
+        order_id = await submit(database, user, order_type=OrderType.MARKET, price=None, quantity=2)
+        async with database.transaction() as conn:
+            await conn.execute(
+                "UPDATE exchange_outbox SET claimed_at_ns = 1, sent_at_ns = 1, sends = 1, session = %s"
+                " WHERE order_id = %s",
+                (session, order_id),
+            )
+            await conn.execute(
+                "UPDATE order_intake SET gate_passed_at_ns = 1 WHERE order_id = %s", (order_id,)
+            )
+        order_ids.append(order_id)
+    exchanges.start_gateway()
+
+    async def executed() -> bool:
+        return [await status(database, order_id) for order_id in order_ids] == ["EXECUTED"] * 2
+
+    await eventually(executed, within=15)
+    outbox = await rows(database, "SELECT sends FROM exchange_outbox WHERE order_id = ANY(%s)", order_ids)
+    assert outbox == [{"sends": 2}] * 2
+
+
+async def test_while_the_exchange_is_away_orders_wait_and_leave_when_it_is_back(
+    exchanges: Edge, database: Database
+) -> None:
+    users = await new_users(database, 2)
+    exchanges.stop_exchange("NSE")
+    order_ids = [await submit(database, user) for user in users for _ in range(3)]
+    exchanges.start_exchange("NSE")
+
+    async def all_answered() -> bool:
+        return [await status(database, order_id) for order_id in order_ids] == ["REJECTED"] * 6
+
+    await eventually(all_answered, within=20)
+    query = "SELECT order_id FROM exchange_inbox WHERE order_id = ANY(%s) ORDER BY order_id"
+    assert [row["order_id"] for row in await rows(database, query, order_ids)] == order_ids

@@ -15,6 +15,7 @@ from exchange.master import read_master
 from exchange.simulator import control
 from exchange.simulator.acceptor import Acceptor
 from exchange.simulator.market import Market, Stop
+from exchange.simulator.sessions import read_plan
 from exchange.simulator.tape import FeedSocket
 
 
@@ -32,7 +33,8 @@ def _serve(config: Settings, exchange: str) -> None:
 
     lines = [feed_port(config, exchange, line) for line in (FeedLine.A, FeedLine.B)]
     feed = FeedSocket(config.host, lines, feed_port(config, exchange, FeedLine.SNAPSHOT))
-    market = Market(exchange, read_master(exchange), config.data_dir, config.market_seed, send, feed)
+    plan = read_plan() if config.market_hours == "calendar" else None
+    market = Market(exchange, read_master(exchange), config.data_dir, config.market_seed, send, feed, plan)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
     acceptor = Acceptor(exchange, config.host, port, store, market.inbox)

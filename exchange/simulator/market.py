@@ -27,6 +27,7 @@ from exchange.simulator.control import (
 from exchange.simulator.flow import Flow
 from exchange.simulator.journal import Journal, Step, Trade, TradeFile
 from exchange.simulator.participants import Participants
+from exchange.simulator.sessions import SessionPlan
 from exchange.simulator.tape import HEARTBEAT_NS, FeedSocket, Tape
 from exchange.simulator.venue import Addressed, Venue
 
@@ -58,7 +59,10 @@ Item = Asked | LoggedOn | Controlled | Stop
 
 
 class Market:
-    """Everything of one exchange except the wire. `inbox` may be filled from any thread."""
+    """Everything of one exchange except the wire. `inbox` may be filled from any thread.
+
+    With a `plan` the clock drives the phases; without one the market stays open until told otherwise.
+    """
 
     def __init__(
         self,
@@ -68,9 +72,10 @@ class Market:
         seed: int,
         send: Send,
         feed: FeedSocket | None = None,
+        plan: SessionPlan | None = None,
     ) -> None:
         self.inbox: SimpleQueue[Item] = SimpleQueue()
-        self._exchange, self._send, self._feed = exchange, send, feed
+        self._exchange, self._send, self._feed, self._plan = exchange, send, feed, plan
         self._tape = Tape(exchange, instruments.values(), int(time.time()))
         self.venue = Venue(exchange, instruments, on_trade=self._print)
         self._participants = Participants(self.venue, seed)
@@ -84,6 +89,8 @@ class Market:
         self._answers: list[Controlled] = []
         self._now_ns = time.time_ns()
         self._phase_since_ns = self._now_ns
+        if plan is not None:
+            self.venue.phase = plan.phase_at(self._now_ns)
         self._heartbeat_due_ns = 0
 
     def recover(self) -> None:
@@ -201,6 +208,10 @@ class Market:
                 self._send(session, phase, False)
 
     def _beat(self) -> None:
+        if self._plan is not None:
+            phase = self._plan.phase_at(self._now_ns)
+            if phase is not self.venue.phase:
+                self._commit([Step(PARTICIPANTS, None, self._enter_phase(phase))])
         if self.venue.phase is MarketPhase.CONTINUOUS:
             told: list[Addressed] = []
             for _ in range(REFRESHED_A_BEAT):

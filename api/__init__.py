@@ -1,0 +1,1 @@
+"""HTTP: checks the shape, journals to the intake, answers; the order's life happens elsewhere."""

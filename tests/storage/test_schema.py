@@ -37,8 +37,8 @@ async def test_a_day_is_one_partition_and_making_it_twice_changes_nothing(databa
         await insert_order(conn, order_id_floor(day) + 1)
         await insert_order(conn, order_id_floor(date(2031, 2, 16)) + 1)
         found = await conn.execute(
-            "SELECT tableoid::regclass::text AS part FROM orders WHERE order_id >= %s ORDER BY order_id",
-            (order_id_floor(day),),
+            "SELECT tableoid::regclass::text AS part FROM orders WHERE user_id = %s ORDER BY order_id",
+            (USER,),
         )
         assert [row["part"] async for row in found] == ["orders_20310214", "orders_default"]
 

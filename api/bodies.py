@@ -1,0 +1,46 @@
+"""Request bodies, read so that no price ever passes through a float and no size surprises us."""
+
+import json
+from http import HTTPStatus
+from typing import Any, NoReturn, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from api.problems import Problem, invalid
+
+BODY_BYTES_MAX = 16_384
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def read_body(request: Request, model: type[Body]) -> Body:
+    """The body as `model`. Raises Problem: too large, not JSON, or not of this shape."""
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > BODY_BYTES_MAX:
+            detail = f"The body is larger than {BODY_BYTES_MAX} bytes."
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BODY_TOO_LARGE", detail)
+    try:
+        # A decimal stays the text it was; NaN and Infinity are not JSON.
+        decoded = json.loads(raw, parse_float=str, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "BODY_NOT_JSON", "The body is not JSON.") from None
+    try:
+        return model.model_validate(decoded)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_input=False)) from None
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """The body's schema for OpenAPI, since it is read by hand."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": model.model_json_schema()}},
+        }
+    }
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(constant)

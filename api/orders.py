@@ -1,0 +1,109 @@
+"""Orders: placed durably, read back at once.
+
+`POST` answers 202 when the order is on disk; whatever no later state could mend is refused before that.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.bodies import described, read_body
+from api.problems import Problem, refused
+from api.schemas import PlaceOrder, history_seen, order_seen
+from api.session import SignedIn
+from domain.orders import OrderStatus, OrderTerms
+from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
+from domain.validation import terms_refusals
+from storage import order_reads
+from storage.intake import IdempotencyConflict, OrderRequest
+
+router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
+OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
+
+
+@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=described(PlaceOrder))
+async def place(request: Request, response: Response, session: SignedIn) -> dict[str, Any]:
+    """Place an order. The same key with the same body answers as the first time."""
+    received_at_ns = time.time_ns()
+    asked = await read_body(request, PlaceOrder)
+    terms, state = asked.terms, request.app.state
+    refusals = terms_refusals(terms, state.instruments.get(terms.instrument_id), trade_date(received_at_ns))
+    if refusals:
+        raise refused(refusals)
+    try:
+        acknowledged = await state.intake.accept(
+            OrderRequest(
+                user_id=session.user_id,
+                key=asked.idempotency_key,
+                body_hash=_hash(terms, asked.tag),
+                terms=terms,
+                received_at_ns=received_at_ns,
+                tag=asked.tag,
+                client_ip=request.client.host if request.client else None,
+                device=_device(request),
+                traceparent=request.state.traceparent,
+            )
+        )
+    except IdempotencyConflict as conflict:
+        detail = "This idempotency key was used before, with another body."
+        status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"
+        first = str(conflict.order_id)
+        raise Problem(status, code, detail, field="idempotency_key", order_id=first) from None
+    if acknowledged.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return {
+        "order_id": str(acknowledged.order_id),
+        "status": OrderStatus.PENDING_VALIDATION,
+        "timestamp": rfc3339(acknowledged.accepted_at_ns),
+    }
+
+
+@router.get("")
+async def orders(
+    request: Request,
+    session: SignedIn,
+    status: OrderStatus | None = None,
+    instrument_id: Annotated[str | None, Query(max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")] = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> dict[str, Any]:
+    """Today's orders, newest first; `next_cursor` continues."""
+    today = order_id_floor(trade_date(time.time_ns()))
+    rows = await order_reads.list_orders(
+        request.app.state.database,
+        session.user_id,
+        first_id=today,
+        before_id=int(cursor) if cursor else today + ORDER_ID_SERIALS,
+        status=status,
+        instrument_id=instrument_id,
+        limit=limit,
+    )
+    more = len(rows) > limit
+    seen = [order_seen(row) for row in rows[:limit]]
+    return {"orders": seen, "has_more": more, "next_cursor": seen[-1]["order_id"] if more else None}
+
+
+@router.get("/{order_id}")
+async def order(request: Request, session: SignedIn, order_id: OrderId) -> dict[str, Any]:
+    """One order with its execution history."""
+    database = request.app.state.database
+    row = await order_reads.find_order(database, session.user_id, int(order_id))
+    if row is None:
+        raise Problem(HTTPStatus.NOT_FOUND, "ORDER_UNKNOWN", "You have no such order.")
+    history = await order_reads.order_history(database, session.user_id, int(order_id))
+    return {**order_seen(row), "history": [history_seen(entry) for entry in history]}
+
+
+def _hash(terms: OrderTerms, tag: str | None) -> bytes:
+    """Of what was meant, not of how it was written: 2450.5 and "2450.50" are the same body."""
+    return hashlib.sha256(json.dumps([asdict(terms), tag], sort_keys=True).encode()).digest()
+
+
+def _device(request: Request) -> str | None:
+    told = request.headers.get("x-device-fingerprint") or request.headers.get("user-agent")
+    return told[:200].replace("\x00", "") if told else None

@@ -1,0 +1,62 @@
+"""Signing in, and who asks: a bearer token on every route but the open ones."""
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.bodies import described, read_body
+from api.problems import Problem
+from api.schemas import SignIn
+from config.tokens import Session, TokenRefused, issue, verify
+from domain.time import NANOS, rfc3339
+from storage.users import find_user
+
+router = APIRouter(prefix="/api/v1", tags=["session"])
+_bearer = HTTPBearer(auto_error=False, description="The access_token of POST /api/v1/session")
+_hasher = PasswordHasher()
+# Verified when there is no such client, so that the time of an answer tells nobody which clients exist.
+_NOBODY = _hasher.hash("nobody")
+
+
+def signed_in(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Session:
+    """The session of the request; 401 without a valid token."""
+    if credentials is None:
+        raise Problem(HTTPStatus.UNAUTHORIZED, "TOKEN_MISSING", "This needs a bearer token; sign in first.")
+    try:
+        return verify(request.app.state.settings, credentials.credentials)
+    except TokenRefused as refusal:
+        raise Problem(HTTPStatus.UNAUTHORIZED, "TOKEN_REFUSED", str(refusal)) from None
+
+
+SignedIn = Annotated[Session, Depends(signed_in)]
+
+
+@router.post("/session", openapi_extra=described(SignIn))
+async def sign_in(request: Request) -> dict[str, Any]:
+    """A bearer token for the trading day."""
+    asked = await read_body(request, SignIn)
+    user = await find_user(request.app.state.database, asked.client_id)
+    password_hash = user.password_hash if user else _NOBODY
+    right = await asyncio.to_thread(_matches, password_hash, asked.password)
+    if user is None or not right:
+        detail = "Client id or password is wrong."
+        raise Problem(HTTPStatus.UNAUTHORIZED, "CREDENTIALS_WRONG", detail)
+    now = int(time.time())
+    token, session = issue(request.app.state.settings, user.user_id, user.client_id, user.role, now)
+    expires = rfc3339(session.expires_at * NANOS)
+    return {"access_token": token, "token_type": "Bearer", "expires_at": expires}
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password.encode("utf-8", "surrogatepass"))
+    except VerificationError:
+        return False

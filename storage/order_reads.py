@@ -1,0 +1,92 @@
+"""Orders and books as their owner reads them; every query is bound to one user."""
+
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from storage.database import Database
+
+_ORDER = """
+    SELECT order_id, instrument_id, order_type, transaction_type, product, validity, quantity, price,
+           trigger_price, status, filled_quantity, filled_value, exchange_order_id, reject_code,
+           reject_reason, tag, created_at_ns, updated_at_ns
+    FROM orders WHERE user_id = %(user_id)s
+"""
+
+
+async def list_orders(
+    database: Database,
+    user_id: int,
+    *,
+    first_id: int,
+    before_id: int,
+    status: str | None,
+    instrument_id: str | None,
+    limit: int,
+) -> list[DictRow]:
+    """Newest first, ids from `first_id` up to and not including `before_id`; one more than `limit`."""
+    query = _ORDER + " AND order_id >= %(first)s AND order_id < %(before)s"
+    if status is not None:
+        query += " AND status = %(status)s::order_status"
+    if instrument_id is not None:
+        query += " AND instrument_id = %(instrument_id)s"
+    values = {
+        "user_id": user_id,
+        "first": first_id,
+        "before": before_id,
+        "status": status,
+        "instrument_id": instrument_id,
+        "limit": limit + 1,
+    }
+    return await _all(database, query + " ORDER BY order_id DESC LIMIT %(limit)s", values)
+
+
+async def find_order(database: Database, user_id: int, order_id: int) -> DictRow | None:
+    """None when there is none, or when it is another user's."""
+    rows = await _all(
+        database, _ORDER + " AND order_id = %(order_id)s", {"user_id": user_id, "order_id": order_id}
+    )
+    return rows[0] if rows else None
+
+
+async def order_history(database: Database, user_id: int, order_id: int) -> list[DictRow]:
+    """The order's records, oldest first."""
+    return await _all(
+        database,
+        """SELECT user_seq, occurred_at_ns, event, status, detail FROM audit_log
+           WHERE order_id = %(order_id)s AND user_id = %(user_id)s ORDER BY audit_id""",
+        {"user_id": user_id, "order_id": order_id},
+    )
+
+
+async def holdings(database: Database, user_id: int) -> list[DictRow]:
+    return await _all(
+        database,
+        "SELECT * FROM holdings WHERE user_id = %(user_id)s AND quantity > 0 ORDER BY instrument_id",
+        {"user_id": user_id},
+    )
+
+
+async def positions(database: Database, user_id: int) -> list[DictRow]:
+    return await _all(
+        database,
+        "SELECT * FROM positions WHERE user_id = %(user_id)s ORDER BY instrument_id, product",
+        {"user_id": user_id},
+    )
+
+
+async def margins(database: Database, user_id: int) -> DictRow | None:
+    rows = await _all(
+        database, "SELECT * FROM margin_ledger WHERE user_id = %(user_id)s", {"user_id": user_id}
+    )
+    return rows[0] if rows else None
+
+
+async def market_phases(database: Database) -> list[DictRow]:
+    return await _all(database, "SELECT * FROM market_phases ORDER BY exchange, segment", {})
+
+
+async def _all(database: Database, query: str, values: dict[str, Any]) -> list[DictRow]:
+    async with database.reading() as conn:
+        found = await conn.execute(query.encode(), values)
+        return await found.fetchall()

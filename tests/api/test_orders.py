@@ -1,0 +1,212 @@
+"""Orders over HTTP: acknowledged once, read back at once, refused with a reason; never a 500."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from config.settings import Settings
+from config.tokens import ALGORITHM, AUDIENCE, ISSUER, issue
+
+
+@pytest.fixture(scope="module")
+async def app(servers: Settings) -> AsyncIterator[FastAPI]:
+    application = create_app(servers)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hundi") as client:
+        yield client
+
+
+@pytest.fixture
+async def client(http: httpx.AsyncClient) -> httpx.AsyncClient:
+    await sign_in(http, "DEMO0007")
+    return http
+
+
+async def sign_in(http: httpx.AsyncClient, client_id: str) -> None:
+    answer = await http.post("/api/v1/session", json={"client_id": client_id, "password": "demo"})
+    assert answer.status_code == 200
+    http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def an_order(**changes: Any) -> dict[str, Any]:
+    body = {
+        "instrument_id": "NSE:RELIANCE",
+        "order_type": "MARKET",
+        "transaction_type": "BUY",
+        "quantity": 10,
+        "product": "CNC",
+        "validity": "DAY",
+        "idempotency_key": str(uuid4()),
+    }
+    return {name: value for name, value in (body | changes).items() if value is not None}
+
+
+async def test_an_acknowledged_order_is_found_at_once(client: httpx.AsyncClient) -> None:
+    placed = await client.post("/api/v1/orders", json=an_order())
+    assert placed.status_code == 202
+    body = placed.json()
+    assert body["status"] == "PENDING_VALIDATION"
+    assert len(body["timestamp"]) == len("2025-02-15T09:15:00.123456789Z")
+    found = (await client.get(f"/api/v1/orders/{body['order_id']}")).json()
+    assert (found["instrument_id"], found["quantity"]) == ("NSE:RELIANCE", 10)
+    assert found["history"][0]["event"] == "ACCEPTED"
+    listed = (await client.get("/api/v1/orders", params={"limit": 1})).json()
+    assert [row["order_id"] for row in listed["orders"]] == [body["order_id"]]
+
+
+async def test_a_price_is_exact_however_it_is_written(client: httpx.AsyncClient) -> None:
+    instrument = (await client.get("/api/v1/instruments", params={"q": "RELIANCE"})).json()["instruments"][0]
+    price = instrument["previous_close"]
+    placed = await client.post("/api/v1/orders", json=an_order(order_type="LIMIT", price=price))
+    assert placed.status_code == 202, placed.text
+    found = (await client.get(f"/api/v1/orders/{placed.json()['order_id']}")).json()
+    assert found["price"] == price
+
+
+async def test_the_same_key_answers_as_the_first_time_and_another_body_is_refused(
+    client: httpx.AsyncClient,
+) -> None:
+    body = an_order()
+    answers = await asyncio.gather(*(client.post("/api/v1/orders", json=body) for _ in range(32)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.text for answer in answers}) == 1
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers].count(None) == 1
+    other = await client.post("/api/v1/orders", json=body | {"quantity": 11})
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert other.json()["order_id"] == answers[0].json()["order_id"]
+
+
+BAD = {
+    "unknown instrument": ({"instrument_id": "NSE:NOSUCH"}, "INSTRUMENT_UNKNOWN"),
+    "index": ({"instrument_id": "NSE:NOSUCH 50"}, "FIELD_INVALID"),
+    "off tick": ({"order_type": "LIMIT", "price": "1000.01"}, "PRICE_NOT_TICK_MULTIPLE"),
+    "three decimals": ({"order_type": "LIMIT", "price": "2450.505"}, "FIELD_INVALID"),
+    "out of band": ({"order_type": "LIMIT", "price": "100000"}, "PRICE_OUT_OF_BAND"),
+    "no price": ({"order_type": "LIMIT"}, "PRICE_REQUIRED"),
+    "price on a market order": ({"price": "2450.50"}, "PRICE_NOT_ALLOWED"),
+    "negative price": ({"order_type": "LIMIT", "price": -5}, "PRICE_NOT_POSITIVE"),
+    "price as boolean": ({"order_type": "LIMIT", "price": True}, "FIELD_INVALID"),
+    "price as list": ({"order_type": "LIMIT", "price": [1]}, "FIELD_INVALID"),
+    "zero": ({"quantity": 0}, "QUANTITY_NOT_POSITIVE"),
+    "negative": ({"quantity": -1}, "QUANTITY_NOT_POSITIVE"),
+    "huge": ({"quantity": 10**30}, "FIELD_INVALID"),
+    "above freeze": ({"quantity": 2**31 - 1}, "QUANTITY_ABOVE_FREEZE"),
+    "fraction": ({"quantity": 1.5}, "FIELD_INVALID"),
+    "string quantity": ({"quantity": "10"}, "FIELD_INVALID"),
+    "unknown field": ({"colour": "red"}, "FIELD_INVALID"),
+    "unknown side": ({"transaction_type": "HOLD"}, "FIELD_INVALID"),
+    "bad key": ({"idempotency_key": "1"}, "FIELD_INVALID"),
+    "unicode": ({"instrument_id": "NSE:रिलायंस"}, "FIELD_INVALID"),
+    "surrogate": ({"tag": "\ud800"}, "FIELD_INVALID"),
+    "nul": ({"tag": "a\x00b"}, "FIELD_INVALID"),
+    "stop": ({"order_type": "SL-M", "trigger_price": "2450.00"}, "ORDER_TYPE_NOT_SUPPORTED"),
+    "derivatives product": ({"product": "NRML"}, "PRODUCT_NOT_ALLOWED"),
+}
+
+
+@pytest.mark.parametrize(("changes", "code"), BAD.values(), ids=BAD)
+async def test_a_bad_order_is_told_what_is_wrong(
+    client: httpx.AsyncClient, changes: dict[str, Any], code: str
+) -> None:
+    answer = await client.post("/api/v1/orders", content=json.dumps(an_order(**changes)))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    codes = [problem["code"], *(failure["code"] for failure in problem["failures"])]
+    assert code in codes
+    assert len(problem["trace_id"]) == 32
+    assert problem["retryable"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "BODY_NOT_JSON"),
+        (b"", 400, "BODY_NOT_JSON"),
+        (b'{"price": NaN}', 400, "BODY_NOT_JSON"),
+        (b"\xff\xfe\x00", 400, "BODY_NOT_JSON"),
+        (b"[" * 15_000, 400, "BODY_NOT_JSON"),
+        (b"1" * 10_000, 400, "BODY_NOT_JSON"),
+        (b"[]", 422, "FIELD_INVALID"),
+        (b"null", 422, "FIELD_INVALID"),
+        (b" " * 10_000_000, 413, "BODY_TOO_LARGE"),
+    ],
+    ids=["broken", "empty", "NaN", "not text", "deep", "long number", "list", "null", "10 MB"],
+)
+async def test_a_body_that_is_no_order_is_a_problem_document(
+    client: httpx.AsyncClient, body: bytes, status: int, code: str
+) -> None:
+    answer = await client.post("/api/v1/orders", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_another_users_order_is_not_found(client: httpx.AsyncClient) -> None:
+    order_id = (await client.post("/api/v1/orders", json=an_order())).json()["order_id"]
+    await sign_in(client, "DEMO0008")
+    answer = await client.get(f"/api/v1/orders/{order_id}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "ORDER_UNKNOWN")
+
+
+def tokens(settings: Settings) -> dict[str, str]:
+    """What is not a token of ours, by what is wrong with it."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "1", "client_id": "X", "role": "CLIENT", "iat": now}
+    good, key = claims | {"exp": now + 60}, settings.jwt_key
+    stranger = replace_key(settings)
+    return {
+        "expired": issue(settings, 1, "DEMO0001", "CLIENT", now - 30 * 3600)[0],
+        "wrong key": issue(stranger, 1, "DEMO0001", "CLIENT", now)[0],
+        "alg none": jwt.encode(good, None, "none"),
+        "another algorithm": jwt.encode(good, key * 2, "HS384"),
+        "no expiry": jwt.encode(claims, key, ALGORITHM),
+        "another audience": jwt.encode(good | {"aud": "elsewhere"}, key, ALGORITHM),
+        "subject is no user": jwt.encode(good | {"sub": "x"}, key, ALGORITHM),
+        "garbage": "a.b.c",
+    }
+
+
+def replace_key(settings: Settings) -> Settings:
+    return Settings(
+        **(settings.model_dump() | {"jwt_secret": "another secret, long enough for every HMAC that is tried"})
+    )
+
+
+async def test_only_our_own_unexpired_token_opens_a_route(http: httpx.AsyncClient, servers: Settings) -> None:
+    routes = [("GET", "/api/v1/orders"), ("POST", "/api/v1/orders"), ("GET", "/api/v1/portfolio/margins")]
+    for method, route in routes:
+        assert (await http.request(method, route)).json()["code"] == "TOKEN_MISSING"
+        for fault, token in tokens(servers).items():
+            answer = await http.request(method, route, headers={"Authorization": f"Bearer {token}"})
+            assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_REFUSED"), fault
+
+
+@pytest.mark.parametrize(("client_id", "password"), [("DEMO0001", "wrong"), ("NOBODY", "demo")])
+async def test_a_wrong_password_and_an_unknown_client_look_alike(
+    http: httpx.AsyncClient, client_id: str, password: str
+) -> None:
+    answer = await http.post("/api/v1/session", json={"client_id": client_id, "password": password})
+    assert (answer.status_code, answer.json()["code"]) == (401, "CREDENTIALS_WRONG")
+
+
+async def test_the_portfolio_of_a_demo_account(client: httpx.AsyncClient) -> None:
+    margins = (await client.get("/api/v1/portfolio/margins")).json()
+    assert margins["available_cash"] == "1000000.00"
+    assert (await client.get("/api/v1/portfolio/positions")).json() == {"positions": []}
+    holdings = (await client.get("/api/v1/portfolio/holdings")).json()["holdings"]
+    assert all(row["quantity"] > 0 and "." in row["avg_cost"] for row in holdings)
+    assert (await client.get("/readyz")).status_code == 200

@@ -165,7 +165,7 @@ class _Demo:
             if row["cl_ord_id"] == order_id
         ]
         quantities = [int(row["quantity"]) for row in rows]
-        return sum(quantities), sum(n * paise(row["price"]) for n, row in zip(quantities, rows, strict=True))
+        return sum(quantities), sum(n * int(row["price"]) for n, row in zip(quantities, rows, strict=True))
 
     def _get(self, path: str, **query: str) -> Any:
         answer = self._http.get(path, params=query)

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     orders_in_progress_max: int = Field(default=40, ge=1, le=1000)
     """Orders an order worker keeps before the exchange gate at once; the rest wait in the intake."""
 
+    intraday_margin_percent: int = Field(default=20, ge=1, le=100)
+    """Of an intraday position's value, either side."""
+
     exchanges: tuple[str, ...] = ("NSE", "BSE")
     market_seed: int = 20261123
     """Seeds the simulated participants; the same seed gives the same quotes."""

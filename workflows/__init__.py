@@ -1,0 +1,1 @@
+"""Stories: deterministic, they call the domain and the activities."""

@@ -1,0 +1,34 @@
+"""What a step answers: a record that explains itself to whoever reads the workflow's history."""
+
+from dataclasses import dataclass, field
+
+from domain.margin import Block
+
+PASSED, REFUSED, STALE = "PASSED", "REFUSED", "STALE"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`sentence` first: a support person reads it in the Temporal UI. A refusal is a value, not an error."""
+
+    sentence: str
+    decision: str
+    """PASSED, REFUSED, or STALE: the margin view was rebuilt since the block; block again."""
+    time_ns: int
+    reject_code: str | None = None
+    reject_reason: str | None = None
+    block: Block | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """Where the order stands after its reports were booked."""
+
+    sentence: str
+    status: str
+    final: bool
+    filled_quantity: int
+    exchange_order_id: str | None
+    reject_code: str | None
+    time_ns: int
+    fills: list[str] = field(default_factory=list)

@@ -1,0 +1,98 @@
+"""What an order worker has to do: orders to start, and reports to tell workflows of.
+
+Claims are leases: a row that was claimed and not started in time is claimed by another worker, a report
+that was told and not booked in time is told again. Telling twice is harmless.
+"""
+
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side, Validity
+from storage.database import Database
+
+LEASE_NS = 2_000_000_000
+FOREIGN_AFTER_NS = 1_000_000_000
+"""A report that its owner has not taken by then is anyone's."""
+TELL_AGAIN_NS = 5_000_000_000
+
+_CLAIM = """
+    WITH before_gate AS (
+        SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
+        WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND started_at_ns IS NOT NULL
+          AND status = 'PENDING_VALIDATION'
+    ), next AS (
+        SELECT seq FROM order_intake
+        WHERE started_at_ns IS NULL AND (claimed_at_ns IS NULL OR claimed_at_ns < %(now)s - %(lease)s)
+        ORDER BY seq LIMIT GREATEST(0, %(most)s - (SELECT n FROM before_gate)) FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE order_intake SET claimed_by = %(owner)s, claimed_at_ns = %(now)s
+        WHERE seq IN (SELECT seq FROM next) RETURNING seq, order_id, accepted_at_ns
+    )
+    UPDATE orders SET owner = %(owner)s FROM claimed WHERE orders.order_id = claimed.order_id
+    RETURNING orders.order_id, user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
+              product, validity, quantity, price, trigger_price, traceparent
+"""
+_DUE = """
+    UPDATE exchange_inbox SET signalled_at_ns = %(now)s WHERE seq IN (
+        SELECT seq FROM exchange_inbox
+        WHERE consumed_at_ns IS NULL AND broken IS NULL AND order_id IS NOT NULL
+          AND (owner = %(owner)s OR received_at_ns < %(now)s - %(foreign)s)
+          AND (signalled_at_ns IS NULL OR signalled_at_ns < %(now)s - %(again)s)
+        ORDER BY seq LIMIT 500 FOR UPDATE SKIP LOCKED)
+    RETURNING seq, order_id, report
+"""
+
+
+async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -> list[PlacedOrder]:
+    """Orders to start now, oldest first; at most `most` of this owner are before the gate at once."""
+    values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS}
+    async with database.transaction() as conn:
+        rows = await (await conn.execute(_CLAIM, values)).fetchall()
+    return [_placed(row, owner) for row in sorted(rows, key=lambda row: row["seq"])]
+
+
+async def mark_started(database: Database, order_ids: list[int], now_ns: int) -> None:
+    """Their workflows exist: the intake need not offer them again."""
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE order_intake SET started_at_ns = %s WHERE order_id = ANY(%s)", (now_ns, order_ids)
+        )
+
+
+async def reports_due(database: Database, owner: str, now_ns: int) -> dict[int, list[DictRow]]:
+    """Reports to tell workflows of, by order, in the order they came."""
+    values: dict[str, Any] = {
+        "owner": owner,
+        "now": now_ns,
+        "foreign": FOREIGN_AFTER_NS,
+        "again": TELL_AGAIN_NS,
+    }
+    async with database.transaction() as conn:
+        rows = await (await conn.execute(_DUE, values)).fetchall()
+    due: dict[int, list[DictRow]] = {}
+    for row in sorted(rows, key=lambda row: row["seq"]):
+        due.setdefault(row["order_id"], []).append(row)
+    return due
+
+
+def _placed(row: DictRow, owner: str) -> PlacedOrder:
+    terms = OrderTerms(
+        row["instrument_id"],
+        OrderType(row["order_type"]),
+        Side(row["transaction_type"]),
+        Product(row["product"]),
+        Validity(row["validity"]),
+        row["quantity"],
+        row["price"],
+        row["trigger_price"],
+    )
+    return PlacedOrder(
+        row["order_id"],
+        row["user_id"],
+        row["seq"],
+        row["accepted_at_ns"],
+        terms,
+        row["traceparent"],
+        owner,
+    )

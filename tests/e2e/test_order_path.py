@@ -1,0 +1,143 @@
+"""An order's whole way on the running market: HTTP in, FIX through the exchange, and back into the books."""
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from domain.money import paise
+from tests.support.eventually import eventually
+from tests.support.market import Market
+
+
+@pytest.fixture
+def client(market: Market) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=market.api_url, timeout=20) as http:
+        answer = http.post("/api/v1/session", json={"client_id": "DEMO0021", "password": "demo"})
+        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield http
+
+
+def place(client: httpx.Client, **changes: Any) -> str:
+    body = {
+        "instrument_id": "NSE:RELIANCE",
+        "order_type": "MARKET",
+        "transaction_type": "BUY",
+        "quantity": 5,
+        "product": "CNC",
+        "idempotency_key": str(uuid4()),
+    } | changes
+    answer = client.post("/api/v1/orders", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["order_id"])
+
+
+async def ended(client: httpx.Client, order_id: str, status: str) -> dict[str, Any]:
+    def found() -> dict[str, Any] | None:
+        order: dict[str, Any] = client.get(f"/api/v1/orders/{order_id}").json()
+        return order if order["status"] == status else None
+
+    order = await eventually(found, within=20)
+    assert order is not None
+    return order
+
+
+def lower_band(client: httpx.Client) -> str:
+    found = client.get("/api/v1/instruments", params={"q": "RELIANCE"}).json()["instruments"]
+    return str(found[0]["lower_band"])
+
+
+def books(market: Market, user: str) -> dict[str, Any]:
+    with psycopg.connect(market.settings.postgres_dsn, row_factory=dict_row) as conn:
+        row = conn.execute(
+            """SELECT l.*, (SELECT sum(amount) FROM ledger_postings) AS postings,
+                      (SELECT coalesce(sum(open_quantity * unit_margin), 0) FROM margin_holds h
+                       WHERE h.user_id = l.user_id) AS held,
+                      (SELECT coalesce(sum(quantity * price), 0) FROM trades t WHERE t.user_id = l.user_id
+                       AND product = 'CNC' AND transaction_type = 'BUY') AS bought
+               FROM margin_ledger l JOIN users USING (user_id) WHERE client_id = %s""",
+            (user,),
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def traded(market: Market, order_id: str) -> list[tuple[int, int]]:
+    """Quantity and price of the order's trades in the exchange's own file."""
+    return [
+        (int(row["quantity"]), int(row["price"]))
+        for path in market.settings.data_dir.glob("exchange-NSE-trades-*.csv")
+        for row in csv.DictReader(path.open())
+        if row["cl_ord_id"] == order_id
+    ]
+
+
+async def test_a_market_order_is_executed_and_booked_to_the_paisa(
+    market: Market, client: httpx.Client
+) -> None:
+    order_id = place(client)
+    order = await ended(client, order_id, "EXECUTED")
+    events = [entry["event"] for entry in order["history"]]
+    assert events[:3] == ["ACCEPTED", "SUBMITTED", "SENT"]
+    assert events[-1] == "FILL"
+    assert [entry["seq"] for entry in order["history"]] == sorted(e["seq"] for e in order["history"])
+
+    trades = traded(market, order_id)
+    assert sum(quantity for quantity, _ in trades) == 5
+    value = sum(quantity * price for quantity, price in trades)
+    assert await eventually(lambda: books(market, "DEMO0021")["used_margin"] == value, within=20)
+    after = books(market, "DEMO0021")
+    assert (after["blocked_margin"], after["held"], after["postings"]) == (0, 0, 0)
+    assert (after["bought"], after["available_cash"]) == (value, after["cash"] - value)
+
+
+async def test_an_order_beyond_its_means_is_refused_with_the_reason_and_nothing_stays_blocked(
+    market: Market, client: httpx.Client
+) -> None:
+    before = books(market, "DEMO0021")
+    order = await ended(client, place(client, quantity=9_000), "REJECTED")
+    assert order["reject_code"] == "MARGIN_INSUFFICIENT"
+    assert "available Rs" in order["reject_reason"]
+    assert [entry["event"] for entry in order["history"]] == ["ACCEPTED", "REFUSED"]
+    after = books(market, "DEMO0021")
+    assert (after["available_cash"], after["blocked_margin"]) == (before["available_cash"], 0)
+
+
+async def test_shares_that_are_not_held_cannot_be_sold_for_delivery(client: httpx.Client) -> None:
+    order = await ended(client, place(client, transaction_type="SELL", quantity=14_000), "REJECTED")
+    assert order["reject_code"] == "HOLDINGS_INSUFFICIENT"
+
+
+async def test_a_resting_order_keeps_its_margin_blocked(market: Market, client: httpx.Client) -> None:
+    before = books(market, "DEMO0021")
+    low = lower_band(client)
+    await ended(client, place(client, order_type="LIMIT", price=low, quantity=2), "OPEN")
+    after = books(market, "DEMO0021")
+    assert after["blocked_margin"] - before["blocked_margin"] == 2 * paise(low)
+    assert after["held"] == after["blocked_margin"]
+
+
+async def test_an_intraday_round_trip_frees_its_margin_and_keeps_the_difference(
+    market: Market, client: httpx.Client
+) -> None:
+    before = books(market, "DEMO0021")
+    bought = place(client, instrument_id="NSE:SBIN", product="MIS", quantity=50)
+    await ended(client, bought, "EXECUTED")
+    assert await eventually(
+        lambda: books(market, "DEMO0021")["used_margin"] > before["used_margin"], within=20
+    )
+    sold = place(client, instrument_id="NSE:SBIN", product="MIS", quantity=50, transaction_type="SELL")
+    await ended(client, sold, "EXECUTED")
+    values = [sum(q * p for q, p in traded(market, order)) for order in (sold, bought)]
+    pnl = before["realized_pnl"] + values[0] - values[1]
+    assert await eventually(lambda: books(market, "DEMO0021")["realized_pnl"] == pnl, within=20)
+    after = books(market, "DEMO0021")
+    assert (after["used_margin"], after["blocked_margin"]) == (
+        before["used_margin"],
+        before["blocked_margin"],
+    )

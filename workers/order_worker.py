@@ -1,0 +1,145 @@
+"""The order worker's process: pulls the intake, starts workflows, runs their steps, tells them of reports.
+
+It pulls, so Temporal is never flooded: at most `orders_in_progress_max` of its orders are before the exchange
+gate at once, the rest wait in the intake. Workflows start eagerly, in this very process. Any worker may die:
+its claims are leases, its workflows go on in another.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.books import Books
+from activities.gates import Gates
+from config.settings import Settings, settings
+from domain.orders import PlacedOrder
+from storage import order_queue, wakeups
+from storage.database import Database, open_database
+from storage.instruments import load_instruments
+from storage.margin_book import MarginBook
+from storage.redis_client import open_redis
+from workers.health import reporting
+from workflows import contracts
+from workflows.orders import OrderWorkflow
+
+POLL_SECONDS = 0.5
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; steps under way are finished first."""
+    asyncio.run(_run(settings()))
+
+
+async def _run(ours: Settings) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    client = await Client.connect(ours.temporal_target, namespace=ours.temporal_namespace)
+    async with (
+        open_database(ours.postgres_dsn, size=16, application=ours.worker_id) as database,
+        open_redis(ours.redis_dsn) as redis,
+    ):
+        book, percent = MarginBook(redis, database), ours.intraday_margin_percent
+        gates = Gates(database, await load_instruments(database), book, percent)
+        books = Books(database, redis, book, percent)
+        worker = Worker(
+            client,
+            task_queue=contracts.ORDER_QUEUE,
+            workflows=[OrderWorkflow],
+            activities=[
+                gates.validate,
+                gates.block_margin,
+                books.submit,
+                books.refuse,
+                books.book,
+                books.release_margin,
+            ],
+            # The story is deterministic by its tests; the sandbox would cost a third of the CPU.
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        )
+        pullers = _Pullers(client, database, ours)
+        async with (
+            worker,
+            wakeups.listening(redis, wakeups.INTAKE) as intake,
+            wakeups.listening(redis, wakeups.inbox(ours.worker_id)) as inbox,
+            reporting(redis, ours.worker_id),
+        ):
+            tasks = [
+                asyncio.create_task(_for_ever(pullers.start_orders, intake), name="intake"),
+                asyncio.create_task(_for_ever(pullers.tell_reports, inbox), name="inbox"),
+            ]
+            await stopped.wait()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Pullers:
+    """Each pull returns whether there may be more at once."""
+
+    def __init__(self, client: Client, database: Database, ours: Settings) -> None:
+        self._client, self._database, self._ours = client, database, ours
+
+    async def start_orders(self) -> bool:
+        most = self._ours.orders_in_progress_max
+        owner = self._ours.worker_id
+        claimed = await order_queue.claim_orders(self._database, owner, most, time.time_ns())
+        if not claimed:
+            return False
+        started = await asyncio.gather(*(self._start(placed) for placed in claimed), return_exceptions=True)
+        ids = [p.order_id for p, fault in zip(claimed, started, strict=True) if fault is None]
+        for fault in started:
+            if fault is not None:
+                log.error("order_not_started", error=str(fault))
+        await order_queue.mark_started(self._database, ids, time.time_ns())
+        return bool(ids)
+
+    async def _start(self, placed: PlacedOrder) -> None:
+        with suppress(WorkflowAlreadyStartedError):
+            await self._client.start_workflow(
+                contracts.ORDER_WORKFLOW,
+                placed,
+                id=contracts.order_workflow_id(placed.order_id),
+                task_queue=contracts.ORDER_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                request_eager_start=True,
+                search_attributes=contracts.search_attributes(placed),
+                static_summary=contracts.summary(placed),
+            )
+
+    async def tell_reports(self) -> bool:
+        due = await order_queue.reports_due(self._database, self._ours.worker_id, time.time_ns())
+        await asyncio.gather(*(self._tell(order_id, rows) for order_id, rows in due.items()))
+        return bool(due)
+
+    async def _tell(self, order_id: int, rows: list[dict[str, object]]) -> None:
+        handle = self._client.get_workflow_handle(contracts.order_workflow_id(order_id))
+        try:
+            await handle.signal(contracts.EXCHANGE_REPORTS, [str(row["report"]) for row in rows])
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            # Told again later; an order whose story is over and still hears reports needs a person.
+            log.error("report_without_workflow", order_id=order_id, reports=len(rows))
+
+
+async def _for_ever(pull: Callable[[], Awaitable[bool]], wakeup: wakeups.Wakeup) -> None:
+    while True:
+        try:
+            more = await pull()
+        except Exception:
+            log.exception("pull_failed")
+            more = False
+        if not more:
+            await wakeup.wait(POLL_SECONDS)

@@ -1,0 +1,46 @@
+"""What processes agree on about the workflows: queue, ids, search attributes, message names."""
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from domain.money import rupees
+from domain.orders import OrderStatus, OrderType, PlacedOrder
+from domain.time import trade_date
+
+ORDER_QUEUE = "orders"
+ORDER_WORKFLOW = "OrderWorkflow"
+EXCHANGE_REPORTS = "exchange_reports"
+"""Signal: reports of this order were journaled; carries a sentence for each."""
+
+USER_ID = SearchAttributeKey.for_keyword("UserId")
+INSTRUMENT_ID = SearchAttributeKey.for_keyword("InstrumentId")
+ORDER_STATUS = SearchAttributeKey.for_keyword("OrderStatus")
+PRODUCT = SearchAttributeKey.for_keyword("Product")
+SIDE = SearchAttributeKey.for_keyword("Side")
+EXCHANGE_ORDER_ID = SearchAttributeKey.for_keyword("ExchangeOrderId")
+REJECT_CODE = SearchAttributeKey.for_keyword("RejectCode")
+TRADE_DATE = SearchAttributeKey.for_keyword("TradeDate")
+
+
+def order_workflow_id(order_id: int) -> str:
+    return f"order-{order_id}"
+
+
+def search_attributes(placed: PlacedOrder) -> TypedSearchAttributes:
+    """What support looks an order up by, from its start."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(USER_ID, str(placed.user_id)),
+            SearchAttributePair(INSTRUMENT_ID, placed.terms.instrument_id),
+            SearchAttributePair(ORDER_STATUS, OrderStatus.PENDING_VALIDATION),
+            SearchAttributePair(PRODUCT, placed.terms.product),
+            SearchAttributePair(SIDE, placed.terms.side),
+            SearchAttributePair(TRADE_DATE, trade_date(placed.accepted_at_ns).isoformat()),
+        ]
+    )
+
+
+def summary(placed: PlacedOrder) -> str:
+    """`BUY 100 NSE:RELIANCE LIMIT 2450.50 CNC`."""
+    terms = placed.terms
+    price = "" if terms.order_type is OrderType.MARKET or terms.price is None else f" {rupees(terms.price)}"
+    return f"{terms.side} {terms.quantity} {terms.instrument_id} {terms.order_type}{price} {terms.product}"

@@ -1,0 +1,104 @@
+"""The order's story: validate, block margin, submit, then book what the exchange reports until it is final.
+
+Everything up to the outbox may run twice without harm; the books are keyed by the order and the ExecID. A
+refusal is an outcome, not a failure; a bug stalls the workflow visibly instead of failing the order.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.books import Books
+    from activities.decision import REFUSED, STALE, Booked, Decision
+    from activities.gates import Gates
+    from domain.margin import Block
+    from domain.orders import OrderStatus, PlacedOrder
+    from workflows import contracts
+
+# No attempt limit: what fails is tried again until an engineer has mended it; nothing is lost meanwhile.
+_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=5))
+Answer = TypeVar("Answer")
+Step = Callable[..., Awaitable[Answer]]
+
+
+@workflow.defn(name=contracts.ORDER_WORKFLOW)
+class OrderWorkflow:
+    """Workflow id `order-<order_id>`."""
+
+    def __init__(self) -> None:
+        self._reports_due = False
+
+    @workflow.run
+    async def run(self, placed: PlacedOrder) -> str:
+        """The outcome in one sentence."""
+        verdict = await self._local(Gates.validate, "Check the gates", placed)
+        if verdict.decision == REFUSED:
+            return await self._refuse(placed, verdict)
+        verdict = await self._submit(placed)
+        if verdict.decision == REFUSED:
+            return await self._refuse(placed, verdict)
+        booked = await self._follow(placed)
+        self._tell(booked.status, booked.reject_code, booked.exchange_order_id)
+        return booked.sentence
+
+    @workflow.signal(name=contracts.EXCHANGE_REPORTS)
+    def exchange_reports(self, _sentences: list[str]) -> None:
+        """The reports themselves are in the inbox; the sentences are for whoever reads the history."""
+        self._reports_due = True
+
+    async def _submit(self, placed: PlacedOrder) -> Decision:
+        while True:
+            blocked = await self._local(Gates.block_margin, "Block margin", placed)
+            if blocked.decision == REFUSED or blocked.block is None:
+                return blocked
+            submitted = await self._local(Books.submit, "Hand to the exchange gateway", placed, blocked.block)
+            if submitted.decision == STALE:
+                continue
+            if submitted.decision == REFUSED:
+                await self._release(placed, blocked.block)
+            return submitted
+
+    async def _follow(self, placed: PlacedOrder) -> Booked:
+        while True:
+            await workflow.wait_condition(lambda: self._reports_due)
+            self._reports_due = False
+            booked = await self._local(Books.book, "Book what the exchange reported", placed)
+            if booked.final and not self._reports_due:
+                return booked
+
+    async def _refuse(self, placed: PlacedOrder, verdict: Decision) -> str:
+        code, reason = str(verdict.reject_code), str(verdict.reject_reason)
+        self._tell(OrderStatus.REJECTED, code, None)
+        return await self._local(Books.refuse, f"Refuse: {code}", placed, code, reason)
+
+    async def _release(self, placed: PlacedOrder, block: Block) -> None:
+        """The compensation: a regular activity, tried until it succeeds."""
+        await workflow.execute_activity_method(
+            Books.release_margin,
+            args=[placed, block],
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=_RETRY,
+            summary="Give the blocked margin back",
+        )
+
+    def _tell(self, status: str, reject_code: str | None, exchange_order_id: str | None) -> None:
+        changes: list[Any] = [contracts.ORDER_STATUS.value_set(status)]
+        if reject_code:
+            changes.append(contracts.REJECT_CODE.value_set(reject_code))
+        if exchange_order_id:
+            changes.append(contracts.EXCHANGE_ORDER_ID.value_set(exchange_order_id))
+        workflow.upsert_search_attributes(changes)
+
+    async def _local(self, step: Step[Answer], summary: str, *arguments: Any) -> Answer:
+        answer: Answer = await workflow.execute_local_activity_method(
+            step,
+            args=arguments,
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=_RETRY,
+            summary=summary,
+        )
+        return answer

@@ -40,6 +40,19 @@ class Books:
         await updates.publish(self._redis, submission.told)
         return Decision(f"In the outbox for {exchange}; the gateway sends it.", PASSED, time.time_ns())
 
+    @activity.defn(name="cancel")
+    async def cancel(self, placed: PlacedOrder) -> Decision:
+        """Withdraw the order, or ask the exchange to cancel it; its answer comes as a report."""
+        async with self._database.transaction() as conn:
+            submission = await submissions.cancel(conn, placed)
+        if submission.refusal is not None:
+            refusal = submission.refusal
+            return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
+        await wakeups.wake(self._redis, wakeups.outbox(placed.terms.instrument_id.partition(":")[0]))
+        await updates.publish(self._redis, submission.told)
+        said = "Withdrawn before it left." if submission.told else "The exchange is asked to cancel."
+        return Decision(said, PASSED, time.time_ns())
+
     @activity.defn(name="refuse")
     async def refuse(self, placed: PlacedOrder, code: str, reason: str) -> str:
         """End the order REJECTED."""

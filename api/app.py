@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from temporalio.client import Client
 
 from api import market, orders, portfolio, problems, session
 from config.settings import Settings
@@ -30,6 +31,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.database = database
             app.state.instruments = await load_instruments(database)
             app.state.intake = Intake(database, redis)
+            # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.
+            app.state.temporal = await Client.connect(
+                settings.temporal_target, namespace=settings.temporal_namespace, lazy=True
+            )
             yield
 
     app = FastAPI(title="Hundi", version="0.1.0", lifespan=lifespan)

@@ -7,22 +7,29 @@ import hashlib
 import json
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.service import RPCError
 
+from activities.decision import Decision
 from api.bodies import described, read_body
 from api.problems import Problem, refused
 from api.schemas import PlaceOrder, history_seen, order_seen
 from api.session import SignedIn
 from domain.orders import OrderStatus, OrderTerms
+from domain.rejects import Refusal, RejectCode
 from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
 from domain.validation import terms_refusals
 from storage import order_reads
 from storage.intake import IdempotencyConflict, OrderRequest
+from workflows.contracts import CANCEL, order_workflow_id
 
 router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
+CANCEL_SECONDS = 5
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
 
 
@@ -97,6 +104,36 @@ async def order(request: Request, session: SignedIn, order_id: OrderId) -> dict[
         raise Problem(HTTPStatus.NOT_FOUND, "ORDER_UNKNOWN", "You have no such order.")
     history = await order_reads.order_history(database, session.user_id, int(order_id))
     return {**order_seen(row), "history": [history_seen(entry) for entry in history]}
+
+
+@router.delete("/{order_id}", status_code=HTTPStatus.ACCEPTED)
+async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> dict[str, Any]:
+    """Ask for a cancel. 202: asked; what became of it follows as an order update, the exchange decides."""
+    row = await order_reads.find_order(request.app.state.database, session.user_id, int(order_id))
+    if row is None:
+        raise Problem(HTTPStatus.NOT_FOUND, "ORDER_UNKNOWN", "You have no such order.")
+    if OrderStatus(row["status"]).is_final:
+        raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)])
+    asked = await _ask_cancel(request.app.state.temporal, int(order_id))
+    if asked.reject_code is not None:
+        raise refused([Refusal(RejectCode(asked.reject_code))])
+    return {"order_id": order_id, "status": row["status"], "detail": asked.sentence}
+
+
+async def _ask_cancel(temporal: Client, order_id: int) -> Decision:
+    handle = temporal.get_workflow_handle(order_workflow_id(order_id))
+    try:
+        asked: Decision = await handle.execute_update(
+            CANCEL, result_type=Decision, rpc_timeout=timedelta(seconds=CANCEL_SECONDS)
+        )
+        return asked
+    except WorkflowUpdateFailedError:
+        raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)]) from None
+    except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError):
+        # Not started yet, or nobody answers: whether the cancel was taken is not known.
+        detail = "The order's workflow does not answer; ask again."
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        raise Problem(status, "ORDER_BUSY", detail, retryable=True) from None
 
 
 def _hash(terms: OrderTerms, tag: str | None) -> bytes:

@@ -1,7 +1,7 @@
-"""The last step before the exchange: promise the margin and owe the order, or refuse, in one transaction.
+"""The last step before the exchange: promise the margin and owe the order, refuse it, or take it back.
 
-Both are keyed by the order: a repeat finds what the first did. Locks: the user's stream, the order, then
-the ledger row. The outbox row is what the gateway sends; nothing here talks to the exchange.
+Each is one transaction, keyed by the order: a repeat finds what the first did. Locks: the user's stream,
+the order, then the ledger row. The outbox row is what the gateway sends; nothing here talks to the exchange.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from domain.instructions import NewOrder
+from domain.instructions import CancelOrder, NewOrder
 from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, Product, Side, next_status
@@ -52,7 +52,7 @@ async def submit(conn: Connection, placed: PlacedOrder, block: Block) -> Submiss
         return Submission(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity"))
     await _promise_margin(conn, placed, block)
     now = time.time_ns()
-    await _owe(conn, placed, now)
+    await _owe(conn, placed, await _new_order(conn, placed, now), "NEW", now)
     status = next_status(order.view.status, OrderEvent.SUBMITTED)
     await conn.execute(
         "UPDATE orders SET status = %s, updated_at_ns = %s WHERE order_id = %s",
@@ -80,6 +80,44 @@ async def refuse(conn: Connection, placed: PlacedOrder, code: str, reason: str) 
     )
     detail = {"reject_code": code, "reject_reason": reason}
     return await audit.append(conn, [_entry(placed, order, OrderEvent.REFUSED, status, detail, now)])
+
+
+async def cancel(conn: Connection, placed: PlacedOrder) -> Submission:
+    """Withdraw an order that has not left, or owe the exchange a cancel request."""
+    order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
+    if order.view.status.is_final:
+        return Submission(Refusal(RejectCode.ORDER_ALREADY_FINAL))
+    now = time.time_ns()
+    withdrawn = await conn.execute(
+        """UPDATE exchange_outbox SET withdrawn_at_ns = %s
+           WHERE order_id = %s AND kind = 'NEW' AND claimed_at_ns IS NULL AND withdrawn_at_ns IS NULL""",
+        (now, placed.order_id),
+    )
+    if withdrawn.rowcount:
+        return Submission(told=tuple(await _withdraw(conn, placed, order, now)))
+    asked = await conn.execute(
+        """SELECT count(*) AS n, count(*) FILTER (WHERE answered_at_ns IS NULL AND kind = 'CANCEL') AS pending
+           FROM exchange_outbox WHERE order_id = %s AND kind <> 'NEW'""",
+        (placed.order_id,),
+    )
+    requests = await asked.fetchone()
+    assert requests is not None
+    if requests["pending"]:
+        return Submission(Refusal(RejectCode.CANCEL_ALREADY_PENDING))
+    await _owe(conn, placed, _cancel_of(placed, requests["n"] + 1, now), "CANCEL", now)
+    return Submission()
+
+
+async def _withdraw(conn: Connection, placed: PlacedOrder, order: LockedOrder, now: int) -> list[OrderUpdate]:
+    status = next_status(order.view.status, OrderEvent.WITHDRAWN)
+    await conn.execute(
+        "UPDATE orders SET status = %s, updated_at_ns = %s WHERE order_id = %s",
+        (status, now, placed.order_id),
+    )
+    await conn.execute(
+        "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = %s", (now, placed.order_id)
+    )
+    return await audit.append(conn, [_entry(placed, order, OrderEvent.WITHDRAWN, status, {}, now)])
 
 
 async def _promise_shares(conn: Connection, placed: PlacedOrder) -> bool:
@@ -124,16 +162,15 @@ async def _promise_margin(conn: Connection, placed: PlacedOrder, block: Block) -
     )
 
 
-async def _owe(conn: Connection, placed: PlacedOrder, now: int) -> None:
+async def _new_order(conn: Connection, placed: PlacedOrder, now: int) -> NewOrder:
     terms = placed.terms
-    exchange, _, symbol = terms.instrument_id.partition(":")
     found = await conn.execute("SELECT client_id FROM users WHERE user_id = %s", (placed.user_id,))
     user = await found.fetchone()
     assert user is not None
-    instruction = NewOrder(
+    return NewOrder(
         cl_ord_id=str(placed.order_id),
         client_code=user["client_id"],
-        symbol=symbol,
+        symbol=_listing(placed)[1],
         side=terms.side,
         quantity=terms.quantity,
         order_type=terms.order_type,
@@ -142,12 +179,34 @@ async def _owe(conn: Connection, placed: PlacedOrder, now: int) -> None:
         trigger_price=terms.trigger_price,
         transact_time_ns=now,
     )
+
+
+def _cancel_of(placed: PlacedOrder, number: int, now: int) -> CancelOrder:
+    return CancelOrder(
+        cl_ord_id=f"{placed.order_id}-{number}",
+        orig_cl_ord_id=str(placed.order_id),
+        symbol=_listing(placed)[1],
+        side=placed.terms.side,
+        quantity=placed.terms.quantity,
+        transact_time_ns=now,
+    )
+
+
+def _listing(placed: PlacedOrder) -> tuple[str, str]:
+    exchange, _, symbol = placed.terms.instrument_id.partition(":")
+    return exchange, symbol
+
+
+async def _owe(
+    conn: Connection, placed: PlacedOrder, instruction: NewOrder | CancelOrder, kind: str, now: int
+) -> None:
     await conn.execute(
         """INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
                                         traceparent, created_at_ns)
-           VALUES (%s, 'NEW', %s, %s, %s, %s, %s, %s, %s)""",
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
-            exchange,
+            _listing(placed)[0],
+            kind,
             instruction.cl_ord_id,
             placed.order_id,
             placed.user_id,

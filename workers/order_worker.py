@@ -60,6 +60,7 @@ async def _run(ours: Settings) -> None:
                 gates.validate,
                 gates.block_margin,
                 books.submit,
+                books.cancel,
                 books.refuse,
                 books.book,
                 books.release_margin,

@@ -8,6 +8,8 @@ from domain.time import trade_date
 
 ORDER_QUEUE = "orders"
 ORDER_WORKFLOW = "OrderWorkflow"
+CANCEL = "cancel"
+"""Update: answers whether the exchange is asked; refused once the order is finished."""
 EXCHANGE_REPORTS = "exchange_reports"
 """Signal: reports of this order were journaled; carries a sentence for each."""
 

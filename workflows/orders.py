@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.books import Books
@@ -17,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.gates import Gates
     from domain.margin import Block
     from domain.orders import OrderStatus, PlacedOrder
+    from domain.rejects import RejectCode
     from workflows import contracts
 
 # No attempt limit: what fails is tried again until an engineer has mended it; nothing is lost meanwhile.
@@ -29,21 +31,46 @@ Step = Callable[..., Awaitable[Answer]]
 class OrderWorkflow:
     """Workflow id `order-<order_id>`."""
 
-    def __init__(self) -> None:
+    @workflow.init
+    def __init__(self, placed: PlacedOrder) -> None:
+        self._placed = placed
+        self._submitted = False
+        self._finished = False
         self._reports_due = False
 
     @workflow.run
     async def run(self, placed: PlacedOrder) -> str:
         """The outcome in one sentence."""
+        outcome = await self._story(placed)
+        self._finished = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return outcome
+
+    async def _story(self, placed: PlacedOrder) -> str:
         verdict = await self._local(Gates.validate, "Check the gates", placed)
         if verdict.decision == REFUSED:
             return await self._refuse(placed, verdict)
         verdict = await self._submit(placed)
         if verdict.decision == REFUSED:
             return await self._refuse(placed, verdict)
+        self._submitted = True
         booked = await self._follow(placed)
         self._tell(booked.status, booked.reject_code, booked.exchange_order_id)
         return booked.sentence
+
+    @workflow.update(name=contracts.CANCEL)
+    async def cancel(self) -> Decision:
+        """Ask for a cancel: whether it was asked is the answer, the exchange decides the race with a fill."""
+        await workflow.wait_condition(lambda: self._submitted or self._finished)
+        asked = await self._local(Books.cancel, "Cancel for the client", self._placed)
+        # A withdrawn order is final without a report of the exchange.
+        self._reports_due = True
+        return asked
+
+    @cancel.validator
+    def _may_cancel(self) -> None:
+        if self._finished:
+            raise ApplicationError("the order is finished", type=RejectCode.ORDER_ALREADY_FINAL)
 
     @workflow.signal(name=contracts.EXCHANGE_REPORTS)
     def exchange_reports(self, _sentences: list[str]) -> None:

@@ -47,6 +47,10 @@ async def ended(client: httpx.Client, order_id: str, status: str) -> dict[str, A
     return order
 
 
+def cancel(client: httpx.Client, order_id: str) -> httpx.Response:
+    return client.delete(f"/api/v1/orders/{order_id}")
+
+
 def lower_band(client: httpx.Client) -> str:
     found = client.get("/api/v1/instruments", params={"q": "RELIANCE"}).json()["instruments"]
     return str(found[0]["lower_band"])
@@ -120,6 +124,21 @@ async def test_a_resting_order_keeps_its_margin_blocked(market: Market, client: 
     after = books(market, "DEMO0021")
     assert after["blocked_margin"] - before["blocked_margin"] == 2 * paise(low)
     assert after["held"] == after["blocked_margin"]
+
+
+async def test_a_cancelled_order_gives_its_margin_back_and_cannot_be_cancelled_again(
+    market: Market, client: httpx.Client
+) -> None:
+    before = books(market, "DEMO0021")
+    order_id = place(client, order_type="LIMIT", price=lower_band(client), quantity=3)
+    await ended(client, order_id, "OPEN")
+    assert cancel(client, order_id).status_code == 202
+    await ended(client, order_id, "CANCELLED")
+    blocked = before["blocked_margin"]
+    assert await eventually(lambda: books(market, "DEMO0021")["blocked_margin"] == blocked, within=20)
+    again = cancel(client, order_id)
+    assert (again.status_code, again.json()["code"]) == (409, "ORDER_ALREADY_FINAL")
+    assert cancel(client, "991231999999999").status_code == 404
 
 
 async def test_an_intraday_round_trip_frees_its_margin_and_keeps_the_difference(

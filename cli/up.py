@@ -37,7 +37,7 @@ def up(settings: Settings, *, servers_only: bool = False) -> None:
         with supervised(settings, directory, processes) as supervisor:
             try:
                 _start(settings, supervisor)
-                _say(_welcome(settings, directory, servers_only))
+                _say(_welcome(settings, directory, set(supervisor.processes)))
                 _watch(supervisor)
             except KeyboardInterrupt:
                 _say("stopping")
@@ -117,7 +117,7 @@ def _timed(name: str, step: Callable[[], object]) -> None:
     _say(f"  {name:<16} done in {time.monotonic() - begun:.1f} s")
 
 
-def _welcome(settings: Settings, directory: Path, servers_only: bool) -> str:
+def _welcome(settings: Settings, directory: Path, running: set[str]) -> str:
     host = settings.host
     urls = {
         "API": f"http://{host}:{settings.port('api')}/docs",
@@ -127,8 +127,9 @@ def _welcome(settings: Settings, directory: Path, servers_only: bool) -> str:
         "Redis": settings.redis_dsn,
         "logs": str(directory / "logs"),
     }
-    if servers_only:
-        del urls["API"], urls["stream"]
+    for name, process in (("API", "api"), ("stream", "realtime")):
+        if process not in running:
+            del urls[name]
     return "\n".join(["hundi is up", *(f"  {name:<12} {url}" for name, url in urls.items())])
 
 

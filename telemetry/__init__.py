@@ -1,0 +1,1 @@
+"""Traces, metrics and logs of every process. Empty until they are exported."""

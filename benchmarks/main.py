@@ -26,7 +26,7 @@ PORT_OFFSET = 500
 
 def main(_arguments: Sequence[str] = ()) -> None:
     """Raises StackError when the servers cannot start."""
-    console = Console(width=110)
+    console = Console(width=124)
     with tempfile.TemporaryDirectory(prefix="hundi-bench-") as scratch:
         # PostgreSQL may run as another user, who must be able to pass.
         Path(scratch).chmod(0o755)

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
@@ -115,6 +116,8 @@ class _Pullers:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 request_eager_start=True,
+                # Bounds how long an order waits for another worker when this one dies.
+                task_timeout=timedelta(seconds=3),
                 search_attributes=contracts.search_attributes(placed),
                 static_summary=contracts.summary(placed),
             )

@@ -17,6 +17,19 @@ from storage.database import Connection
 from storage.inbox import report_of
 from storage.margin_book import MarginBook
 
+_ORDER_COLUMNS = ("status", "filled_quantity", "exchange_order_id", "reject_code", "reject_reason")
+# One statement, so one snapshot: the order is final here exactly when its last report is due here. In two
+# statements a report could commit between them, and be taken without its status or closed without its fill.
+_DUE = """
+    WITH due AS (
+        UPDATE exchange_inbox SET consumed_at_ns = %(now)s
+        WHERE order_id = %(order_id)s AND consumed_at_ns IS NULL AND broken IS NULL
+        RETURNING seq, exchange, report
+    )
+    SELECT status, filled_quantity, exchange_order_id, reject_code, reject_reason, seq, exchange, report
+    FROM orders LEFT JOIN due ON true WHERE orders.order_id = %(order_id)s ORDER BY seq
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -38,22 +51,13 @@ async def book(conn: Connection, view: MarginBook, placed: PlacedOrder, intraday
     )
     ledger = await locked.fetchone()
     assert ledger is not None
-    # Read before the reports: a report that commits after this stays due for the next booking.
-    found = await conn.execute(
-        """SELECT status, filled_quantity, exchange_order_id, reject_code, reject_reason
-           FROM orders WHERE order_id = %s""",
-        (placed.order_id,),
-    )
-    order = await found.fetchone()
-    assert order is not None
-    due = await conn.execute(
-        """UPDATE exchange_inbox SET consumed_at_ns = %s
-           WHERE order_id = %s AND consumed_at_ns IS NULL AND broken IS NULL
-           RETURNING seq, exchange, report""",
-        (time.time_ns(), placed.order_id),
-    )
+    found = await conn.execute(_DUE, {"now": time.time_ns(), "order_id": placed.order_id})
+    rows = await found.fetchall()
+    order = {name: rows[0][name] for name in _ORDER_COLUMNS}
     fills = []
-    for row in sorted(await due.fetchall(), key=lambda row: row["seq"]):
+    for row in rows:
+        if row["seq"] is None:
+            continue
         report = report_of(row["report"])
         if isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE:
             generation = ledger["generation"]

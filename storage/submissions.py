@@ -35,7 +35,7 @@ async def submit(conn: Connection, placed: PlacedOrder, block: Block) -> Submiss
     """Write hold, status, instruction and record. A repeat after success changes nothing."""
     order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
     if order.view.status is not OrderStatus.PENDING_VALIDATION:
-        return Submission()
+        return await _first_answer(conn, order)
     found = await conn.execute(
         "SELECT generation, available_cash FROM margin_ledger WHERE user_id = %s FOR UPDATE",
         (placed.user_id,),
@@ -61,6 +61,14 @@ async def submit(conn: Connection, placed: PlacedOrder, block: Block) -> Submiss
     detail = {"blocked_margin": rupees(block.required)}
     told = await audit.append(conn, [_entry(placed, order, OrderEvent.SUBMITTED, status, detail, now)])
     return Submission(told=tuple(told))
+
+
+async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
+    """What an earlier run decided: without a hold, one of our own gates has refused the order."""
+    held = await conn.execute("SELECT 1 FROM margin_holds WHERE order_id = %s", (order.order_id,))
+    if await held.fetchone() is not None or order.view.reject_code is None:
+        return Submission()
+    return Submission(Refusal(RejectCode(order.view.reject_code)))
 
 
 async def refuse(conn: Connection, placed: PlacedOrder, code: str, reason: str) -> list[OrderUpdate]:

@@ -66,7 +66,7 @@ async def _run(ours: Settings) -> None:
                 books.book,
                 books.release_margin,
             ],
-            # The story is deterministic by its tests; the sandbox would cost a third of the CPU.
+            # The story uses no clock, no I/O and no randomness; the sandbox would cost a third of the CPU.
             workflow_runner=UnsandboxedWorkflowRunner(),
         )
         pullers = _Pullers(client, database, ours)

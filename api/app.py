@@ -1,21 +1,18 @@
 """The application: routes over a database, a Redis and an intake that the process hands in."""
 
-import re
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from temporalio.client import Client
 
 from api import market, orders, portfolio, problems, session
+from api.tracing import Tracing
 from config.settings import Settings
 from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.redis_client import open_redis
-
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -41,16 +38,5 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (session, orders, portfolio, market):
         app.include_router(routes.router)
     problems.install(app)
-    app.middleware("http")(_traced)
+    app.add_middleware(Tracing)
     return app
-
-
-async def _traced(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Every request has a W3C trace context, the client's or a new one; its id is in every answer."""
-    told = request.headers.get("traceparent", "")
-    if not _TRACEPARENT.fullmatch(told):
-        told = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
-    request.state.traceparent = told
-    response = await call_next(request)
-    response.headers["X-Trace-Id"] = told.split("-")[1]
-    return response

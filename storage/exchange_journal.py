@@ -23,6 +23,8 @@ class Written:
     unknown: list[str]
     traces: dict[int, str]
     """Order id -> its traceparent."""
+    answered: list[int]
+    """When each request that is now answered for the first time was sent, in nanoseconds."""
 
 
 async def write(
@@ -35,9 +37,11 @@ async def write(
     journaled = await inbox.journal(conn, arrivals, orders, now_ns) if arrivals else None
     traces = {order_id: order.traceparent for order_id, order in orders.items()}
     if journaled is None:
-        return Written(await append(conn, _by_user(entries)), set(), [], [], traces)
+        return Written(await append(conn, _by_user(entries)), set(), [], [], traces, [])
     updates = await append(conn, _by_user(entries + journaled.entries))
-    return Written(updates, journaled.owners, journaled.breaks, journaled.unknown, traces)
+    return Written(
+        updates, journaled.owners, journaled.breaks, journaled.unknown, traces, journaled.sent_at_ns
+    )
 
 
 def _by_user(entries: list[AuditEntry]) -> list[AuditEntry]:

@@ -113,6 +113,8 @@ class Journaled:
     breaks: list[BrokenReport]
     unknown: list[str]
     """ClOrdIDs the exchange does not know: they are owed again."""
+    sent_at_ns: list[int]
+    """Of each request whose first answer this is."""
 
 
 async def next_inbound(conn: Connection, session: str) -> int:
@@ -134,7 +136,7 @@ async def journal(
     """Journal a batch and apply what is new of it; `orders` are locked. Order of arrival is kept."""
     told = [a for a in arrivals if not isinstance(a.report, SessionPhase)]
     fresh = await _insert(conn, told, orders)
-    done = Journaled([], set(), [], [])
+    done = Journaled([], set(), [], [], [])
     settled: list[tuple[int, str | None, Jsonb, int | None]] = []
     changed: dict[int, LockedOrder] = {}
     for arrival, seq in fresh:
@@ -150,7 +152,7 @@ async def journal(
     await _write_orders(conn, list(changed.values()), now_ns)
     if settled:
         await conn.execute(_SETTLE, [list(column) for column in zip(*settled, strict=True)])
-    await _answer(conn, told, done.unknown, now_ns)
+    done.sent_at_ns.extend(await _answer(conn, told, done.unknown, now_ns))
     await _write_sessions(conn, arrivals, now_ns)
     return done
 
@@ -235,14 +237,15 @@ async def _write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns:
     await conn.execute(_UPDATE_ORDERS, columns)
 
 
-async def _answer(conn: Connection, told: Sequence[Arrival], unknown: Sequence[str], now_ns: int) -> None:
+async def _answer(
+    conn: Connection, told: Sequence[Arrival], unknown: Sequence[str], now_ns: int
+) -> list[int]:
     """Requests the exchange has spoken of are answered, also by a repeat; unknown ones are owed again."""
     reports = [a.report for a in told if isinstance(a.report, ExecutionReport | CancelRejected)]
     named = {r.cl_ord_id for r in reports} - set(unknown)
-    if named:
-        await outbox.answered(conn, sorted(named), now_ns)
     if unknown:
         await outbox.send_again(conn, unknown)
+    return await outbox.answered(conn, sorted(named), now_ns) if named else []
 
 
 async def _write_sessions(conn: Connection, arrivals: Sequence[Arrival], now_ns: int) -> None:

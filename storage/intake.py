@@ -7,6 +7,7 @@ Called by `POST /api/v1/orders` only.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,6 +20,8 @@ from domain.time import order_id_floor, trade_date
 from storage import audit, updates, wakeups
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection, Database
+from telemetry import stages
+from telemetry.spans import past_span
 
 BATCH_MAX = 256
 SERIALS_A_BLOCK = 1_000
@@ -137,6 +140,8 @@ class Intake:
             told = await _record(conn, new) if new else []
         for (request, future), order_id in zip(batch, order_ids, strict=True):
             _answer(future, request, order_id, accepted, first)
+            stages.record("intake", time.time_ns() - request.received_at_ns)
+            past_span("intake", request.traceparent, request.received_at_ns, order_id=str(order_id))
         if told:
             await wakeups.wake(self._redis, wakeups.INTAKE)
             await updates.publish(self._redis, told)

@@ -25,7 +25,7 @@ _KINDS: dict[str, type[NewOrder] | type[CancelOrder] | type[ReplaceOrder]] = {
     "REPLACE": ReplaceOrder,
 }
 _SENT_EVENTS = {"NEW": OrderEvent.SENT, "CANCEL": "CANCEL_SENT", "REPLACE": "REPLACE_SENT"}
-_COLUMNS = "seq, kind, cl_ord_id, order_id, user_id, session, instruction, traceparent, sends"
+_COLUMNS = "seq, kind, cl_ord_id, order_id, user_id, session, instruction, traceparent, created_at_ns, sends"
 
 # A row's armed phase must be the exchange's own last word on the segment of its instrument.
 _RELEASED = """({row}.release_phase IS NULL OR EXISTS (
@@ -98,7 +98,7 @@ _PASS_GATE = """
 """
 _ANSWER = """
     UPDATE exchange_outbox SET answered_at_ns = %s
-    WHERE cl_ord_id = ANY(%s::text[]) AND answered_at_ns IS NULL
+    WHERE cl_ord_id = ANY(%s::text[]) AND answered_at_ns IS NULL RETURNING sent_at_ns
 """
 _SEND_AGAIN = "UPDATE exchange_outbox SET sent_at_ns = NULL WHERE cl_ord_id = ANY(%s::text[])"
 
@@ -115,6 +115,7 @@ class Owed:
     session: str
     instruction: Instruction
     traceparent: str
+    created_at_ns: int
     sends: int
 
 
@@ -174,9 +175,10 @@ async def mark_sent(
     return [_entry(s, orders[s.owed.order_id]) for s in sent if s.owed.order_id in orders]
 
 
-async def answered(conn: Connection, cl_ord_ids: Sequence[str], now_ns: int) -> None:
-    """The exchange has said something about these requests."""
-    await conn.execute(_ANSWER, (now_ns, list(cl_ord_ids)))
+async def answered(conn: Connection, cl_ord_ids: Sequence[str], now_ns: int) -> list[int]:
+    """The exchange has said something about these requests; returns when each now answered was sent."""
+    cursor = await conn.execute(_ANSWER, (now_ns, list(cl_ord_ids)))
+    return [row["sent_at_ns"] for row in await cursor.fetchall() if row["sent_at_ns"] is not None]
 
 
 async def send_again(conn: Connection, cl_ord_ids: Sequence[str]) -> None:

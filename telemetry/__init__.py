@@ -1,1 +1,1 @@
-"""Traces, metrics and logs of every process. Empty until they are exported."""
+"""What a running process tells of itself: traces, stage timings and structured logs (OpenTelemetry)."""

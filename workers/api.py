@@ -9,12 +9,14 @@ import uvloop
 from api.app import create_app
 from config.settings import settings
 from storage.redis_client import open_redis
+from telemetry.process import telemetry
 from workers.health import reporting
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
-    uvloop.run(_serve())
+    with telemetry(settings(), "api"):
+        uvloop.run(_serve())
 
 
 class _Server(uvicorn.Server):

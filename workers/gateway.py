@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
+import uvloop
 from redis.asyncio import Redis
 
 from config.settings import Settings, settings
@@ -23,6 +24,7 @@ from exchange.quickfix_bridge import FixSession
 from storage import inbox, wakeups
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
+from telemetry.process import telemetry
 from workers.health import Reporter, reporting
 
 SENDERS = ((FixVersion.FIX50SP2, "HUNDI01"), (FixVersion.FIX42, "HUNDI02"))
@@ -33,7 +35,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    asyncio.run(run(settings()))
+    with telemetry(settings(), "gateway"):
+        uvloop.run(run(settings()))
 
 
 async def run(config: Settings) -> None:

@@ -23,6 +23,7 @@ from storage import outbox
 from storage.database import Database
 from storage.outbox import Owed, Sent
 from storage.wakeups import Wakeup
+from telemetry import stages
 
 POLL_SECONDS = 0.25
 UNANSWERED_SECONDS = 3
@@ -100,7 +101,9 @@ class Sender:
             self._repeat_due = True
             return None
         ORDERS_SENT.add(1, {"exchange": self.exchange, "kind": owed.kind})
-        return Sent(owed, time.time_ns(), repeated)
+        sent_at_ns = time.time_ns()
+        stages.record("outbox", sent_at_ns - owed.created_at_ns)
+        return Sent(owed, sent_at_ns, repeated)
 
     async def _ask_unanswered(self) -> None:
         """Once a logon, when its resends have had time to arrive: ask what became of older sends."""

@@ -1,18 +1,19 @@
 """The gateway's spans and counters: `gateway.send` and `gateway.report` continue the order's trace."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
-from opentelemetry import metrics, trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry import metrics
+from opentelemetry.trace import Span
 
 from domain.reports import CancelRejected, ExecutionReport
 from storage.inbox import Arrival
 from storage.outbox import Owed
+from telemetry import stages
+from telemetry.spans import past_span, span
 
-_tracer = trace.get_tracer("hundi.gateway")
 _meter = metrics.get_meter("hundi.gateway")
-_propagator = TraceContextTextMapPropagator()
 
 ORDERS_SENT = _meter.create_counter("hundi.gateway.sent", unit="1", description="Instructions sent")
 REPORTS_JOURNALED = _meter.create_counter(
@@ -23,26 +24,32 @@ REPORTS_BROKEN = _meter.create_counter(
 )
 
 
-@contextmanager
-def send_span(owed: Owed, exchange: str, repeated: bool) -> Iterator[None]:
+def answered(sent_at_ns: Iterable[int], heard_at_ns: int) -> None:
+    """The exchange's first word on requests, since each was sent."""
+    for at_ns in sent_at_ns:
+        stages.record("exchange", heard_at_ns - at_ns)
+
+
+def send_span(owed: Owed, exchange: str, repeated: bool) -> AbstractContextManager[Span]:
     """Around one send."""
-    context = _propagator.extract({"traceparent": owed.traceparent}) if owed.traceparent else None
-    attributes: dict[str, str | bool] = {
-        "order_id": str(owed.order_id),
-        "exchange": exchange,
-        "poss_resend": repeated,
-    }
-    with _tracer.start_as_current_span("gateway.send", context=context, attributes=attributes):
-        yield
+    return span(
+        "gateway.send",
+        owed.traceparent,
+        order_id=str(owed.order_id),
+        exchange=exchange,
+        poss_resend=repeated,
+    )
 
 
-def report_span(arrival: Arrival, traceparent: str) -> None:
-    """From the arrival of a report until it is durable and published."""
+def report_told(arrival: Arrival, traceparent: str) -> None:
+    """A report is durable and published: its stage, and its span since it arrived."""
     if not isinstance(arrival.report, ExecutionReport | CancelRejected):
         return
-    context = _propagator.extract({"traceparent": traceparent}) if traceparent else None
-    attributes = {"order_id": str(arrival.order_id), "exchange": arrival.exchange}
-    span = _tracer.start_span(
-        "gateway.report", context=context, attributes=attributes, start_time=arrival.received_at_ns
+    stages.record("journal", time.time_ns() - arrival.received_at_ns)
+    past_span(
+        "gateway.report",
+        traceparent,
+        arrival.received_at_ns,
+        order_id=str(arrival.order_id),
+        exchange=arrival.exchange,
     )
-    span.end()

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from config.crash_points import crash_point
 from domain.reports import SessionPhase
 from domain.time import rfc3339
-from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, report_span
+from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, answered, report_told
 from storage import exchange_journal, updates, wakeups
 from storage.database import Database
 from storage.inbox import Arrival, Unreadable
@@ -27,7 +27,6 @@ from storage.outbox import Sent
 
 BATCH_MAX = 1000
 RETRY_SECONDS = 0.5
-MARKET_STATUS = "market_status"
 log = structlog.get_logger()
 
 
@@ -109,8 +108,10 @@ class Writer:
             if isinstance(arrival.report, SessionPhase):
                 await self._announce(arrival.report)
             else:
-                report_span(arrival, written.traces.get(arrival.order_id or 0, ""))
-        REPORTS_JOURNALED.add(len(arrived))
+                report_told(arrival, written.traces.get(arrival.order_id or 0, ""))
+        if arrived:
+            answered(written.answered, arrived[0].received_at_ns)
+            REPORTS_JOURNALED.add(len(arrived))
         for broken in written.breaks:
             REPORTS_BROKEN.add(1, {"exchange": broken.arrival.exchange})
             log.warning(
@@ -131,6 +132,6 @@ class Writer:
         }
         log.info("market phase", **body)
         try:
-            await self._redis.publish(MARKET_STATUS, msgspec.json.encode(body))
+            await self._redis.publish(wakeups.MARKET_STATUS, msgspec.json.encode(body))
         except (RedisError, OSError) as error:
             log.warning("market phase could not be announced", error=str(error))

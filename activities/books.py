@@ -6,26 +6,39 @@ from redis.asyncio import Redis
 from temporalio import activity
 
 from activities.decision import PASSED, REFUSED, STALE, Booked, Decision
+from activities.lingering import Lingering
 from config.crash_points import crash_point
 from domain.margin import Block
 from domain.money import rupees
-from domain.orders import PlacedOrder
+from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
+from domain.reports import ExecutionReport
 from storage import books, submissions, updates, wakeups
 from storage.database import Database
 from storage.margin_book import MarginBook
+
+LINGER_SECONDS = 0.25
+"""How long the first booking waits for the exchange before it leaves the order to a signal."""
 
 
 class Books:
     """PostgreSQL's side of the order; the margin view follows it."""
 
-    def __init__(self, database: Database, redis: Redis, book: MarginBook, intraday_percent: int) -> None:
-        self._database, self._redis, self._book = database, redis, book
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        book: MarginBook,
+        lingering: Lingering,
+        intraday_percent: int,
+    ) -> None:
+        self._database, self._redis, self._book, self._lingering = database, redis, book, lingering
         self._intraday_percent = intraday_percent
 
     @activity.defn(name="submit")
     async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
         """Promise the margin and owe the order to the exchange."""
         crash_point("order_worker.before_submit")
+        self._lingering.expect(placed.order_id)
         async with self._database.transaction() as conn:
             submission = await submissions.submit(conn, placed, block)
         if submission.refusal is not None:
@@ -65,24 +78,49 @@ class Books:
     @activity.defn(name="book")
     async def book(self, placed: PlacedOrder) -> Booked:
         """Book every report that is due."""
+        stands = await self._book_due(placed)
+        return _told(stands, stands.fills)
+
+    @activity.defn(name="book_first_reports")
+    async def book_first_reports(self, placed: PlacedOrder) -> Booked:
+        """Wait a moment for the exchange's first words and book them: most orders need no signal.
+
+        An order that cannot rest is waited for until it is final.
+        """
+        deadline = time.monotonic() + LINGER_SECONDS
+        at_once = placed.terms.order_type is OrderType.MARKET or placed.terms.validity is Validity.IOC
+        fills: list[ExecutionReport] = []
+        with self._lingering.listening(placed.order_id) as hint:
+            while True:
+                heard = await hint.wait(deadline - time.monotonic())
+                stands = await self._book_due(placed)
+                fills += stands.fills
+                answered = stands.status is not OrderStatus.PENDING_OPEN and not at_once
+                if (stands.status.is_final or answered or not heard) and not hint.pending:
+                    return _told(stands, fills)
+
+    async def _book_due(self, placed: PlacedOrder) -> books.Standing:
         async with self._database.transaction() as conn:
-            stands = await books.book(conn, self._book, placed, self._intraday_percent)
-        fills = [f"{f.last_quantity} @ {rupees(f.last_price)} ({f.exec_id})" for f in stands.fills]
-        said = f"Filled {', '.join(fills)}. " if fills else ""
-        why = f": {stands.reject_reason}" if stands.reject_reason else ""
-        return Booked(
-            f"{said}The order is {stands.status}{why}.",
-            stands.status,
-            stands.status.is_final,
-            stands.filled_quantity,
-            stands.exchange_order_id,
-            stands.reject_code,
-            time.time_ns(),
-            fills,
-        )
+            return await books.book(conn, self._book, placed, self._intraday_percent)
 
     @activity.defn(name="release_margin")
     async def release_margin(self, placed: PlacedOrder, block: Block) -> str:
         """Give a block back that never became a hold of the ledger."""
         freed = await self._book.release(placed.user_id, placed.order_id, block.generation)
         return f"Rs {rupees(freed)} of margin given back."
+
+
+def _told(stands: books.Standing, booked: list[ExecutionReport]) -> Booked:
+    fills = [f"{fill.last_quantity} @ {rupees(fill.last_price)} ({fill.exec_id})" for fill in booked]
+    said = f"Filled {', '.join(fills)}. " if fills else ""
+    why = f": {stands.reject_reason}" if stands.reject_reason else ""
+    return Booked(
+        f"{said}The order is {stands.status}{why}.",
+        stands.status,
+        stands.status.is_final,
+        stands.filled_quantity,
+        stands.exchange_order_id,
+        stands.reject_code,
+        time.time_ns(),
+        fills,
+    )

@@ -11,11 +11,10 @@ from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.money import rupees
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
-from domain.reports import MarketPhase
 from domain.time import trade_date
 from domain.validation import phase_refusals, terms_refusals
-from storage.database import Database
 from storage.margin_book import AccountUnknown, MarginBook
+from storage.market_phases import MarketPhases
 
 
 class Gates:
@@ -23,12 +22,12 @@ class Gates:
 
     def __init__(
         self,
-        database: Database,
+        phases: MarketPhases,
         instruments: Mapping[str, Instrument],
         book: MarginBook,
         intraday_percent: int,
     ) -> None:
-        self._database, self._instruments, self._book = database, instruments, book
+        self._phases, self._instruments, self._book = phases, instruments, book
         self._intraday_percent = intraday_percent
 
     @activity.defn(name="validate")
@@ -37,8 +36,7 @@ class Gates:
         instrument = self._instruments.get(placed.terms.instrument_id)
         refusals = terms_refusals(placed.terms, instrument, trade_date(placed.accepted_at_ns))
         if instrument is not None:
-            phase = await self._phase(instrument)
-            refusals += phase_refusals(placed.terms, phase)
+            refusals += phase_refusals(placed.terms, self._phases.phase(instrument))
         if refusals:
             return _refused(refusals[0])
         return Decision("Every gate passed.", PASSED, time.time_ns())
@@ -55,7 +53,6 @@ class Gates:
         position = position_key(terms.instrument_id, terms.product)
         nets = terms.product is not Product.CNC
         try:
-            await self._book.ensure(placed.user_id)
             block = await self._book.block(
                 placed.user_id, placed.order_id, terms.side, position, nets, terms.quantity, unit
             )
@@ -67,15 +64,6 @@ class Gates:
             reason = f"{refusal.sentence} The order {needs}."
             return Decision(reason, REFUSED, time.time_ns(), refusal.code, reason)
         return Decision(f"Margin blocked: {needs}.", PASSED, time.time_ns(), block=block)
-
-    async def _phase(self, instrument: Instrument) -> MarketPhase | None:
-        async with self._database.reading() as conn:
-            found = await conn.execute(
-                "SELECT phase FROM market_phases WHERE exchange = %s AND segment = %s",
-                (instrument.exchange, instrument.segment),
-            )
-            row = await found.fetchone()
-        return MarketPhase(row["phase"]) if row else None
 
 
 def _refused(refusal: Refusal) -> Decision:

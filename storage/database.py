@@ -23,8 +23,12 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside one transaction: committed on exit, rolled back on an exception."""
-        async with self._pool.connection() as conn, conn.transaction():
+        """A connection inside one transaction: committed on exit, rolled back on an exception.
+
+        Statements travel in a pipeline: only fetching rows waits for the server, so a statement's error may
+        be raised by a later one, or at the exit, and `rowcount` is known only after a fetch.
+        """
+        async with self._pool.connection() as conn, conn.pipeline(), conn.transaction():
             yield conn
 
     @asynccontextmanager

@@ -19,8 +19,8 @@ TELL_AGAIN_NS = 5_000_000_000
 _CLAIM = """
     WITH before_gate AS (
         SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
-        WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND started_at_ns IS NOT NULL
-          AND status = 'PENDING_VALIDATION'
+        WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND status = 'PENDING_VALIDATION'
+          AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
     ), next AS (
         SELECT seq FROM order_intake
         WHERE started_at_ns IS NULL AND (claimed_at_ns IS NULL OR claimed_at_ns < %(now)s - %(lease)s)

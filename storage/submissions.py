@@ -98,10 +98,11 @@ async def cancel(conn: Connection, placed: PlacedOrder) -> Submission:
     now = time.time_ns()
     withdrawn = await conn.execute(
         """UPDATE exchange_outbox SET withdrawn_at_ns = %s
-           WHERE order_id = %s AND kind = 'NEW' AND claimed_at_ns IS NULL AND withdrawn_at_ns IS NULL""",
+           WHERE order_id = %s AND kind = 'NEW' AND claimed_at_ns IS NULL AND withdrawn_at_ns IS NULL
+           RETURNING seq""",
         (now, placed.order_id),
     )
-    if withdrawn.rowcount:
+    if await withdrawn.fetchone() is not None:
         return Submission(told=tuple(await _withdraw(conn, placed, order, now)))
     asked = await conn.execute(
         """SELECT count(*) AS n, count(*) FILTER (WHERE answered_at_ns IS NULL AND kind = 'CANCEL') AS pending
@@ -136,14 +137,14 @@ async def _promise_shares(conn: Connection, placed: PlacedOrder) -> bool:
     promised = await conn.execute(
         """UPDATE holdings SET blocked_quantity = blocked_quantity + %(quantity)s
            WHERE user_id = %(user_id)s AND instrument_id = %(instrument_id)s
-             AND quantity - blocked_quantity >= %(quantity)s""",
+             AND quantity - blocked_quantity >= %(quantity)s RETURNING quantity""",
         {
             "quantity": terms.quantity,
             "user_id": placed.user_id,
             "instrument_id": terms.instrument_id,
         },
     )
-    return promised.rowcount == 1
+    return await promised.fetchone() is not None
 
 
 async def _promise_margin(conn: Connection, placed: PlacedOrder, block: Block) -> None:

@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 
 INTAKE = "wake:intake"
 """An order was acknowledged."""
+MARKET_STATUS = "market_status"
+"""An exchange announced a phase; the message is the `market_status` frame of the stream."""
 
 
 def outbox(exchange: str) -> str:
@@ -43,11 +45,18 @@ class Wakeup:
     def set(self) -> None:
         self._event.set()
 
-    async def wait(self, poll_seconds: float) -> None:
-        """Until the next hint, or `poll_seconds`, whichever is sooner."""
+    @property
+    def pending(self) -> bool:
+        """A hint came since the last wait."""
+        return self._event.is_set()
+
+    async def wait(self, poll_seconds: float) -> bool:
+        """Until the next hint, or `poll_seconds`, whichever is sooner; whether a hint came."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), poll_seconds)
+        hinted = self._event.is_set()
         self._event.clear()
+        return hinted
 
 
 @asynccontextmanager

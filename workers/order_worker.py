@@ -9,10 +9,12 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 
 import structlog
+import uvloop
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -21,57 +23,57 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.books import Books
 from activities.gates import Gates
+from activities.lingering import Lingering
+from activities.tracing import StepTracing
 from config.settings import Settings, settings
 from domain.orders import PlacedOrder
 from storage import order_queue, wakeups
 from storage.database import Database, open_database
 from storage.instruments import load_instruments
 from storage.margin_book import MarginBook
+from storage.market_phases import MarketPhases, following
 from storage.redis_client import open_redis
+from telemetry import stages
+from telemetry.process import telemetry
+from telemetry.spans import past_span
 from workers.health import reporting
 from workflows import contracts
 from workflows.orders import OrderWorkflow
+from workflows.payloads import DATA_CONVERTER
 
 POLL_SECONDS = 0.5
+STICKY_SECONDS = 2
+"""How long a workflow's next task waits for the process that has it in memory, when that one has died."""
 log = structlog.get_logger()
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; steps under way are finished first."""
-    asyncio.run(_run(settings()))
+    ours = settings()
+    with telemetry(ours, ours.worker_id):
+        uvloop.run(_run(ours))
 
 
 async def _run(ours: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    client = await Client.connect(ours.temporal_target, namespace=ours.temporal_namespace)
+    client = await Client.connect(
+        ours.temporal_target, namespace=ours.temporal_namespace, data_converter=DATA_CONVERTER
+    )
     async with (
         open_database(ours.postgres_dsn, size=16, application=ours.worker_id) as database,
         open_redis(ours.redis_dsn) as redis,
+        wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
     ):
+        phases, lingering = MarketPhases(database), Lingering()
         book, percent = MarginBook(redis, database), ours.intraday_margin_percent
-        gates = Gates(database, await load_instruments(database), book, percent)
-        books = Books(database, redis, book, percent)
-        worker = Worker(
-            client,
-            task_queue=contracts.ORDER_QUEUE,
-            workflows=[OrderWorkflow],
-            activities=[
-                gates.validate,
-                gates.block_margin,
-                books.submit,
-                books.cancel,
-                books.refuse,
-                books.book,
-                books.release_margin,
-            ],
-            # The story uses no clock, no I/O and no randomness; the sandbox would cost a third of the CPU.
-            workflow_runner=UnsandboxedWorkflowRunner(),
-        )
-        pullers = _Pullers(client, database, ours)
+        gates = Gates(phases, await load_instruments(database), book, percent)
+        books = Books(database, redis, book, lingering, percent)
+        pullers = _Pullers(client, database, lingering, ours)
         async with (
-            worker,
+            following(phases, announced),
+            _worker(client, ours, gates, books),
             wakeups.listening(redis, wakeups.INTAKE) as intake,
             wakeups.listening(redis, wakeups.inbox(ours.worker_id)) as inbox,
             reporting(redis, ours.worker_id),
@@ -86,27 +88,64 @@ async def _run(ours: Settings) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _worker(client: Client, ours: Settings, gates: Gates, books: Books) -> Worker:
+    # An order holds a slot from its start until its first reports are booked; pollers hold slots too.
+    slots = 2 * ours.orders_in_progress_max + 10
+    return Worker(
+        client,
+        task_queue=contracts.ORDER_QUEUE,
+        workflows=[OrderWorkflow],
+        activities=[
+            gates.validate,
+            gates.block_margin,
+            books.submit,
+            books.cancel,
+            books.refuse,
+            books.book_first_reports,
+            books.book,
+            books.release_margin,
+        ],
+        interceptors=[StepTracing()],
+        # The story uses no clock, no I/O and no randomness; the sandbox would cost a third of the CPU.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        # Stories are pure Python: more threads would only pass the interpreter's lock around.
+        workflow_task_executor=ThreadPoolExecutor(1),
+        max_concurrent_workflow_tasks=slots,
+        max_concurrent_local_activities=slots,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
+    )
+
+
 class _Pullers:
     """Each pull returns whether there may be more at once."""
 
-    def __init__(self, client: Client, database: Database, ours: Settings) -> None:
-        self._client, self._database, self._ours = client, database, ours
+    def __init__(self, client: Client, database: Database, lingering: Lingering, ours: Settings) -> None:
+        self._client, self._database, self._lingering, self._ours = client, database, lingering, ours
+        self._starting: set[asyncio.Task[None]] = set()
 
     async def start_orders(self) -> bool:
         most = self._ours.orders_in_progress_max
         owner = self._ours.worker_id
         claimed = await order_queue.claim_orders(self._database, owner, most, time.time_ns())
-        if not claimed:
-            return False
+        if claimed:
+            # The next claim need not wait until these have started.
+            starting = asyncio.create_task(self._start_all(claimed), name="start")
+            self._starting.add(starting)
+            starting.add_done_callback(self._starting.discard)
+        return bool(claimed)
+
+    async def _start_all(self, claimed: list[PlacedOrder]) -> None:
+        """What does not start here is claimed again when its lease is over."""
         started = await asyncio.gather(*(self._start(placed) for placed in claimed), return_exceptions=True)
         ids = [p.order_id for p, fault in zip(claimed, started, strict=True) if fault is None]
         for fault in started:
             if fault is not None:
                 log.error("order_not_started", error=str(fault))
         await order_queue.mark_started(self._database, ids, time.time_ns())
-        return bool(ids)
 
     async def _start(self, placed: PlacedOrder) -> None:
+        stages.record("start", time.time_ns() - placed.accepted_at_ns)
+        past_span("order.start", placed.traceparent, placed.accepted_at_ns, order_id=str(placed.order_id))
         with suppress(WorkflowAlreadyStartedError):
             await self._client.start_workflow(
                 contracts.ORDER_WORKFLOW,
@@ -124,7 +163,10 @@ class _Pullers:
 
     async def tell_reports(self) -> bool:
         due = await order_queue.reports_due(self._database, self._ours.worker_id, time.time_ns())
-        await asyncio.gather(*(self._tell(order_id, rows) for order_id, rows in due.items()))
+        signals = [
+            self._tell(order_id, rows) for order_id, rows in due.items() if not self._lingering.tell(order_id)
+        ]
+        await asyncio.gather(*signals)
         return bool(due)
 
     async def _tell(self, order_id: int, rows: list[dict[str, object]]) -> None:

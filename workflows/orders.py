@@ -90,6 +90,9 @@ class OrderWorkflow:
             return submitted
 
     async def _follow(self, placed: PlacedOrder) -> Booked:
+        booked = await self._local(Books.book_first_reports, "Book the exchange's first reports", placed)
+        if booked.final and not self._reports_due:
+            return booked
         while True:
             await workflow.wait_condition(lambda: self._reports_due)
             self._reports_due = False

@@ -1,6 +1,7 @@
 """The steps that write the books: submit, refuse, book, and give margin back."""
 
 import time
+from collections.abc import Sequence
 
 from redis.asyncio import Redis
 from temporalio import activity
@@ -12,9 +13,11 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
 from domain.reports import ExecutionReport
-from storage import books, submissions, updates, wakeups
-from storage.database import Database
-from storage.margin_book import MarginBook
+from storage import books, cancellations, submissions, updates, wakeups
+from storage.audit import OrderUpdate
+from storage.database import Connection, Database
+from storage.group_commit import GroupCommit
+from storage.margin_book import MarginBook, ReleaseStep
 
 LINGER_SECONDS = 0.25
 """How long the first booking waits for the exchange before it leaves the order to a signal."""
@@ -33,14 +36,16 @@ class Books:
     ) -> None:
         self._database, self._redis, self._book, self._lingering = database, redis, book, lingering
         self._intraday_percent = intraday_percent
+        self._submitting = GroupCommit(database, submissions.submit, self._submitted)
+        self._refusing = GroupCommit(database, submissions.refuse, self._refused)
+        self._booking = GroupCommit(database, self._book_group)
 
     @activity.defn(name="submit")
     async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
         """Promise the margin and owe the order to the exchange."""
         crash_point("order_worker.before_submit")
         self._lingering.expect(placed.order_id)
-        async with self._database.transaction() as conn:
-            submission = await submissions.submit(conn, placed, block)
+        submission = await self._submitting.commit(submissions.Asked(placed, block))
         if submission.refusal is not None:
             refusal = submission.refusal
             return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
@@ -48,37 +53,31 @@ class Books:
             await self._book.ensure(placed.user_id)
             return Decision("The margin view was rebuilt; block again.", STALE, time.time_ns())
         crash_point("order_worker.after_submit")
-        exchange = placed.terms.instrument_id.partition(":")[0]
-        await wakeups.wake(self._redis, wakeups.outbox(exchange))
-        await updates.publish(self._redis, submission.told)
-        return Decision(f"In the outbox for {exchange}; the gateway sends it.", PASSED, time.time_ns())
+        said = f"In the outbox for {placed.terms.exchange}; the gateway sends it."
+        return Decision(said, PASSED, time.time_ns())
 
     @activity.defn(name="cancel")
     async def cancel(self, placed: PlacedOrder) -> Decision:
         """Withdraw the order, or ask the exchange to cancel it; its answer comes as a report."""
         async with self._database.transaction() as conn:
-            submission = await submissions.cancel(conn, placed)
+            submission = await cancellations.cancel(conn, placed)
         if submission.refusal is not None:
             refusal = submission.refusal
             return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
-        await wakeups.wake(self._redis, wakeups.outbox(placed.terms.instrument_id.partition(":")[0]))
-        await updates.publish(self._redis, submission.told)
+        await self._owed([placed], [submission.told])
         said = "Withdrawn before it left." if submission.told else "The exchange is asked to cancel."
         return Decision(said, PASSED, time.time_ns())
 
     @activity.defn(name="refuse")
     async def refuse(self, placed: PlacedOrder, code: str, reason: str) -> str:
         """End the order REJECTED."""
-        async with self._database.transaction() as conn:
-            told = await submissions.refuse(conn, placed, code, reason)
-        await updates.publish(self._redis, told)
-        await wakeups.wake(self._redis, wakeups.outbox(placed.terms.instrument_id.partition(":")[0]))
+        await self._refusing.commit(submissions.Refused(placed, code, reason))
         return f"Rejected: {reason}"
 
     @activity.defn(name="book")
     async def book(self, placed: PlacedOrder) -> Booked:
         """Book every report that is due."""
-        stands = await self._book_due(placed)
+        stands = await self._booking.commit(placed)
         return _told(stands, stands.fills)
 
     @activity.defn(name="book_first_reports")
@@ -93,21 +92,33 @@ class Books:
         with self._lingering.listening(placed.order_id) as hint:
             while True:
                 heard = await hint.wait(deadline - time.monotonic())
-                stands = await self._book_due(placed)
+                stands = await self._booking.commit(placed)
                 fills += stands.fills
                 answered = stands.status is not OrderStatus.PENDING_OPEN and not at_once
                 if (stands.status.is_final or answered or not heard) and not hint.pending:
                     return _told(stands, fills)
 
-    async def _book_due(self, placed: PlacedOrder) -> books.Standing:
-        async with self._database.transaction() as conn:
-            return await books.book(conn, self._book, placed, self._intraday_percent)
-
     @activity.defn(name="release_margin")
     async def release_margin(self, placed: PlacedOrder, block: Block) -> str:
         """Give a block back that never became a hold of the ledger."""
-        freed = await self._book.release(placed.user_id, placed.order_id, block.generation)
+        step = ReleaseStep(placed.user_id, placed.order_id, block.generation)
+        (freed,) = await self._book.follow([step])
         return f"Rs {rupees(freed)} of margin given back."
+
+    async def _submitted(self, answers: Sequence[tuple[submissions.Asked, submissions.Submission]]) -> None:
+        await self._owed([asked.placed for asked, _ in answers], [answer.told for _, answer in answers])
+
+    async def _refused(self, answers: Sequence[tuple[submissions.Refused, OrderUpdate | None]]) -> None:
+        # A refused order lets the user's next one pass the gate.
+        await self._owed([refused.placed for refused, _ in answers], [told for _, told in answers])
+
+    async def _owed(self, orders: Sequence[PlacedOrder], told: Sequence[OrderUpdate | None]) -> None:
+        """The gateway may have something to send; the clients are told."""
+        await wakeups.wake(self._redis, *(wakeups.outbox(placed.terms.exchange) for placed in orders))
+        await updates.publish(self._redis, [update for update in told if update is not None])
+
+    async def _book_group(self, conn: Connection, orders: Sequence[PlacedOrder]) -> list[books.Standing]:
+        return await books.book(conn, self._book, orders, self._intraday_percent)
 
 
 def _told(stands: books.Standing, booked: list[ExecutionReport]) -> Booked:

@@ -174,6 +174,15 @@ class OrderTerms:
     price: int | None = None
     trigger_price: int | None = None
 
+    @property
+    def exchange(self) -> str:
+        return self.instrument_id.partition(":")[0]
+
+    @property
+    def symbol(self) -> str:
+        """As the exchange knows it, without the prefix."""
+        return self.instrument_id.partition(":")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:

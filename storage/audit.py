@@ -12,13 +12,18 @@ from psycopg.types.json import Jsonb
 
 from domain.orders import OrderEvent, OrderStatus
 from domain.time import rfc3339
-from storage.database import Connection
+from storage.database import Connection, columns
 
+# The rows are numbered as they come, so a user's entries keep their order.
 _APPEND = """
     INSERT INTO audit_log (occurred_at_ns, user_id, order_id, event, status, detail, actor, client_ip,
                            device, traceparent)
-    VALUES (%(occurred_at_ns)s, %(user_id)s, %(order_id)s, %(event)s, %(status)s, %(detail)s, %(actor)s,
-            %(client_ip)s, %(device)s, %(traceparent)s)
+    SELECT at, user_id, order_id, event, status::order_status, detail, actor, client_ip::inet, device,
+           traceparent
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[], %s::text[],
+                %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
+        AS entry (at, user_id, order_id, event, status, detail, actor, client_ip, device, traceparent, place)
+    ORDER BY place
     RETURNING user_seq
 """
 
@@ -53,13 +58,11 @@ async def append(conn: Connection, entries: list[AuditEntry]) -> list[OrderUpdat
     """Append entries (ascending user id); returns the stream's updates, to be published after commit."""
     if not entries:
         return []
-    async with conn.cursor() as cur:
-        await cur.executemany(_APPEND, [_row(entry) for entry in entries], returning=True)
-        rows = [await result.fetchone() async for result in cur.results()]
+    appended = await conn.execute(_APPEND, columns(_row(entry) for entry in entries))
     return [
         OrderUpdate(entry.user_id, update_body(entry, row["user_seq"]))
-        for entry, row in zip(entries, rows, strict=True)
-        if entry.order_id is not None and row is not None
+        for entry, row in zip(entries, await appended.fetchall(), strict=True)
+        if entry.order_id is not None
     ]
 
 
@@ -76,16 +79,16 @@ def update_body(entry: AuditEntry, seq: int) -> dict[str, Any]:
     }
 
 
-def _row(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "occurred_at_ns": entry.occurred_at_ns,
-        "user_id": entry.user_id,
-        "order_id": entry.order_id,
-        "event": str(entry.event),
-        "status": entry.status,
-        "detail": Jsonb(entry.detail),
-        "actor": entry.actor,
-        "client_ip": entry.client_ip,
-        "device": entry.device,
-        "traceparent": entry.traceparent,
-    }
+def _row(entry: AuditEntry) -> tuple[Any, ...]:
+    return (
+        entry.occurred_at_ns,
+        entry.user_id,
+        entry.order_id,
+        str(entry.event),
+        entry.status,
+        Jsonb(entry.detail),
+        entry.actor,
+        entry.client_ip,
+        entry.device,
+        entry.traceparent,
+    )

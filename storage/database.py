@@ -4,7 +4,7 @@ Every process opens one pool at start-up. Hot paths write plain SQL on a connect
 come back as dicts or as the class the caller names.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,6 +36,11 @@ class Database:
         """A connection in autocommit for a single statement; nothing is left open behind it."""
         async with self._pool.connection() as conn:
             yield conn
+
+
+def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as the arrays of an `unnest`: a batch is one statement. There must be at least one row."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def _configure(conn: AsyncConnection[Any]) -> None:

@@ -1,14 +1,12 @@
 """The intake: an order is acknowledged when it is durable, and never before.
 
-Group commit, one batch in flight: whatever arrives while a batch commits is the next one, so a lone order
-waits for nobody and a burst shares the flush. One transaction holds the idempotency key, the order, its
+One transaction (of a group, storage/group_commit.py) holds the idempotency key, the order, its
 first record and its place in the acknowledgement order; the unique key (user, key) decides repeats.
 Called by `POST /api/v1/orders` only.
 """
 
-import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,11 +17,11 @@ from domain.orders import OrderEvent, OrderStatus, OrderTerms
 from domain.time import order_id_floor, trade_date
 from storage import audit, updates, wakeups
 from storage.audit import AuditEntry, OrderUpdate
-from storage.database import Connection, Database
+from storage.database import Connection, Database, columns
+from storage.group_commit import GroupCommit
 from telemetry import stages
 from telemetry.spans import past_span
 
-BATCH_MAX = 256
 SERIALS_A_BLOCK = 1_000
 BLOCKS_A_DAY = 1_000_000
 
@@ -88,63 +86,49 @@ class IdempotencyConflict(Exception):
         self.order_id = order_id
 
 
-_Waiting = tuple[OrderRequest, "asyncio.Future[Acknowledgement]"]
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    acknowledgement: Acknowledgement
+    told: OrderUpdate | None
 
 
 class Intake:
     """One a process. `accept` returns once the order is on disk."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
-        self._database, self._redis = database, redis
-        self._waiting: list[_Waiting] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._redis = redis
+        self._group = GroupCommit(database, self._write, self._tell)
         self._serials: Iterator[int] = iter(())
 
     async def accept(self, request: OrderRequest) -> Acknowledgement:
         """Make the order durable. Raises IdempotencyConflict, or the database's error: then the outcome is
         unknown to us too, and the client repeats with the same key."""
-        future: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit_waiting(), name="intake")
-        # A client that goes away does not take its order's batch with it.
-        return await asyncio.shield(future)
+        return (await self._group.commit(request)).acknowledgement
 
-    async def _commit_waiting(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-            try:
-                await self._commit(batch)
-            except Exception as error:
-                await self._one_by_one(batch, error)
+    async def _write(
+        self, conn: Connection, requests: Sequence[OrderRequest]
+    ) -> list[_Accepted | IdempotencyConflict]:
+        order_ids = [await self._mint(conn, request) for request in requests]
+        accepted = await _claim_keys(conn, requests, order_ids)
+        new = [pair for pair in zip(order_ids, requests, strict=True) if pair[0] in accepted]
+        first = {} if len(new) == len(requests) else await _first_answers(conn, requests)
+        told = await _record(conn, new) if new else {}
+        return [
+            _Accepted(Acknowledgement(order_id, r.received_at_ns, replayed=False), told[order_id])
+            if order_id in accepted
+            else _replayed(r, *first[r.user_id, r.key])
+            for order_id, r in zip(order_ids, requests, strict=True)
+        ]
 
-    async def _one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
-        """One bad order must not take down those that shared its batch."""
-        if len(batch) == 1:
-            if not batch[0][1].done():
-                batch[0][1].set_exception(error)
-            return
-        for waiting in batch:
-            try:
-                await self._commit([waiting])
-            except Exception as own_error:
-                await self._one_by_one([waiting], own_error)
-
-    async def _commit(self, batch: list[_Waiting]) -> None:
-        requests = [request for request, _ in batch]
-        async with self._database.transaction() as conn:
-            order_ids = [await self._mint(conn, request) for request in requests]
-            accepted = await _claim_keys(conn, requests, order_ids)
-            new = [pair for pair in zip(order_ids, requests, strict=True) if pair[0] in accepted]
-            first = {} if len(new) == len(requests) else await _first_answers(conn, requests)
-            told = await _record(conn, new) if new else []
-        for (request, future), order_id in zip(batch, order_ids, strict=True):
-            _answer(future, request, order_id, accepted, first)
-            stages.record("intake", time.time_ns() - request.received_at_ns)
-            past_span("intake", request.traceparent, request.received_at_ns, order_id=str(order_id))
+    async def _tell(self, answered: Sequence[tuple[OrderRequest, _Accepted]]) -> None:
+        told = [accepted.told for _, accepted in answered if accepted.told is not None]
         if told:
             await wakeups.wake(self._redis, wakeups.INTAKE)
             await updates.publish(self._redis, told)
+        for request, accepted in answered:
+            order_id = str(accepted.acknowledgement.order_id)
+            stages.record("intake", time.time_ns() - request.received_at_ns)
+            past_span("intake", request.traceparent, request.received_at_ns, order_id=order_id)
 
     async def _mint(self, conn: Connection, request: OrderRequest) -> int:
         """`YYMMDD` and nine digits. Serials come in blocks; a block that a crash left behind is a gap."""
@@ -159,7 +143,7 @@ class Intake:
         return order_id_floor(trade_date(request.received_at_ns)) + serial
 
 
-async def _claim_keys(conn: Connection, requests: list[OrderRequest], order_ids: list[int]) -> set[int]:
+async def _claim_keys(conn: Connection, requests: Sequence[OrderRequest], order_ids: list[int]) -> set[int]:
     """The order ids whose key was free: these are new orders, the others repeats."""
     claimed = await conn.execute(
         _KEYS,
@@ -175,7 +159,7 @@ async def _claim_keys(conn: Connection, requests: list[OrderRequest], order_ids:
 
 
 async def _first_answers(
-    conn: Connection, requests: list[OrderRequest]
+    conn: Connection, requests: Sequence[OrderRequest]
 ) -> dict[tuple[int, UUID], tuple[int, bytes, int]]:
     found = await conn.execute(_FIRST, ([r.user_id for r in requests], [r.key for r in requests]))
     return {
@@ -184,10 +168,10 @@ async def _first_answers(
     }
 
 
-async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> list[OrderUpdate]:
+async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict[int, OrderUpdate]:
     """Orders, their first record, their place. The record comes first: it takes the users' locks, so places
     are given in each user's commit order, whichever process commits."""
-    columns = [
+    rows = [
         (
             order_id,
             r.user_id,
@@ -206,12 +190,11 @@ async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> list
         )
         for order_id, r in new
     ]
-    await conn.execute(_ORDERS, [list(column) for column in zip(*columns, strict=True)])
+    await conn.execute(_ORDERS, columns(rows))
     by_user = sorted(new, key=lambda pair: pair[1].user_id)
     told = await audit.append(conn, [_entry(order_id, request) for order_id, request in by_user])
-    places = zip(*((order_id, r.user_id, r.received_at_ns) for order_id, r in new), strict=True)
-    await conn.execute(_INTAKE, [list(column) for column in places])
-    return told
+    await conn.execute(_INTAKE, columns((order_id, r.user_id, r.received_at_ns) for order_id, r in new))
+    return {order_id: update for (order_id, _), update in zip(by_user, told, strict=True)}
 
 
 def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
@@ -240,20 +223,9 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
     )
 
 
-def _answer(
-    future: "asyncio.Future[Acknowledgement]",
-    request: OrderRequest,
-    order_id: int,
-    accepted: set[int],
-    first: dict[tuple[int, UUID], tuple[int, bytes, int]],
-) -> None:
-    if future.done():
-        return
-    if order_id in accepted:
-        future.set_result(Acknowledgement(order_id, request.received_at_ns, replayed=False))
-        return
-    first_id, body_hash, at_ns = first[request.user_id, request.key]
-    if body_hash == request.body_hash:
-        future.set_result(Acknowledgement(first_id, at_ns, replayed=True))
-    else:
-        future.set_exception(IdempotencyConflict(first_id))
+def _replayed(
+    request: OrderRequest, first_id: int, body_hash: bytes, at_ns: int
+) -> _Accepted | IdempotencyConflict:
+    if body_hash != request.body_hash:
+        return IdempotencyConflict(first_id)
+    return _Accepted(Acknowledgement(first_id, at_ns, replayed=True), None)

@@ -6,8 +6,9 @@ and fails closed when they differ. A missing view is rebuilt before the next ans
 their plain-Python twin: domain/margin.py. This module is the scripts' only caller.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -18,6 +19,27 @@ from storage.database import Connection, Database
 HOLD_SECONDS = 3 * 24 * 3600
 """How long an answered block is remembered; far longer than an order's retries."""
 _LUA = Path(__file__).parent / "lua"
+
+
+class FillStep(NamedTuple):
+    """Apply a booked fill; `generation` is the ledger's in the transaction that booked it."""
+
+    user_id: int
+    order_id: int
+    fill_id: str
+    use: Use
+    generation: int
+
+
+class ReleaseStep(NamedTuple):
+    """Give back what is left of the hold."""
+
+    user_id: int
+    order_id: int
+    generation: int
+
+
+Step = FillStep | ReleaseStep
 
 
 class AccountUnknown(Exception):
@@ -49,24 +71,22 @@ class MarginBook:
             block = _block(await self._block(_keys(user_id, order_id), arguments))
         return block
 
-    async def fill(self, user_id: int, order_id: int, fill_id: str, use: Use, generation: int) -> bool:
-        """Apply a booked fill; `generation` is the ledger's in the transaction that booked it.
+    async def follow(self, steps: Sequence[Step]) -> list[int]:
+        """Take steps that the ledger has taken, in their order and one round trip.
 
-        False when the view was rebuilt since, or has it already: nothing is left to do either way.
+        A fill answers 1 when applied, 0 when the view has it already; a release the paise freed, 0 on a
+        repeat. Of a view that was rebuilt since, nothing is left to do: 0 either way.
         """
-        arguments: list[str | int] = [
-            fill_id,
-            generation,
-            use.open_quantity,
-            use.close_quantity,
-            use.used,
-            use.realized_pnl,
-        ]
-        return bool(await self._fill(_keys(user_id, order_id), arguments))
-
-    async def release(self, user_id: int, order_id: int, generation: int) -> int:
-        """Give back what is left of the hold; returns the paise freed, 0 on a repeat."""
-        return int(await self._release(_keys(user_id, order_id), [generation]))
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for step in steps:
+                keys = _keys(step.user_id, step.order_id)
+                if isinstance(step, FillStep):
+                    arguments: list[str | int] = [step.fill_id, step.generation, step.use.open_quantity]
+                    arguments += [step.use.close_quantity, step.use.used, step.use.realized_pnl]
+                    await self._fill(keys, arguments, client=pipe)
+                else:
+                    await self._release(keys, [step.generation], client=pipe)
+            return [int(answer) for answer in await pipe.execute()] if steps else []
 
     async def account(self, user_id: int) -> Account | None:
         """The view as it stands, None when there is none."""

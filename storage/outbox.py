@@ -6,16 +6,17 @@ replace leaves after its order was sent. Claimed and not marked sent means: outc
 repeated with PossResend and the same ClOrdID. Called by the gateway alone (one claimer an exchange).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from psycopg.types.json import Jsonb
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder
-from domain.orders import OrderEvent
+from domain.orders import OrderEvent, PlacedOrder
 from storage.audit import AuditEntry
-from storage.database import Connection
+from storage.database import Connection, columns
 from storage.order_locks import LockedOrder
 
 IN_FLIGHT_MAX = 10
@@ -100,6 +101,16 @@ _ANSWER = """
     UPDATE exchange_outbox SET answered_at_ns = %s
     WHERE cl_ord_id = ANY(%s::text[]) AND answered_at_ns IS NULL RETURNING sent_at_ns
 """
+_OWE = """
+    INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
+                                 traceparent, created_at_ns)
+    SELECT exchange, kind::instruction_kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
+           traceparent, at
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::jsonb[],
+                %s::text[], %s::bigint[]) WITH ORDINALITY
+        AS o (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction, traceparent, at, place)
+    ORDER BY place
+"""
 _SEND_AGAIN = "UPDATE exchange_outbox SET sent_at_ns = NULL WHERE cl_ord_id = ANY(%s::text[])"
 
 
@@ -133,6 +144,27 @@ def document(instruction: Instruction) -> dict[str, Any]:
     """The JSON form in `exchange_outbox.instruction`."""
     built: dict[str, Any] = msgspec.to_builtins(instruction)
     return built
+
+
+async def owe(
+    conn: Connection, instructions: Iterable[tuple[PlacedOrder, str, Instruction]], now_ns: int
+) -> None:
+    """Owe instructions of these orders to their exchanges; the middle is the kind: NEW, CANCEL, REPLACE."""
+    rows = [
+        (
+            placed.terms.exchange,
+            kind,
+            instruction.cl_ord_id,
+            placed.order_id,
+            placed.user_id,
+            placed.intake_seq,
+            Jsonb(document(instruction)),
+            placed.traceparent,
+            now_ns,
+        )
+        for placed, kind, instruction in instructions
+    ]
+    await conn.execute(_OWE, columns(rows))
 
 
 async def claim(

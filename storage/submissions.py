@@ -1,24 +1,66 @@
-"""The last step before the exchange: promise the margin and owe the order, refuse it, or take it back.
+"""The last step before the exchange: promise the margin and owe the order, or refuse it.
 
-Each is one transaction, keyed by the order: a repeat finds what the first did. Locks: the user's stream,
-the order, then the ledger row. The outbox row is what the gateway sends; nothing here talks to the exchange.
+One transaction a group, keyed by the orders: a repeat finds what the first did. Locks, each in ascending
+order: the users' streams, the orders, the ledger rows. The outbox row is what the gateway sends; nothing here
+talks to the exchange. Called by the order worker.
 """
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from psycopg.types.json import Jsonb
-
-from domain.instructions import CancelOrder, NewOrder
+from domain.instructions import NewOrder
 from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, Product, Side, next_status
 from domain.rejects import Refusal, RejectCode
 from storage import audit, outbox
 from storage.audit import AuditEntry, OrderUpdate
-from storage.database import Connection
+from storage.database import Connection, columns
 from storage.order_locks import LockedOrder, lock_orders
+
+_LOCK_LEDGERS = """
+    SELECT user_id, client_id, generation, available_cash FROM margin_ledger JOIN users USING (user_id)
+    WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE OF margin_ledger
+"""
+_FREE_SHARES = """
+    SELECT user_id, instrument_id, quantity - blocked_quantity AS free FROM holdings
+    WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
+"""
+_WRITE_HOLDS = """
+    INSERT INTO margin_holds (order_id, user_id, instrument_id, product, transaction_type, unit_margin,
+                              open_quantity, close_quantity)
+    SELECT order_id, user_id, instrument_id, product::product, side::side, unit, open, close
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[],
+                %s::int[]) AS h (order_id, user_id, instrument_id, product, side, unit, open, close)
+"""
+_WRITE_LEDGERS = """
+    UPDATE margin_ledger l SET blocked_margin = blocked_margin + w.blocked, updated_at_ns = %(now)s
+    FROM (SELECT user_id, sum(blocked)::bigint AS blocked
+          FROM unnest(%(users)s::bigint[], %(blocked)s::bigint[]) AS b (user_id, blocked) GROUP BY user_id) w
+    WHERE l.user_id = w.user_id
+"""
+_WRITE_SHARES = """
+    UPDATE holdings h SET blocked_quantity = blocked_quantity + w.quantity
+    FROM (SELECT user_id, instrument_id, sum(quantity)::int AS quantity
+          FROM unnest(%s::bigint[], %s::text[], %s::int[]) AS s (user_id, instrument_id, quantity)
+          GROUP BY user_id, instrument_id) w
+    WHERE h.user_id = w.user_id AND h.instrument_id = w.instrument_id
+"""
+_WRITE_STATUSES = """
+    UPDATE orders o SET status = s.status::order_status, reject_code = s.code, reject_reason = s.reason,
+        updated_at_ns = s.at
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+        AS s (order_id, status, code, reason, at)
+    WHERE o.order_id = s.order_id
+"""
+_PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
+
+
+class Asked(NamedTuple):
+    placed: PlacedOrder
+    block: Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +70,116 @@ class Submission:
     refusal: Refusal | None = None
     stale: bool = False
     """The block is of a view that was rebuilt since: nothing was written, block again."""
-    told: tuple[OrderUpdate, ...] = ()
+    told: OrderUpdate | None = None
 
 
-async def submit(conn: Connection, placed: PlacedOrder, block: Block) -> Submission:
-    """Write hold, status, instruction and record. A repeat after success changes nothing."""
-    order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
-    if order.view.status is not OrderStatus.PENDING_VALIDATION:
-        return await _first_answer(conn, order)
-    found = await conn.execute(
-        "SELECT generation, available_cash FROM margin_ledger WHERE user_id = %s FOR UPDATE",
-        (placed.user_id,),
+class Refused(NamedTuple):
+    placed: PlacedOrder
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Accounts:
+    """What the group may still promise, as its orders are taken one after the other."""
+
+    generations: dict[int, int]
+    client_ids: dict[int, str]
+    available: dict[int, int]
+    free_shares: dict[tuple[int, str], int]
+
+    def take(self, placed: PlacedOrder, block: Block) -> Submission:
+        """Promise margin and shares to the order, or say why not."""
+        user_id, shares = placed.user_id, (placed.user_id, placed.terms.instrument_id)
+        if user_id not in self.generations:
+            return Submission(Refusal(RejectCode.ACCOUNT_UNKNOWN))
+        if self.generations[user_id] != block.generation:
+            return Submission(stale=True)
+        available = self.available[user_id]
+        if block.required > max(available, 0):
+            return Submission(Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(available)))
+        if _sells_holdings(placed):
+            free = self.free_shares.get(shares, 0)
+            if placed.terms.quantity > free:
+                return Submission(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free)))
+            self.free_shares[shares] = free - placed.terms.quantity
+        self.available[user_id] = available - block.required
+        return Submission()
+
+
+async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
+    """Write holds, statuses, instructions and record. A repeat after success changes nothing."""
+    orders = await lock_orders(conn, [a.placed.order_id for a in asked])
+    accounts = await _lock_accounts(conn, [a.placed for a in asked])
+    answers: dict[int, Submission] = {}
+    taken: list[Asked] = []
+    for a in sorted(asked, key=lambda a: a.placed.intake_seq):
+        order = orders[a.placed.order_id]
+        if order.view.status is not OrderStatus.PENDING_VALIDATION:
+            answers.setdefault(order.order_id, await _first_answer(conn, order))
+            continue
+        answers[order.order_id] = answer = accounts.take(*a)
+        if answer == Submission():
+            status = next_status(order.view.status, OrderEvent.SUBMITTED)
+            order.view = replace(order.view, status=status)
+            taken.append(a)
+    for update in await _write(conn, taken, orders, accounts.client_ids) if taken else ():
+        answers[int(update.body["order_id"])] = Submission(told=update)
+    return [answers[a.placed.order_id] for a in asked]
+
+
+async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[OrderUpdate | None]:
+    """The orders end REJECTED and let their users' later orders pass. A repeat changes nothing."""
+    orders = await lock_orders(conn, [one.placed.order_id for one in refused])
+    pending = OrderStatus.PENDING_VALIDATION
+    due = {r.placed.order_id: r for r in refused if orders[r.placed.order_id].view.status is pending}
+    if not due:
+        return [None] * len(refused)
+    now, status = time.time_ns(), next_status(pending, OrderEvent.REFUSED)
+    rows = [(order_id, status.value, r.code, r.reason, now) for order_id, r in due.items()]
+    await conn.execute(_WRITE_STATUSES, columns(rows))
+    await conn.execute(_PASS_GATE, (now, list(due)))
+    entries = [
+        entry(
+            r.placed, orders[i], OrderEvent.REFUSED, status, now, reject_code=r.code, reject_reason=r.reason
+        )
+        for i, r in due.items()
+    ]
+    told = {int(update.body["order_id"]): update for update in await audit.append(conn, _by_user(entries))}
+    return [told.get(one.placed.order_id) for one in refused]
+
+
+def entry(
+    placed: PlacedOrder, order: LockedOrder, event: OrderEvent, status: OrderStatus, now: int, **detail: Any
+) -> AuditEntry:
+    """The record of a step by the order's owner."""
+    return AuditEntry(
+        occurred_at_ns=now,
+        user_id=placed.user_id,
+        event=event,
+        actor=placed.owner,
+        order_id=placed.order_id,
+        status=status,
+        detail=detail,
+        traceparent=order.traceparent,
     )
-    ledger = await found.fetchone()
-    if ledger is None:
-        return Submission(Refusal(RejectCode.ACCOUNT_UNKNOWN))
-    if ledger["generation"] != block.generation:
-        return Submission(stale=True)
-    if block.required > max(ledger["available_cash"], 0):
-        limit = rupees(ledger["available_cash"])
-        return Submission(Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", limit))
-    if not await _promise_shares(conn, placed):
-        return Submission(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity"))
-    await _promise_margin(conn, placed, block)
-    now = time.time_ns()
-    await _owe(conn, placed, await _new_order(conn, placed, now), "NEW", now)
-    status = next_status(order.view.status, OrderEvent.SUBMITTED)
-    await conn.execute(
-        "UPDATE orders SET status = %s, updated_at_ns = %s WHERE order_id = %s",
-        (status, now, placed.order_id),
+
+
+async def _lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> _Accounts:
+    """The ledger rows are locked; holdings are written by nobody without that lock."""
+    locked = await conn.execute(_LOCK_LEDGERS, (sorted({order.user_id for order in orders}),))
+    selling = {(order.user_id, order.terms.instrument_id) for order in orders if _sells_holdings(order)}
+    rows = await locked.fetchall()
+    free: dict[tuple[int, str], int] = {}
+    if selling:
+        held = await conn.execute(_FREE_SHARES, columns(selling))
+        free = {(row["user_id"], row["instrument_id"]): row["free"] async for row in held}
+    return _Accounts(
+        {row["user_id"]: row["generation"] for row in rows},
+        {row["user_id"]: row["client_id"] for row in rows},
+        {row["user_id"]: row["available_cash"] for row in rows},
+        free,
     )
-    detail = {"blocked_margin": rupees(block.required)}
-    told = await audit.append(conn, [_entry(placed, order, OrderEvent.SUBMITTED, status, detail, now)])
-    return Submission(told=tuple(told))
 
 
 async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
@@ -71,115 +190,67 @@ async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
     return Submission(Refusal(RejectCode(order.view.reject_code)))
 
 
-async def refuse(conn: Connection, placed: PlacedOrder, code: str, reason: str) -> list[OrderUpdate]:
-    """The order ends REJECTED and lets the user's later orders pass. A repeat changes nothing."""
-    order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
-    if order.view.status is not OrderStatus.PENDING_VALIDATION:
-        return []
-    now = time.time_ns()
-    status = next_status(order.view.status, OrderEvent.REFUSED)
-    await conn.execute(
-        """UPDATE orders SET status = %s, reject_code = %s, reject_reason = %s, updated_at_ns = %s
-           WHERE order_id = %s""",
-        (status, code, reason, now, placed.order_id),
-    )
-    await conn.execute(
-        "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = %s", (now, placed.order_id)
-    )
-    detail = {"reject_code": code, "reject_reason": reason}
-    return await audit.append(conn, [_entry(placed, order, OrderEvent.REFUSED, status, detail, now)])
+async def _write(
+    conn: Connection, taken: Sequence[Asked], orders: dict[int, LockedOrder], client_ids: dict[int, str]
+) -> list[OrderUpdate]:
+    now, status = time.time_ns(), OrderStatus.PENDING_OPEN
+    await conn.execute(_WRITE_HOLDS, columns(_hold(a) for a in taken))
+    blocked = {"users": [a.placed.user_id for a in taken], "blocked": [a.block.required for a in taken]}
+    await conn.execute(_WRITE_LEDGERS, blocked | {"now": now})
+    sold = [
+        (a.placed.user_id, a.placed.terms.instrument_id, a.placed.terms.quantity)
+        for a in taken
+        if _sells_holdings(a.placed)
+    ]
+    if sold:
+        await conn.execute(_WRITE_SHARES, columns(sold))
+    new = [(a.placed, "NEW", _new_order(a.placed, client_ids[a.placed.user_id], now)) for a in taken]
+    await outbox.owe(conn, new, now)
+    rows = [(a.placed.order_id, status.value, None, None, now) for a in taken]
+    await conn.execute(_WRITE_STATUSES, columns(rows))
+    entries = [
+        entry(
+            a.placed,
+            orders[a.placed.order_id],
+            OrderEvent.SUBMITTED,
+            status,
+            now,
+            blocked_margin=rupees(a.block.required),
+        )
+        for a in taken
+    ]
+    return await audit.append(conn, _by_user(entries))
 
 
-async def cancel(conn: Connection, placed: PlacedOrder) -> Submission:
-    """Withdraw an order that has not left, or owe the exchange a cancel request."""
-    order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
-    if order.view.status.is_final:
-        return Submission(Refusal(RejectCode.ORDER_ALREADY_FINAL))
-    now = time.time_ns()
-    withdrawn = await conn.execute(
-        """UPDATE exchange_outbox SET withdrawn_at_ns = %s
-           WHERE order_id = %s AND kind = 'NEW' AND claimed_at_ns IS NULL AND withdrawn_at_ns IS NULL
-           RETURNING seq""",
-        (now, placed.order_id),
-    )
-    if await withdrawn.fetchone() is not None:
-        return Submission(told=tuple(await _withdraw(conn, placed, order, now)))
-    asked = await conn.execute(
-        """SELECT count(*) AS n, count(*) FILTER (WHERE answered_at_ns IS NULL AND kind = 'CANCEL') AS pending
-           FROM exchange_outbox WHERE order_id = %s AND kind <> 'NEW'""",
-        (placed.order_id,),
-    )
-    requests = await asked.fetchone()
-    assert requests is not None
-    if requests["pending"]:
-        return Submission(Refusal(RejectCode.CANCEL_ALREADY_PENDING))
-    await _owe(conn, placed, _cancel_of(placed, requests["n"] + 1, now), "CANCEL", now)
-    return Submission()
+def _by_user(entries: Iterable[AuditEntry]) -> list[AuditEntry]:
+    return sorted(entries, key=lambda one: one.user_id)
 
 
-async def _withdraw(conn: Connection, placed: PlacedOrder, order: LockedOrder, now: int) -> list[OrderUpdate]:
-    status = next_status(order.view.status, OrderEvent.WITHDRAWN)
-    await conn.execute(
-        "UPDATE orders SET status = %s, updated_at_ns = %s WHERE order_id = %s",
-        (status, now, placed.order_id),
-    )
-    await conn.execute(
-        "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = %s", (now, placed.order_id)
-    )
-    return await audit.append(conn, [_entry(placed, order, OrderEvent.WITHDRAWN, status, {}, now)])
-
-
-async def _promise_shares(conn: Connection, placed: PlacedOrder) -> bool:
+def _sells_holdings(placed: PlacedOrder) -> bool:
     """A delivery sale needs shares that no other order has been promised."""
-    terms = placed.terms
-    if terms.product is not Product.CNC or terms.side is not Side.SELL:
-        return True
-    promised = await conn.execute(
-        """UPDATE holdings SET blocked_quantity = blocked_quantity + %(quantity)s
-           WHERE user_id = %(user_id)s AND instrument_id = %(instrument_id)s
-             AND quantity - blocked_quantity >= %(quantity)s RETURNING quantity""",
-        {
-            "quantity": terms.quantity,
-            "user_id": placed.user_id,
-            "instrument_id": terms.instrument_id,
-        },
-    )
-    return await promised.fetchone() is not None
+    return placed.terms.product is Product.CNC and placed.terms.side is Side.SELL
 
 
-async def _promise_margin(conn: Connection, placed: PlacedOrder, block: Block) -> None:
-    terms = placed.terms
-    await conn.execute(
-        """INSERT INTO margin_holds (order_id, user_id, instrument_id, product, transaction_type, unit_margin,
-                                     open_quantity, close_quantity)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
-        (
-            placed.order_id,
-            placed.user_id,
-            terms.instrument_id,
-            terms.product,
-            terms.side,
-            block.unit_margin,
-            block.open_quantity,
-            block.close_quantity,
-        ),
-    )
-    await conn.execute(
-        """UPDATE margin_ledger SET blocked_margin = blocked_margin + %s, updated_at_ns = %s
-           WHERE user_id = %s""",
-        (block.required, time.time_ns(), placed.user_id),
+def _hold(asked: Asked) -> tuple[Any, ...]:
+    placed, block = asked
+    return (
+        placed.order_id,
+        placed.user_id,
+        placed.terms.instrument_id,
+        placed.terms.product.value,
+        placed.terms.side.value,
+        block.unit_margin,
+        block.open_quantity,
+        block.close_quantity,
     )
 
 
-async def _new_order(conn: Connection, placed: PlacedOrder, now: int) -> NewOrder:
+def _new_order(placed: PlacedOrder, client_id: str, now: int) -> NewOrder:
     terms = placed.terms
-    found = await conn.execute("SELECT client_id FROM users WHERE user_id = %s", (placed.user_id,))
-    user = await found.fetchone()
-    assert user is not None
     return NewOrder(
         cl_ord_id=str(placed.order_id),
-        client_code=user["client_id"],
-        symbol=_listing(placed)[1],
+        client_code=client_id,
+        symbol=terms.symbol,
         side=terms.side,
         quantity=terms.quantity,
         order_type=terms.order_type,
@@ -187,61 +258,4 @@ async def _new_order(conn: Connection, placed: PlacedOrder, now: int) -> NewOrde
         price=terms.price,
         trigger_price=terms.trigger_price,
         transact_time_ns=now,
-    )
-
-
-def _cancel_of(placed: PlacedOrder, number: int, now: int) -> CancelOrder:
-    return CancelOrder(
-        cl_ord_id=f"{placed.order_id}-{number}",
-        orig_cl_ord_id=str(placed.order_id),
-        symbol=_listing(placed)[1],
-        side=placed.terms.side,
-        quantity=placed.terms.quantity,
-        transact_time_ns=now,
-    )
-
-
-def _listing(placed: PlacedOrder) -> tuple[str, str]:
-    exchange, _, symbol = placed.terms.instrument_id.partition(":")
-    return exchange, symbol
-
-
-async def _owe(
-    conn: Connection, placed: PlacedOrder, instruction: NewOrder | CancelOrder, kind: str, now: int
-) -> None:
-    await conn.execute(
-        """INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-                                        traceparent, created_at_ns)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-        (
-            _listing(placed)[0],
-            kind,
-            instruction.cl_ord_id,
-            placed.order_id,
-            placed.user_id,
-            placed.intake_seq,
-            Jsonb(outbox.document(instruction)),
-            placed.traceparent,
-            now,
-        ),
-    )
-
-
-def _entry(
-    placed: PlacedOrder,
-    order: LockedOrder,
-    event: OrderEvent,
-    status: OrderStatus,
-    detail: dict[str, Any],
-    now: int,
-) -> AuditEntry:
-    return AuditEntry(
-        occurred_at_ns=now,
-        user_id=placed.user_id,
-        event=event,
-        actor=placed.owner,
-        order_id=placed.order_id,
-        status=status,
-        detail=detail,
-        traceparent=order.traceparent,
     )

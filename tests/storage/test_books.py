@@ -64,7 +64,8 @@ async def test_a_report_that_commits_during_a_booking_is_either_wholly_seen_or_s
         placed = PlacedOrder(order_id, user_id, 1, time.time_ns(), some_terms(), "", "test")
         async with database.transaction() as conn:
             raced: Any = _Raced(conn, database, order_id, after)
-            seen = (await books.book(raced, view, placed, 20)).status is OrderStatus.CANCELLED
+            (stands,) = await books.book(raced, view, [placed], 20)
+            seen = stands.status is OrderStatus.CANCELLED
         async with database.reading() as conn:
             found = await conn.execute(
                 "SELECT consumed_at_ns IS NULL AS due FROM exchange_inbox WHERE order_id = %s", (order_id,)

@@ -15,7 +15,7 @@ from domain.margin import Account, BlockOutcome, Hold, Use, position_key, unit_m
 from domain.margin import MarginBook as Twin
 from domain.orders import Product, Side
 from storage.database import Database
-from storage.margin_book import MarginBook
+from storage.margin_book import FillStep, MarginBook, ReleaseStep
 
 CASH = 10_00_000
 POSITIONS = ("NSE:RELIANCE|MIS", "NSE:TCS|MIS", "NSE:RELIANCE|CNC")
@@ -80,12 +80,14 @@ class Pair:
 
     async def release(self, order_id: int) -> None:
         freed = self.twin.release(order_id, self.account.generation)
-        assert await self.book.release(self.user_id, order_id, self.account.generation) == freed
+        step = ReleaseStep(self.user_id, order_id, self.account.generation)
+        assert await self.book.follow([step]) == [freed]
 
     async def apply_last(self, order_id: int, generation: int) -> bool:
         fill_id, use = self.last_fill[order_id]
         twin = self.twin.fill(fill_id, order_id, use, generation)
-        assert await self.book.fill(self.user_id, order_id, fill_id, use, generation) == twin
+        step = FillStep(self.user_id, order_id, fill_id, use, generation)
+        assert await self.book.follow([step]) == [twin]
         return twin
 
     @property
@@ -147,8 +149,8 @@ async def test_a_lost_view_is_rebuilt_from_the_ledger_before_the_next_answer(
     assert refused.generation > before.generation
     standing = await book.block(user_id, user_id * 100, Side.BUY, "NSE:TCS|CNC", False, 100, 600_00)
     assert standing.outcome is BlockOutcome.BLOCKED
-    assert await book.release(user_id, user_id * 100, refused.generation) == 60_000_00
-    assert await book.release(user_id, user_id * 100, refused.generation) == 0
+    given_back = ReleaseStep(user_id, user_id * 100, refused.generation)
+    assert await book.follow([given_back, given_back]) == [60_000_00, 0]
 
 
 async def test_closing_a_position_needs_no_margin_and_is_promised_once(
@@ -159,7 +161,7 @@ async def test_closing_a_position_needs_no_margin_and_is_promised_once(
     book, key = MarginBook(redis, database), position_key("NSE:TCS", Product.MIS)
     bought = await book.block(user_id, 1, Side.BUY, key, True, 100, 700)
     use = use_of_fill(Hold(Side.BUY, key, True, 700, 100, 0), 100, 650, 0, 0, 0)
-    assert await book.fill(user_id, 1, "E1", use, bought.generation)
+    assert await book.follow([FillStep(user_id, 1, "E1", use, bought.generation)]) == [1]
 
     first = await book.block(user_id, 2, Side.SELL, key, True, 80, 700)
     second = await book.block(user_id, 3, Side.SELL, key, True, 80, 700)

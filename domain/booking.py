@@ -1,0 +1,85 @@
+"""What fills do to one user's books: a pure step over the books as they were read under the ledger's lock.
+
+A fill changes a holding (delivery) or a position (intraday, derivatives), realises profit, and moves margin
+from the order's hold to used; what is left of a final order's hold is given back. Paise and units throughout.
+The booking transaction (storage/books.py) reads, applies these steps in the order of the reports, and writes.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from domain.margin import Hold, Use, unit_margin, use_of_fill
+from domain.orders import OrderTerms, Product, Side
+from domain.positions import Holding, Position
+
+PositionKey = tuple[str, Product]
+"""Instrument id and product."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookedFill:
+    """What one fill did."""
+
+    use: Use
+    realized_pnl: int
+    """Of the closing part; a delivery sale's profit is not margin before it settles, so not in `use`."""
+
+
+@dataclass(slots=True)
+class UserBooks:
+    """The parts of one user's books that the orders at hand touch."""
+
+    holds: dict[int, Hold] = field(default_factory=dict)
+    """By order id; only orders that were submitted have one."""
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    positions: dict[PositionKey, Position] = field(default_factory=dict)
+
+    def book_fill(
+        self, order_id: int, terms: OrderTerms, quantity: int, price: int, intraday_percent: int
+    ) -> BookedFill:
+        """Apply one fill. Raises ValueError when it is larger than the order's hold: that stops visibly."""
+        hold = self.holds.get(order_id)
+        if hold is None:
+            raise ValueError(f"order {order_id} was filled and has no hold")
+        unit = unit_margin(terms.product, terms.side, price, intraday_percent)
+        if unit is None:
+            raise ValueError(f"order {order_id} was filled and its margin is not known")
+        if terms.product is Product.CNC:
+            use = use_of_fill(hold, quantity, unit, net=0, margin=0, realized=0)
+            booked = BookedFill(use, self._book_holding(terms, quantity, price))
+        else:
+            use = self._book_position(hold, terms, quantity, price, unit)
+            booked = BookedFill(use, use.realized_pnl)
+        self.holds[order_id] = replace(
+            hold,
+            open_quantity=hold.open_quantity - use.open_quantity,
+            close_quantity=hold.close_quantity - use.close_quantity,
+        )
+        return booked
+
+    def close(self, order_id: int, terms: OrderTerms) -> Hold | None:
+        """The order is final: what was left of its hold, given back, money and shares; None when nothing."""
+        hold = self.holds.get(order_id)
+        if hold is None or not (left := hold.open_quantity + hold.close_quantity):
+            return None
+        self.holds[order_id] = replace(hold, open_quantity=0, close_quantity=0)
+        if terms.product is Product.CNC and terms.side is Side.SELL:
+            holding = self.holdings[terms.instrument_id]
+            freed = replace(holding, blocked_quantity=holding.blocked_quantity - left)
+            self.holdings[terms.instrument_id] = freed
+        return hold
+
+    def _book_holding(self, terms: OrderTerms, quantity: int, price: int) -> int:
+        before = self.holdings.get(terms.instrument_id, Holding())
+        bought = terms.side is Side.BUY
+        after, realized = (before.bought(quantity, price), 0) if bought else before.sold(quantity, price)
+        self.holdings[terms.instrument_id] = after
+        return realized
+
+    def _book_position(self, hold: Hold, terms: OrderTerms, quantity: int, price: int, unit: int) -> Use:
+        key = terms.instrument_id, terms.product
+        before = self.positions.get(key, Position())
+        after = before.traded(terms.side, quantity, price)
+        realized = after.realized_pnl - before.realized_pnl
+        use = use_of_fill(hold, quantity, unit, before.net_quantity, before.margin, realized)
+        self.positions[key] = replace(after, margin=before.margin + use.used)
+        return use

@@ -13,6 +13,9 @@ from telemetry.process import telemetry
 from workers.health import reporting
 
 
+KEEP_ALIVE_SECONDS = 75
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
     with telemetry(settings(), "api"):
@@ -41,6 +44,8 @@ async def _serve() -> None:
             http="httptools",
             access_log=False,
             log_level="warning",
+            # Longer than clients and proxies keep a connection, so that they close it and not we.
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )
     serving = asyncio.create_task(server.serve())

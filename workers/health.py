@@ -5,6 +5,7 @@ It expires after `EXPIRES_SECONDS`, so a process that hangs or dies is known wit
 """
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -39,6 +40,8 @@ class Reporter:
 @asynccontextmanager
 async def reporting(redis: Redis, process: str) -> AsyncIterator[Reporter]:
     """Report `process` healthy from now until the context is left; set `.detail` to say more."""
+    # What is loaded by now stays: the collector need not walk it again in the middle of an order.
+    gc.freeze()
     reporter = Reporter()
     beat = asyncio.create_task(_beat(redis, process, reporter), name=f"health {process}")
     try:

@@ -12,7 +12,6 @@ from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.health import reporting
 
-
 KEEP_ALIVE_SECONDS = 75
 
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from api import market, orders, portfolio, problems, session
-from api.tracing import Tracing
+from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.settings import Settings
 from storage.database import open_database
 from storage.instruments import load_instruments
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
             )
             yield
 
-    app = FastAPI(title="Hundi", version="0.1.0", lifespan=lifespan)
+    app = FastAPI(title="Hundi", version="0.1.0", lifespan=lifespan, telemetry=FASTAPI_TELEMETRY)
     for routes in (session, orders, portfolio, market):
         app.include_router(routes.router)
     problems.install(app)

@@ -129,6 +129,12 @@ def operations() -> None:
     _run("workers.operations")
 
 
+@app.command()
+def fix(order_id: str) -> None:
+    """What was said to the exchange about an order, and what it answered."""
+    _run("cli.fix", order_id)
+
+
 @app.command(context_settings=_PASSED_ON)
 def replay(context: typer.Context) -> None:
     """Feed real ticks or order flow through the exchange simulator."""

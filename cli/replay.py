@@ -55,9 +55,8 @@ def orderflow(
     with Control(exchange) as control, Progress() as progress:
         task = progress.add_task(f"order flow to {instrument}", total=len(messages))
         try:
-            for batch in _paced(messages, speed):
-                events = [(m.kind, m.order_id, m.size, m.price - first, m.side) for m in batch]
-                counts = control.ask(verb="flow", symbol=symbol, events=events)
+            for batch in paced(messages, speed):
+                counts = control.flow(symbol, batch, first)
                 progress.advance(task, len(batch))
         finally:
             control.ask(verb="end_flow", symbol=symbol)
@@ -139,6 +138,11 @@ class Control:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
+    def flow(self, symbol: str, messages: list[Message], first_price: int) -> dict[str, int]:
+        """Let recorded messages happen in the symbol's book; prices count from the flow's first one."""
+        events = [(m.kind, m.order_id, m.size, m.price - first_price, m.side) for m in messages]
+        return self.ask(verb="flow", symbol=symbol, events=events)
+
     def ask(self, **command: Any) -> dict[str, int]:
         """Counts of what has come of the symbol's flow so far. Raises SystemExit when refused."""
         self._socket.sendall(msgspec.json.encode(command) + b"\n")
@@ -177,7 +181,7 @@ class RecordedDay:
         return instrument.symbol, moved, traded
 
 
-def _paced(messages: list[Message], speed: float) -> Iterator[list[Message]]:
+def paced(messages: list[Message], speed: float) -> Iterator[list[Message]]:
     """Batches of recorded time, each at its moment."""
     begun, first = time.monotonic(), messages[0].time_ns
     for slot, batch in groupby(messages, key=lambda message: (message.time_ns - first) // FLOW_BATCH_NS):

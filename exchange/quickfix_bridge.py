@@ -85,9 +85,10 @@ def _flag(message: quickfix.Message, tag: int) -> bool:
     return bool(header.isSetField(tag)) and header.getField(tag) == "Y"
 
 
-def initiator_settings(sessions: Iterable[tuple[FixSession, str, int]], store: Path) -> str:
+def initiator_settings(sessions: Iterable[tuple[FixSession, str, int]], store: Path, wire_log: Path) -> str:
     """Settings text of an initiator: (session, host, port) each; `store` keeps the sequence numbers."""
     head = ["ConnectionType=initiator", "ReconnectInterval=1", "LogonTimeout=5", "LogoutTimeout=2"]
+    head += [f"FileLogPath={wire_log}"]
     return _settings(head, store, [(s, _connect(host, port)) for s, host, port in sessions])
 
 

@@ -21,6 +21,7 @@ from exchange.gateway.line import Line, Trunk
 from exchange.gateway.sender import Sender
 from exchange.gateway.writer import Writer
 from exchange.quickfix_bridge import FixSession
+from exchange.wire_log import directory as wire_log_directory
 from storage import inbox, wakeups
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
@@ -79,7 +80,8 @@ async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIt
             wakeup = await stack.enter_async_context(wakeups.listening(redis, wakeups.outbox(exchange)))
             own = [t for t in trunks if t.exchange == exchange]
             senders.append((Sender(exchange, own, database, line, writer), wakeup))
-        line.open(config.host, _store(config), await _next_inbound(database, trunks))
+        wire_log = wire_log_directory(config.data_dir)
+        line.open(config.host, _store(config), wire_log, await _next_inbound(database, trunks))
         for sender, wakeup in senders:
             await stack.enter_async_context(_task(sender.run(wakeup), f"sender {sender.exchange}"))
         yield trunks

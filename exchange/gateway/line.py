@@ -72,15 +72,17 @@ class Line(quickfix.Application):  # type: ignore[misc]
         self._initiator: Any = None
         self._kept: tuple[Any, ...] = ()
 
-    def open(self, host: str, store: Path, next_inbound: dict[str, int]) -> None:
+    def open(self, host: str, store: Path, wire_log: Path, next_inbound: dict[str, int]) -> None:
         """Connect every session, set to the number from which the exchange shall resend."""
-        text = initiator_settings([(t.session, host, t.port) for t in self._trunks.values()], store)
+        sessions = [(t.session, host, t.port) for t in self._trunks.values()]
+        text = initiator_settings(sessions, store, wire_log)
         settings = quickfix.SessionSettings()
         settings.setFromString(text)
         factory = quickfix.FileStoreFactory(settings)
-        self._initiator = quickfix.SocketInitiator(self, factory, settings)
+        logs = quickfix.FileLogFactory(settings)
+        self._initiator = quickfix.SocketInitiator(self, factory, settings, logs)
         # QuickFIX keeps plain pointers: these must outlive the initiator.
-        self._kept = (settings, factory)
+        self._kept = (settings, factory, logs)
         for name, trunk in self._trunks.items():
             quickfix.Session.lookupSession(trunk.session.id).setNextTargetMsgSeqNum(next_inbound[name])
         self._initiator.start()

@@ -7,7 +7,6 @@ orders placed before the record began: 136 (side, price) levels appear, 19 of th
 From then on nothing is corrected: each later row must come out of the engine exactly, all 999 of them.
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -23,12 +22,12 @@ from exchange.simulator.history import (
     read_depths,
     read_messages,
 )
+from tests.support.market_data import MARKET_DATA
 
 
 @pytest.fixture(scope="module")
 def orderflow() -> Path:
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    return Path(os.environ.get("HUNDI_MARKET_DATA", default)) / "orderflow"
+    return MARKET_DATA / "orderflow"
 
 
 @pytest.fixture(scope="module")

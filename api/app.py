@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from temporalio.client import Client
 
-from api import market, orders, portfolio, problems, session
+from api import market, openapi, orders, portfolio, problems, session
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.settings import Settings
 from storage.database import open_database
@@ -34,9 +35,18 @@ def create_app(settings: Settings) -> FastAPI:
             )
             yield
 
-    app = FastAPI(title="Hundi", version="0.1.0", lifespan=lifespan, telemetry=FASTAPI_TELEMETRY)
+    app = FastAPI(
+        title="Hundi",
+        version="0.1.0",
+        summary="Orders on NSE and BSE: acknowledged when durable, refused with a reason.",
+        lifespan=lifespan,
+        telemetry=FASTAPI_TELEMETRY,
+        dependencies=[Depends(openapi.known_parameters)],
+        responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR),
+    )
     for routes in (session, orders, portfolio, market):
         app.include_router(routes.router)
+    openapi.install(app)
     problems.install(app)
     app.add_middleware(Tracing)
     return app

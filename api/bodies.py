@@ -2,12 +2,12 @@
 
 import json
 from http import HTTPStatus
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from api.problems import Problem, invalid
+from api.problems import Problem, ProblemCode, invalid
 
 BODY_BYTES_MAX = 16_384
 Body = TypeVar("Body", bound=BaseModel)
@@ -20,26 +20,16 @@ async def read_body(request: Request, model: type[Body]) -> Body:
         raw += chunk
         if len(raw) > BODY_BYTES_MAX:
             detail = f"The body is larger than {BODY_BYTES_MAX} bytes."
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BODY_TOO_LARGE", detail)
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.BODY_TOO_LARGE, detail)
     try:
         # A decimal stays the text it was; NaN and Infinity are not JSON.
         decoded = json.loads(raw, parse_float=str, parse_constant=_not_json)
     except (ValueError, RecursionError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "BODY_NOT_JSON", "The body is not JSON.") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, ProblemCode.BODY_NOT_JSON, "The body is not JSON.") from None
     try:
         return model.model_validate(decoded)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
-
-
-def described(model: type[BaseModel]) -> dict[str, Any]:
-    """The body's schema for OpenAPI, since it is read by hand."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": model.model_json_schema()}},
-        }
-    }
 
 
 def _not_json(constant: str) -> NoReturn:

@@ -9,16 +9,18 @@ import time
 from dataclasses import asdict
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
 from activities.decision import Decision
-from api.bodies import described, read_body
-from api.problems import Problem, refused
-from api.schemas import PlaceOrder, history_seen, order_seen
+from api import answers
+from api.bodies import read_body
+from api.openapi import described
+from api.problems import Problem, ProblemCode, documented, refused
+from api.schemas import PlaceOrder
 from api.session import SignedIn
 from domain.orders import OrderStatus, OrderTerms
 from domain.rejects import Refusal, RejectCode
@@ -28,13 +30,26 @@ from storage import order_reads
 from storage.intake import IdempotencyConflict, OrderRequest
 from workflows.contracts import CANCEL, order_workflow_id
 
-router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
+router = APIRouter(
+    prefix="/api/v1/orders",
+    tags=["orders"],
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 CANCEL_SECONDS = 5
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
+REPLAYED = "Idempotent-Replayed"
+_PLACED = {
+    HTTPStatus.ACCEPTED.value: {
+        "headers": {
+            REPLAYED: {"schema": {"const": "true"}, "description": "the first answer to this key, again"}
+        }
+    },
+    **documented(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+}
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=described(PlaceOrder))
-async def place(request: Request, response: Response, session: SignedIn) -> dict[str, Any]:
+@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=described(PlaceOrder), responses=_PLACED)
+async def place(request: Request, response: Response, session: SignedIn) -> answers.Acknowledged:
     """Place an order. The same key with the same body answers as the first time."""
     received_at_ns = time.time_ns()
     asked = await read_body(request, PlaceOrder)
@@ -58,16 +73,16 @@ async def place(request: Request, response: Response, session: SignedIn) -> dict
         )
     except IdempotencyConflict as conflict:
         detail = "This idempotency key was used before, with another body."
-        status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"
+        status, code = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IDEMPOTENCY_KEY_REUSED
         first = str(conflict.order_id)
         raise Problem(status, code, detail, field="idempotency_key", order_id=first) from None
     if acknowledged.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return {
-        "order_id": str(acknowledged.order_id),
-        "status": OrderStatus.PENDING_VALIDATION,
-        "timestamp": rfc3339(acknowledged.accepted_at_ns),
-    }
+        response.headers[REPLAYED] = "true"
+    return answers.Acknowledged(
+        order_id=str(acknowledged.order_id),
+        status=OrderStatus.PENDING_VALIDATION,
+        timestamp=rfc3339(acknowledged.accepted_at_ns),
+    )
 
 
 @router.get("")
@@ -78,7 +93,7 @@ async def orders(
     instrument_id: Annotated[str | None, Query(max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> dict[str, Any]:
+) -> answers.Orders:
     """Today's orders, newest first; `next_cursor` continues."""
     today = order_id_floor(trade_date(time.time_ns()))
     rows = await order_reads.list_orders(
@@ -91,33 +106,37 @@ async def orders(
         limit=limit,
     )
     more = len(rows) > limit
-    seen = [order_seen(row) for row in rows[:limit]]
-    return {"orders": seen, "has_more": more, "next_cursor": seen[-1]["order_id"] if more else None}
+    seen = [answers.Order.of(row) for row in rows[:limit]]
+    return answers.Orders(orders=seen, has_more=more, next_cursor=seen[-1].order_id if more else None)
 
 
-@router.get("/{order_id}")
-async def order(request: Request, session: SignedIn, order_id: OrderId) -> dict[str, Any]:
+@router.get("/{order_id}", responses=documented(HTTPStatus.NOT_FOUND))
+async def order(request: Request, session: SignedIn, order_id: OrderId) -> answers.OrderDetail:
     """One order with its execution history."""
     database = request.app.state.database
     row = await order_reads.find_order(database, session.user_id, int(order_id))
     if row is None:
-        raise Problem(HTTPStatus.NOT_FOUND, "ORDER_UNKNOWN", "You have no such order.")
+        raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.ORDER_UNKNOWN, "You have no such order.")
     history = await order_reads.order_history(database, session.user_id, int(order_id))
-    return {**order_seen(row), "history": [history_seen(entry) for entry in history]}
+    return answers.OrderDetail.of(row, history=[answers.HistoryEntry.of(entry) for entry in history])
 
 
-@router.delete("/{order_id}", status_code=HTTPStatus.ACCEPTED)
-async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> dict[str, Any]:
+@router.delete(
+    "/{order_id}",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> answers.CancelAsked:
     """Ask for a cancel. 202: asked; what became of it follows as an order update, the exchange decides."""
     row = await order_reads.find_order(request.app.state.database, session.user_id, int(order_id))
     if row is None:
-        raise Problem(HTTPStatus.NOT_FOUND, "ORDER_UNKNOWN", "You have no such order.")
+        raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.ORDER_UNKNOWN, "You have no such order.")
     if OrderStatus(row["status"]).is_final:
         raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)])
     asked = await _ask_cancel(request.app.state.temporal, int(order_id))
     if asked.reject_code is not None:
         raise refused([Refusal(RejectCode(asked.reject_code))])
-    return {"order_id": order_id, "status": row["status"], "detail": asked.sentence}
+    return answers.CancelAsked(order_id=order_id, status=row["status"], detail=asked.sentence)
 
 
 async def _ask_cancel(temporal: Client, order_id: int) -> Decision:
@@ -133,7 +152,7 @@ async def _ask_cancel(temporal: Client, order_id: int) -> Decision:
         # Not started yet, or nobody answers: whether the cancel was taken is not known.
         detail = "The order's workflow does not answer; ask again."
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        raise Problem(status, "ORDER_BUSY", detail, retryable=True) from None
+        raise Problem(status, ProblemCode.ORDER_BUSY, detail, retryable=True) from None
 
 
 def _hash(terms: OrderTerms, tag: str | None) -> bytes:

@@ -1,7 +1,12 @@
-"""Problem documents (RFC 9457): every error of the API has a stable code and says what to do about it."""
+"""Problem documents (RFC 9457): every error of the API has a stable code and says what to do about it.
 
+Invariant: whatever goes wrong, the answer is one of these, also for a path that is not there and for a bug of
+ours; a bug is logged with the trace id that the client is told. Routes document theirs with `documented`.
+"""
+
+from enum import StrEnum
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -9,12 +14,78 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
 
-from domain.rejects import HTTP_STATUS, RETRYABLE, SENTENCES, Refusal
+from domain.rejects import HTTP_STATUS, RETRYABLE, SENTENCES, Refusal, RejectCode
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
+
+
+class ProblemCode(StrEnum):
+    """What HTTP itself can go wrong with; what an order is refused for is a RejectCode."""
+
+    NOT_FOUND = "NOT_FOUND"
+    """No such path."""
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    BAD_REQUEST = "BAD_REQUEST"
+    BODY_TOO_LARGE = "BODY_TOO_LARGE"
+    BODY_NOT_JSON = "BODY_NOT_JSON"
+    FIELD_INVALID = "FIELD_INVALID"
+    """A field, path or query parameter of the wrong shape, or one that does not exist."""
+    TOKEN_MISSING = "TOKEN_MISSING"
+    TOKEN_REFUSED = "TOKEN_REFUSED"
+    CREDENTIALS_WRONG = "CREDENTIALS_WRONG"
+    ORDER_UNKNOWN = "ORDER_UNKNOWN"
+    ORDER_BUSY = "ORDER_BUSY"
+    """The order's workflow does not answer yet; ask again."""
+    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    """The outcome is unknown: repeat with the same idempotency key."""
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    """A bug of ours, logged under the trace id; the outcome is unknown."""
+
+
+_Code = Annotated[str, WithJsonSchema({"type": "string", "enum": [*ProblemCode, *RejectCode]})]
+
+
+class Failure(BaseModel):
+    """One thing that is wrong with a request."""
+
+    code: _Code
+    field: str | None = None
+    limit: str | None = None
+    nearest: str | None = Field(None, description="the nearest legal value")
+    detail: str | None = None
+
+
+class ProblemDocument(BaseModel):
+    """Any answer of 400 and above."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    title: str
+    status: int
+    code: _Code
+    detail: str
+    retryable: bool = Field(description="the same request may succeed later without a change")
+    trace_id: str = Field(pattern="^[0-9a-f]{32}$")
+    field: str | None = None
+    limit: str | None = None
+    nearest: str | None = None
+    failures: list[Failure] | None = Field(None, description="everything that is wrong, by precedence")
+    order_id: str | None = Field(None, description="the order that the idempotency key belongs to")
+
+
+def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: these statuses are problem documents."""
+    schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
+    return {
+        status.value: {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
 
 
 class Problem(Exception):
@@ -55,19 +126,30 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        answer = _document(request, Problem(status, status.name, str(error.detail)))
-        answer.headers.update(error.headers or {})
+        answer = _document(request, Problem(status, ProblemCode[status.name], str(error.detail)))
+        answer.headers.update({**(error.headers or {}), **_allowed(request, status)})
         return answer
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return _document(request, invalid(error.errors()))
 
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+        trace_id = _trace_id(request)
+        log.error("unforeseen_error", trace_id=trace_id, path=request.url.path, exc_info=error)
+        detail = "This is a fault of ours; tell support the trace id."
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        answer = _document(request, Problem(status, ProblemCode.INTERNAL_ERROR, detail))
+        # Told outside the middleware that tells it of every other answer.
+        answer.headers["X-Trace-Id"] = trace_id
+        return answer
+
     async def _store_away(request: Request, error: Exception) -> JSONResponse:
         log.error("store_unavailable", error=str(error))
         detail = "The books cannot be reached; the outcome is unknown: repeat with the same idempotency key."
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        return _document(request, Problem(status, "STORE_UNAVAILABLE", detail, retryable=True))
+        return _document(request, Problem(status, ProblemCode.STORE_UNAVAILABLE, detail, retryable=True))
 
     for unavailable in (OperationalError, PoolTimeout):
         app.exception_handler(unavailable)(_store_away)
@@ -76,17 +158,34 @@ def install(app: FastAPI) -> None:
 def invalid(errors: Any) -> Problem:
     """Of pydantic's errors: the first names the field, all are told."""
     failures = [
-        {"code": "FIELD_INVALID", "field": _field(error["loc"]), "detail": str(error["msg"])[:200]}
+        {
+            "code": ProblemCode.FIELD_INVALID,
+            "field": _field(error["loc"]),
+            "detail": str(error["msg"])[:200],
+        }
         for error in errors
     ]
     first = failures[0]
     detail = f"{first['field']}: {first['detail']}"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return Problem(status, "FIELD_INVALID", detail, field=first["field"], failures=failures)
+    return Problem(status, ProblemCode.FIELD_INVALID, detail, field=first["field"], failures=failures)
 
 
 def _field(location: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in location if part not in ("body", "query", "path"))[:80] or "body"
+
+
+def _allowed(request: Request, status: HTTPStatus) -> dict[str, str]:
+    """Every method of the path, as RFC 9110 wants it (the router tells those of one route alone)."""
+    route = request.scope.get("route")
+    if status is not HTTPStatus.METHOD_NOT_ALLOWED or route is None:
+        return {}
+    operations = request.app.openapi()["paths"].get(route.path_format, {})
+    return {"Allow": ", ".join(method.upper() for method in operations)} if operations else {}
+
+
+def _trace_id(request: Request) -> str:
+    return str(request.state.traceparent).split("-")[1]
 
 
 def _document(request: Request, problem: Problem) -> JSONResponse:
@@ -98,7 +197,7 @@ def _document(request: Request, problem: Problem) -> JSONResponse:
         "code": code,
         "detail": problem.detail,
         "retryable": problem.retryable,
-        "trace_id": request.state.traceparent.split("-")[1],
+        "trace_id": _trace_id(request),
         **problem.members,
     }
     headers = {"WWW-Authenticate": "Bearer"} if problem.status is HTTPStatus.UNAUTHORIZED else None

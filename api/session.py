@@ -3,15 +3,17 @@
 import asyncio
 import time
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.bodies import described, read_body
-from api.problems import Problem
+from api.answers import Token
+from api.bodies import read_body
+from api.openapi import described
+from api.problems import Problem, ProblemCode, documented
 from api.schemas import SignIn
 from config.tokens import Session, TokenRefused, issue, verify
 from domain.time import NANOS, rfc3339
@@ -29,18 +31,29 @@ def signed_in(
 ) -> Session:
     """The session of the request; 401 without a valid token."""
     if credentials is None:
-        raise Problem(HTTPStatus.UNAUTHORIZED, "TOKEN_MISSING", "This needs a bearer token; sign in first.")
+        raise Problem(
+            HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_MISSING, "This needs a bearer token; sign in first."
+        )
     try:
         return verify(request.app.state.settings, credentials.credentials)
     except TokenRefused as refusal:
-        raise Problem(HTTPStatus.UNAUTHORIZED, "TOKEN_REFUSED", str(refusal)) from None
+        raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_REFUSED, str(refusal)) from None
 
 
 SignedIn = Annotated[Session, Depends(signed_in)]
 
 
-@router.post("/session", openapi_extra=described(SignIn))
-async def sign_in(request: Request) -> dict[str, Any]:
+@router.post(
+    "/session",
+    openapi_extra=described(SignIn),
+    responses=documented(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+async def sign_in(request: Request) -> Token:
     """A bearer token for the trading day."""
     asked = await read_body(request, SignIn)
     user = await find_user(request.app.state.database, asked.client_id)
@@ -48,11 +61,10 @@ async def sign_in(request: Request) -> dict[str, Any]:
     right = await asyncio.to_thread(_matches, password_hash, asked.password)
     if user is None or not right:
         detail = "Client id or password is wrong."
-        raise Problem(HTTPStatus.UNAUTHORIZED, "CREDENTIALS_WRONG", detail)
+        raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.CREDENTIALS_WRONG, detail)
     now = int(time.time())
     token, session = issue(request.app.state.settings, user.user_id, user.client_id, user.role, now)
-    expires = rfc3339(session.expires_at * NANOS)
-    return {"access_token": token, "token_type": "Bearer", "expires_at": expires}
+    return Token(access_token=token, expires_at=rfc3339(session.expires_at * NANOS))
 
 
 def _matches(password_hash: str, password: str) -> bool:

@@ -2,58 +2,18 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
-import jwt
 import pytest
-from fastapi import FastAPI
 
-from api.app import create_app
-from config.settings import Settings
-from config.tokens import ALGORITHM, AUDIENCE, ISSUER, issue
-
-
-@pytest.fixture(scope="module")
-async def app(servers: Settings) -> AsyncIterator[FastAPI]:
-    application = create_app(servers)
-    async with application.router.lifespan_context(application):
-        yield application
-
-
-@pytest.fixture
-async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
-    async with httpx.AsyncClient(transport=transport, base_url="http://hundi") as client:
-        yield client
+from tests.support.clients import an_order, sign_in
 
 
 @pytest.fixture
 async def client(http: httpx.AsyncClient) -> httpx.AsyncClient:
     await sign_in(http, "DEMO0007")
     return http
-
-
-async def sign_in(http: httpx.AsyncClient, client_id: str) -> None:
-    answer = await http.post("/api/v1/session", json={"client_id": client_id, "password": "demo"})
-    assert answer.status_code == 200
-    http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-
-
-def an_order(**changes: Any) -> dict[str, Any]:
-    body = {
-        "instrument_id": "NSE:RELIANCE",
-        "order_type": "MARKET",
-        "transaction_type": "BUY",
-        "quantity": 10,
-        "product": "CNC",
-        "validity": "DAY",
-        "idempotency_key": str(uuid4()),
-    }
-    return {name: value for name, value in (body | changes).items() if value is not None}
 
 
 async def test_an_acknowledged_order_is_found_at_once(client: httpx.AsyncClient) -> None:
@@ -153,46 +113,6 @@ async def test_a_body_that_is_no_order_is_a_problem_document(
 ) -> None:
     answer = await client.post("/api/v1/orders", content=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-
-
-async def test_another_users_order_is_not_found(client: httpx.AsyncClient) -> None:
-    order_id = (await client.post("/api/v1/orders", json=an_order())).json()["order_id"]
-    await sign_in(client, "DEMO0008")
-    answer = await client.get(f"/api/v1/orders/{order_id}")
-    assert (answer.status_code, answer.json()["code"]) == (404, "ORDER_UNKNOWN")
-
-
-def tokens(settings: Settings) -> dict[str, str]:
-    """What is not a token of ours, by what is wrong with it."""
-    now = int(time.time())
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "1", "client_id": "X", "role": "CLIENT", "iat": now}
-    good, key = claims | {"exp": now + 60}, settings.jwt_key
-    stranger = replace_key(settings)
-    return {
-        "expired": issue(settings, 1, "DEMO0001", "CLIENT", now - 30 * 3600)[0],
-        "wrong key": issue(stranger, 1, "DEMO0001", "CLIENT", now)[0],
-        "alg none": jwt.encode(good, None, "none"),
-        "another algorithm": jwt.encode(good, key * 2, "HS384"),
-        "no expiry": jwt.encode(claims, key, ALGORITHM),
-        "another audience": jwt.encode(good | {"aud": "elsewhere"}, key, ALGORITHM),
-        "subject is no user": jwt.encode(good | {"sub": "x"}, key, ALGORITHM),
-        "garbage": "a.b.c",
-    }
-
-
-def replace_key(settings: Settings) -> Settings:
-    return Settings(
-        **(settings.model_dump() | {"jwt_secret": "another secret, long enough for every HMAC that is tried"})
-    )
-
-
-async def test_only_our_own_unexpired_token_opens_a_route(http: httpx.AsyncClient, servers: Settings) -> None:
-    routes = [("GET", "/api/v1/orders"), ("POST", "/api/v1/orders"), ("GET", "/api/v1/portfolio/margins")]
-    for method, route in routes:
-        assert (await http.request(method, route)).json()["code"] == "TOKEN_MISSING"
-        for fault, token in tokens(servers).items():
-            answer = await http.request(method, route, headers={"Authorization": f"Bearer {token}"})
-            assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_REFUSED"), fault
 
 
 @pytest.mark.parametrize(("client_id", "password"), [("DEMO0001", "wrong"), ("NOBODY", "demo")])

@@ -106,6 +106,8 @@ def _wrong_numbers(view: ExchangeView, report: ExecutionReport, event: OrderEven
     if report.exec_type is ExecType.TRADE:
         if report.last_quantity <= 0 or report.last_price <= 0:
             return Break(f"a fill of {report.last_quantity} at {report.last_price}")
+        if report.cumulative_quantity > view.quantity:
+            return Break(f"{report.cumulative_quantity} filled of {view.quantity}")
         expected += report.last_quantity
         if report.cumulative_quantity + report.leaves_quantity != view.quantity:
             parts = f"filled {report.cumulative_quantity} and open {report.leaves_quantity}"

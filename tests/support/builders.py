@@ -4,6 +4,7 @@ from typing import Any
 
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
+from domain.reports import ExecType, ExecutionReport, OrdStatus
 
 
 def an_instrument(**changes: Any) -> Instrument:
@@ -41,3 +42,50 @@ def some_terms(**changes: Any) -> OrderTerms:
         "price": 245050,
     }
     return OrderTerms(**(terms | changes))
+
+
+def a_report(order_id: int = 1, **changes: Any) -> ExecutionReport:
+    """The exchange's acknowledgement of BUY 10 RELIANCE, nothing filled."""
+    facts: dict[str, Any] = {
+        "exec_id": f"{order_id}/ack",
+        "exec_type": ExecType.NEW,
+        "ord_status": OrdStatus.NEW,
+        "cl_ord_id": str(order_id),
+        "orig_cl_ord_id": None,
+        "exchange_order_id": f"X{order_id}",
+        "symbol": "RELIANCE",
+        "side": Side.BUY,
+        "quantity": 10,
+        "cumulative_quantity": 0,
+        "leaves_quantity": 10,
+        "last_quantity": 0,
+        "last_price": 0,
+        "price": None,
+        "trigger_price": None,
+        "stop": False,
+        "reject_reason": None,
+        "text": None,
+        "transact_time_ns": 1,
+    }
+    return ExecutionReport(**(facts | changes))
+
+
+def some_trades(order_id: int, fills: list[tuple[int, int]], quantity: int = 10) -> list[ExecutionReport]:
+    """A trade for each (quantity, price), in order; each tells what is filled and what is left."""
+    trades, filled = [], 0
+    for number, (last, price) in enumerate(fills, start=1):
+        filled += last
+        trades.append(
+            a_report(
+                order_id,
+                exec_id=f"{order_id}/{number}",
+                exec_type=ExecType.TRADE,
+                ord_status=OrdStatus.FILLED if filled == quantity else OrdStatus.PARTIALLY_FILLED,
+                quantity=quantity,
+                cumulative_quantity=filled,
+                leaves_quantity=quantity - filled,
+                last_quantity=last,
+                last_price=price,
+            )
+        )
+    return trades

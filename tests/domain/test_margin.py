@@ -1,0 +1,76 @@
+"""What a fill does to a hold: never more margin than was blocked, and a closed position leaves none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.margin import Hold, unit_margin, use_of_fill
+from domain.orders import Product, Side
+
+KEY = "NSE:RELIANCE|MIS"
+
+
+@given(
+    opening=st.integers(0, 300),
+    closing=st.integers(0, 300),
+    extra=st.integers(0, 300),
+    unit=st.integers(0, 10**6),
+    margin=st.integers(0, 10**9),
+    data=st.data(),
+)
+def test_fills_consume_a_hold_to_the_share_and_use_no_more_than_it_blocked(
+    opening: int, closing: int, extra: int, unit: int, margin: int, data: st.DataObject
+) -> None:
+    net, at_start, left = closing + extra, opening * unit, opening + closing
+    margin = margin if net else 0
+    before = margin
+    hold = Hold(Side.SELL, KEY, True, unit, opening, closing)
+    opened = 0
+    while left:
+        quantity = data.draw(st.integers(1, left))
+        use = use_of_fill(hold, quantity, data.draw(st.integers(0, 2 * 10**6)), net, margin, 0)
+        assert use.open_quantity + use.close_quantity == quantity
+        hold = Hold(
+            Side.SELL,
+            KEY,
+            True,
+            unit,
+            hold.open_quantity - use.open_quantity,
+            hold.close_quantity - use.close_quantity,
+        )
+        margin, net, left = margin + use.used, net - quantity, left - quantity
+        opened += use.open_quantity
+        assert margin >= 0
+    assert (hold.open_quantity, hold.close_quantity, opened) == (0, 0, opening)
+    assert margin <= before + at_start
+    if not extra and not opening:
+        assert margin == 0
+
+
+def test_a_fill_larger_than_its_hold_stops_visibly() -> None:
+    with pytest.raises(ValueError, match="exceeds the hold"):
+        use_of_fill(Hold(Side.BUY, KEY, True, 100, 2, 3), 6, 100, 3, 300, 0)
+
+
+@pytest.mark.parametrize(
+    ("product", "side", "margin"),
+    [
+        (Product.CNC, Side.BUY, 245_05),
+        (Product.CNC, Side.SELL, 0),
+        (Product.MIS, Side.BUY, 49_01),
+        (Product.MIS, Side.SELL, 49_01),
+        (Product.NRML, Side.BUY, None),
+        (Product.NRML, Side.SELL, None),
+    ],
+)
+def test_a_product_has_its_margin_or_it_is_not_known(
+    product: Product, side: Side, margin: int | None
+) -> None:
+    assert unit_margin(product, side, 245_05, 20) == margin
+
+
+@given(st.integers(1, 10**9), st.integers(1, 100))
+def test_intraday_margin_is_rounded_against_the_client_by_less_than_a_paisa(price: int, percent: int) -> None:
+    margin = unit_margin(Product.MIS, Side.BUY, price, percent)
+    assert margin is not None
+    assert 0 <= margin * 100 - price * percent < 100

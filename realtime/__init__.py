@@ -1,1 +1,1 @@
-"""Ticks and sockets: the tier that never touches SQL. Empty until the stream lands."""
+"""Ticks and sockets: the tier that never touches SQL."""

@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     """First FIX port; each exchange takes the next (NSE +0, BSE +1)."""
     feed_port: Port = 9890
     """First UDP feed port; each exchange takes the next."""
+    feed_groups: tuple[str, ...] = ()
+    """Multicast groups of the feed's A and B lines; none: unicast to `host`. Joined on `host`'s interface."""
+    feed_silence_seconds: float = Field(default=3.0, gt=1.0)
+    """A feed without a packet for so long is silent (heartbeats come each second): its prices are stale."""
 
     postgres_url: str | None = None
     redis_url: str | None = None

@@ -48,6 +48,8 @@ RECORD = np.dtype(
         ("asks", LEVEL, LEVELS),
     ]
 )
+PACKET = np.dtype([*HEADER.descr, ("records", RECORD, PACKET_RECORDS)])
+"""A whole packet in a slot of fixed size; records after `count` mean nothing."""
 Records = NDArray[np.void]
 
 
@@ -76,6 +78,12 @@ class FeedError(ValueError):
 def feed_port(settings: Settings, exchange: str, line: FeedLine) -> int:
     """UDP port of a line: the feed's A ports come first, one an exchange, then B, then snapshots."""
     return settings.port("feed", line * len(settings.exchanges) + settings.exchanges.index(exchange))
+
+
+def feed_address(settings: Settings, exchange: str, line: FeedLine) -> tuple[str, int]:
+    """Where the exchange sends a line: its multicast group where one is set, the host itself otherwise."""
+    groups = dict(zip(FeedLine, settings.feed_groups, strict=False))
+    return groups.get(line, settings.host), feed_port(settings, exchange, line)
 
 
 def header(

@@ -25,6 +25,8 @@ TICK = np.dtype([*RECORD.descr, ("received_ns", "<i8"), ("stale", "u1")])
 """A feed record, when its datagram was received, and 1 while its line is silent."""
 Ticks = NDArray[np.void]
 RETRY_SECONDS = 0.2
+_KEPT = "ticks:kept"
+"""Set as long as Redis has its memory."""
 POLL_SECONDS = 5.0
 """How long a read of the subscription blocks; between two reads the client checks its connection."""
 
@@ -62,6 +64,10 @@ class Publisher:
                 pipe.execute_command("SPUBLISH", channel(group), packed)
             if len(pipe):
                 await pipe.execute()
+
+    async def remembered(self) -> bool:
+        """Does Redis still hold what was published? False once after it has lost its memory or is new."""
+        return not await self._redis.set(_KEPT, b"", nx=True)
 
 
 class Watcher:

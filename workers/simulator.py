@@ -10,7 +10,7 @@ import sys
 
 from config.settings import Settings, settings
 from domain.reports import Report
-from exchange.feed import FeedLine, feed_port
+from exchange.feed import FeedLine, feed_address, feed_port
 from exchange.master import read_master
 from exchange.simulator import control
 from exchange.simulator.acceptor import Acceptor
@@ -31,7 +31,7 @@ def _serve(config: Settings, exchange: str) -> None:
     def send(session: str, report: Report, poss_resend: bool) -> None:
         acceptor.send(session, report, poss_resend)
 
-    lines = [feed_port(config, exchange, line) for line in (FeedLine.A, FeedLine.B)]
+    lines = [feed_address(config, exchange, line) for line in (FeedLine.A, FeedLine.B)]
     feed = FeedSocket(config.host, lines, feed_port(config, exchange, FeedLine.SNAPSHOT))
     plan = read_plan() if config.market_hours == "calendar" else None
     market = Market(exchange, read_master(exchange), config.data_dir, config.market_seed, send, feed, plan)

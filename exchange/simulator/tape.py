@@ -72,11 +72,12 @@ class Tape:
 
 
 class FeedSocket:
-    """Sends packets on both lines and answers snapshot requests; never blocks."""
+    """Sends packets to the `lines`, from `host`, and answers snapshot requests; never blocks."""
 
-    def __init__(self, host: str, lines: Iterable[int], snapshot_port: int) -> None:
+    def __init__(self, host: str, lines: Iterable[tuple[str, int]], snapshot_port: int) -> None:
         self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._lines = [(host, port) for port in lines]
+        self._out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(host))
+        self._lines = list(lines)
         self._snapshots = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._snapshots.bind((host, snapshot_port))
         for sock in (self._out, self._snapshots):

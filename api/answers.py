@@ -205,6 +205,31 @@ class Instruments(BaseModel):
     instruments: list[Instrument]
 
 
+class Candle(BaseModel):
+    """One minute; `time` is its beginning."""
+
+    time: Time
+    open: Rupees
+    high: Rupees
+    low: Rupees
+    close: Rupees
+    volume: int
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Self:
+        prices = {name: rupees(row[name]) for name in ("open", "high", "low", "close")}
+        return cls(time=rfc3339(row["minute_ns"]), volume=row["volume"], **prices)
+
+
+class Candles(BaseModel):
+    """Oldest first. `next_from` continues where there are more."""
+
+    instrument_id: str
+    candles: list[Candle]
+    has_more: bool
+    next_from: Time | None
+
+
 class SegmentStatus(BaseModel):
     exchange: str
     segment: instruments.Segment

@@ -1,12 +1,16 @@
-"""The instrument master, the market's phase, and whether we are well."""
+"""The instrument master, candles, the market's phase, and whether we are well."""
 
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
 
 from api import answers
-from api.problems import documented
+from api.problems import documented, refused
+from domain.rejects import Refusal, RejectCode
+from domain.time import nanoseconds, rfc3339
+from storage import candles as candle_reads
 from storage import order_reads
 
 router = APIRouter(tags=["market"])
@@ -27,6 +31,31 @@ async def instruments(
     ]
     found.sort(key=lambda instrument: (instrument.symbol != wanted, instrument.instrument_id))
     return answers.Instruments(instruments=[answers.Instrument.of(row) for row in found[:limit]])
+
+
+@router.get("/api/v1/market/candles", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
+async def candles(
+    request: Request,
+    instrument_id: Annotated[str, Query(max_length=30)],
+    begin: Annotated[AwareDatetime, Query(alias="from")],
+    end: Annotated[AwareDatetime, Query(alias="to")],
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> answers.Candles:
+    """One-minute candles of minutes that begin from `from` on and before `to`, oldest first.
+
+    A minute without a trade has none; the current one still grows. With `has_more`, go on from `next_from`.
+    """
+    if instrument_id not in request.app.state.instruments:
+        raise refused([Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")])
+    database = request.app.state.database
+    rows = await candle_reads.read(database, instrument_id, nanoseconds(begin), nanoseconds(end), limit + 1)
+    following = rows[limit]["minute_ns"] if len(rows) > limit else None
+    return answers.Candles(
+        instrument_id=instrument_id,
+        candles=[answers.Candle.of(row) for row in rows[:limit]],
+        has_more=following is not None,
+        next_from=None if following is None else rfc3339(following),
+    )
 
 
 @router.get("/api/v1/market/status", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))

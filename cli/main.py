@@ -118,6 +118,12 @@ def simulator(exchange: str) -> None:
 
 
 @app.command()
+def distributor() -> None:
+    """The market data distributor: feeds in, ticks onto the bus, candles kept."""
+    _run("workers.distributor")
+
+
+@app.command()
 def realtime() -> None:
     """The stream of ticks and order updates."""
     _run("workers.realtime")

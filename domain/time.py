@@ -4,12 +4,19 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 NANOS = 1_000_000_000
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339(time_ns: int) -> str:
     """1708012500123456789 -> "2024-02-15T15:55:00.123456789Z"."""
     seconds, nanos = divmod(time_ns, NANOS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+
+
+def nanoseconds(instant: datetime) -> int:
+    """Of an aware datetime, exactly."""
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * NANOS + since.microseconds * 1_000
 
 
 def trade_date(time_ns: int) -> date:

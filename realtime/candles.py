@@ -1,9 +1,9 @@
 """One-minute candles of one exchange, built from every trade the feed tells, before anything is conflated.
 
-Invariant: open, high, low and close of a minute are of its trades, in the order of the feed; a minute without
-a trade has no candle. Volumes are the feed's running totals at the candle's two ends, so that candles of one
-minute from two processes, or from before and after a restart, join to one without counting anything twice
-(storage/candles.py). Pure numpy; called by feed_handler.py, drained by the distributor's process.
+Invariant: open, high, low and close of a minute are of its trades, in the order of the feed; a minute
+without a trade has no candle. Volumes are running totals at the candle's two ends, so that the parts of one
+minute from before and after a restart join and nothing is counted twice (storage/candles.py). Pure numpy;
+called by feed_handler.py, drained by workers/distributor.py.
 """
 
 from typing import NamedTuple
@@ -49,8 +49,9 @@ class Candles:
         # One more: the table's spare row of unknown tokens.
         self._now = np.zeros(len(tokens) + 1, CANDLE)
         self._now["token"][:-1] = tokens
-        self._now["closing_volume"] = _UNKNOWN
         self._trades = np.full(len(tokens) + 1, _UNKNOWN, np.int64)
+        self._offset = np.zeros(len(tokens) + 1, np.int64)
+        """Volume of the sender's earlier sessions."""
         self._changed = np.zeros(len(tokens) + 1, np.bool_)
         self._over: list[NDArray[np.void]] = []
 
@@ -70,15 +71,15 @@ class Candles:
             return
         minutes = written.column("time_ns") // MINUTE_NS * MINUTE_NS
         prices, volumes = (written.column(name).astype(np.int64) for name in ("ltp", "volume"))
-        trades = _Trades(written.rows.astype(np.int64), minutes, prices, volumes, counts).where(is_trade)
+        rows = written.rows.astype(np.int64)
+        trades = _Trades(rows, minutes, prices, volumes + self._offset[rows], counts).where(is_trade)
         for minute in np.unique(trades.minutes):
             self._add_minute(int(minute), trades.where(trades.minutes == minute))
 
     def begin_session(self) -> None:
-        """The sender counts its volumes from zero again: what was traded before stays in the candle."""
-        known = self._now["closing_volume"] != _UNKNOWN
-        self._now["opening_volume"][known] -= self._now["closing_volume"][known]
-        self._now["closing_volume"][known] = 0
+        """The sender counts from zero again; our totals go on from where they are."""
+        known = self._trades != _UNKNOWN
+        self._offset[known] = self._now["closing_volume"][known]
         self._trades[known] = 0
 
     def take(self) -> NDArray[np.void]:
@@ -99,7 +100,7 @@ class Candles:
         np.minimum.at(now["low"], rows, trades.prices)
         now["close"][rows] = trades.prices
         self._trades[rows] = trades.counts
-        # Not the last one: some exchanges' ticks of one instant come with their totals out of order.
+        # The highest, not the last: recorded ticks of one second have their totals out of order.
         np.maximum.at(now["closing_volume"], rows, trades.volumes)
         self._changed[rows] = True
 
@@ -109,8 +110,8 @@ class Candles:
         now = self._now
         finished = rows[self._changed[rows]]
         self._over.append(now[finished[finished < len(now) - 1]])
-        known = now["closing_volume"][rows]
-        now["opening_volume"][rows] = np.where(known == _UNKNOWN, trades.volumes[first], known)
+        new = self._trades[rows] == _UNKNOWN
+        now["opening_volume"][rows] = np.where(new, trades.volumes[first], now["closing_volume"][rows])
         now["minute_ns"][rows] = minute
         for name in ("open", "high", "low"):
             now[name][rows] = trades.prices[first]

@@ -75,10 +75,10 @@ def platform_processes(settings: Settings) -> list[Process]:
         _ours(settings, f"order-worker-{n}", "order-worker", {"HUNDI_WORKER_ID": f"order-worker-{n}"})
         for n in range(settings.order_workers)
     ]
-    gateway, api, realtime, operations = (
-        _ours(settings, name, name) for name in ("gateway", "api", "realtime", "operations")
+    gateway, api, distributor, realtime, operations = (
+        _ours(settings, name, name) for name in ("gateway", "api", "distributor", "realtime", "operations")
     )
-    table = [*simulators, gateway, *workers, api, realtime, operations]
+    table = [*simulators, gateway, *workers, api, distributor, realtime, operations]
     return [process for process in table if _is_there(process)]
 
 

@@ -14,6 +14,7 @@ from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.redis_client import open_redis
+from storage.update_refills import refilling
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -24,6 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with (
             open_database(settings.postgres_dsn, application="api") as database,
             open_redis(settings.redis_dsn) as redis,
+            refilling(redis, database),
         ):
             app.state.settings = settings
             app.state.database = database

@@ -27,6 +27,12 @@ _APPEND = """
     RETURNING user_seq
 """
 
+_LAST_SEQS = "SELECT user_id, last_seq FROM update_sequences WHERE user_id = ANY(%s)"
+_AFTER = """
+    SELECT user_seq, occurred_at_ns, order_id, event, status, detail FROM audit_log
+    WHERE user_id = %s AND user_seq > %s ORDER BY user_seq
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
@@ -63,6 +69,35 @@ async def append(conn: Connection, entries: list[AuditEntry]) -> list[OrderUpdat
         OrderUpdate(entry.user_id, update_body(entry, row["user_seq"]))
         for entry, row in zip(entries, await appended.fetchall(), strict=True)
         if entry.order_id is not None
+    ]
+
+
+async def last_seqs(conn: Connection, user_ids: list[int]) -> dict[int, int]:
+    """The seq of each user's last committed update, 0 before the first."""
+    found = await conn.execute(_LAST_SEQS, (user_ids,))
+    return {row["user_id"]: row["last_seq"] for row in await found.fetchall()}
+
+
+async def updates_after(conn: Connection, user_id: int, after_seq: int) -> list[OrderUpdate]:
+    """The user's committed updates after a cursor, in order, as they were published."""
+    found = await conn.execute(_AFTER, (user_id, after_seq))
+    return [
+        OrderUpdate(
+            user_id,
+            update_body(
+                AuditEntry(
+                    occurred_at_ns=row["occurred_at_ns"],
+                    user_id=user_id,
+                    event=row["event"],
+                    actor="",
+                    order_id=row["order_id"],
+                    status=row["status"],
+                    detail=row["detail"],
+                ),
+                row["user_seq"],
+            ),
+        )
+        for row in await found.fetchall()
     ]
 
 

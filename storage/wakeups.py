@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 INTAKE = "wake:intake"
 """An order was acknowledged."""
 MARKET_STATUS = "market_status"
-"""An exchange announced a phase; the message is the `market_status` frame of the stream."""
+"""An exchange announced a phase: the channel of phases, and the hash of each exchange and segment's last one.
+The message is the `market_status` frame of the stream."""
 
 
 def outbox(exchange: str) -> str:

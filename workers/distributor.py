@@ -27,6 +27,7 @@ from storage import candles
 from storage.database import Database, open_database
 from storage.instruments import load_instruments
 from storage.redis_client import open_redis
+from telemetry.process import telemetry
 from workers.health import Reporter, reporting
 
 CANDLE_SECONDS = 5.0
@@ -36,7 +37,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    uvloop.run(run(settings()))
+    with telemetry(settings(), "distributor"):
+        uvloop.run(run(settings()))
 
 
 async def run(config: Settings) -> None:

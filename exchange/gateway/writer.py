@@ -132,6 +132,10 @@ class Writer:
         }
         log.info("market phase", **body)
         try:
-            await self._redis.publish(wakeups.MARKET_STATUS, msgspec.json.encode(body))
+            async with self._redis.pipeline(transaction=False) as pipe:
+                frame = msgspec.json.encode(body)
+                pipe.hset(wakeups.MARKET_STATUS, f"{phase.exchange}:{phase.segment}", frame)
+                pipe.publish(wakeups.MARKET_STATUS, frame)
+                await pipe.execute()
         except (RedisError, OSError) as error:
             log.warning("market phase could not be announced", error=str(error))

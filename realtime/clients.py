@@ -1,0 +1,92 @@
+"""A client: one connection of one signed-in user, whichever protocol it speaks.
+
+Invariant: order updates go to the wire in ascending seq, all of them, or the connection ends; while a replay
+reads what was missed, live updates wait behind it. Made by realtime/gateway.py.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from config.tokens import Session
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Closing(StrEnum):
+    """Why the server ends a connection."""
+
+    SESSION_EXPIRED = "SESSION_EXPIRED"
+    TOO_SLOW = "TOO_SLOW"
+
+    @property
+    def body(self) -> bytes:
+        """The `closing` event, the last one of a connection."""
+        return _encode({"type": "closing", "code": self, "detail": _DETAILS[self]})
+
+
+_DETAILS = {
+    Closing.SESSION_EXPIRED: "The session has expired; sign in again.",
+    Closing.TOO_SLOW: "The client does not read what it is sent; connect again and resume.",
+}
+
+
+class Wire(Protocol):
+    """How a client is reached. `body` is the JSON of the event, the same on every wire."""
+
+    def send(self, event: str, body: bytes) -> None:
+        """Kept and in order."""
+
+    def close(self, closing: Closing) -> None:
+        """Tell the reason and end the connection."""
+
+
+class Client:
+    def __init__(self, session: Session, wire: Wire) -> None:
+        self.session, self.wire = session, wire
+        self.held: dict[int, bytes] | None = None
+        """Live updates that wait behind a replay."""
+        self.replaying = asyncio.Lock()
+        self._tasks: list[asyncio.Task[int]] = []
+        """What is being done for the client; the first is its joining."""
+        self._expiry: asyncio.TimerHandle | None = None
+
+    def update(self, seq: int, frame: bytes) -> None:
+        """The user's next order update."""
+        if self.held is None:
+            self.wire.send("order_update", frame)
+        else:
+            self.held[seq] = frame
+
+    def gap(self, from_seq: int, to_seq: int) -> None:
+        """Updates that will not come, both ends included; a replay finds out by itself."""
+        if self.held is None:
+            self.tell("gap", from_seq=from_seq, to_seq=to_seq)
+
+    def tell(self, event: str, **members: Any) -> None:
+        self.wire.send(event, _encode({"type": event, **members}))
+
+    def begin(self, work: Coroutine[Any, Any, int]) -> "asyncio.Task[int]":
+        """Do it for as long as the client is there."""
+        task = asyncio.create_task(work)
+        self._tasks = [*self._tasks[:1], *(t for t in self._tasks[1:] if not t.done()), task]
+        return task
+
+    async def joined(self) -> None:
+        """Until the client is attached to its user's updates."""
+        await asyncio.wait({self._tasks[0]})
+
+    def expire(self, seconds: float) -> None:
+        """End the connection when the session ends."""
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(seconds, self.wire.close, Closing.SESSION_EXPIRED)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        for task in self._tasks:
+            task.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()

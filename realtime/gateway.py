@@ -1,0 +1,101 @@
+"""The realtime gateway: what a client may ask, whichever protocol it speaks, and what it is told unasked.
+
+Invariant: a client is told of its own user's orders only, and of nothing after its session has expired. The
+fronts (realtime/socket_io.py, realtime/plain.py) admit clients and pass on what they say.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+
+from config.settings import Settings
+from config.tokens import TokenRefused, verify
+from domain.time import NANOS, rfc3339
+from realtime.clients import Client, Wire
+from realtime.market_status import MarketStatus
+from realtime.messages import Auth, Refused, Resume, read
+from realtime.updates import Updates
+
+RESUME_SECONDS = 2.0
+"""How long the answer to a resume waits for the replay; the replay itself waits for Redis."""
+Verb = Callable[[Client, object], Awaitable[dict[str, Any]]]
+log = structlog.get_logger()
+
+
+class Gateway:
+    """`run` must be under way."""
+
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        self._settings = settings
+        self._updates = Updates(redis)
+        self._market = MarketStatus(redis, self._announce)
+        self.clients: set[Client] = set()
+        self.verbs: dict[str, Verb] = {"resume": self._resume}
+        """What a client may ask by name."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._updates.run(), name="order updates")
+            tasks.create_task(self._market.run(), name="market status")
+
+    def admit(self, auth: object, wire: Wire) -> Client:
+        """A client for whoever the token says it is. Raises Refused."""
+        asked = read(Auth, auth)
+        try:
+            session = verify(self._settings, asked.token)
+        except TokenRefused as refusal:
+            raise Refused("TOKEN_REFUSED", str(refusal)) from None
+        client = Client(session, wire)
+        self.clients.add(client)
+        client.begin(self._begin(client, asked.after_seq))
+        client.expire(session.expires_at - time.time())
+        return client
+
+    async def leave(self, client: Client) -> None:
+        """The connection is gone."""
+        if client in self.clients:
+            self.clients.remove(client)
+            client.end()
+            await self._updates.leave(client)
+
+    async def follow(self, client: Client, verb: Verb, said: object) -> dict[str, Any]:
+        """The answer to a verb and what was said with it."""
+        try:
+            return {"ok": True, **await verb(client, said)}
+        except Refused as refusal:
+            return refusal.answer
+
+    async def _resume(self, client: Client, said: object) -> dict[str, Any]:
+        """Order updates again from a cursor; `seq` in the answer is the last one sent.
+
+        It is null while Redis is away: the updates follow when it is back.
+        """
+        after_seq = read(Resume, said).after_seq
+        replay = client.begin(self._replay(client, after_seq))
+        await asyncio.wait({replay}, timeout=RESUME_SECONDS)
+        return {"seq": replay.result() if replay.done() else None}
+
+    async def _begin(self, client: Client, after_seq: int | None) -> int:
+        for body in self._market.bodies:
+            client.wire.send("market_status", body)
+        seq = await self._updates.join(client, after_seq)
+        client.tell(
+            "session",
+            client_id=client.session.client_id,
+            expires_at=rfc3339(client.session.expires_at * NANOS),
+            seq=seq,
+        )
+        return seq
+
+    async def _replay(self, client: Client, after_seq: int) -> int:
+        await client.joined()
+        return await self._updates.replay(client, after_seq)
+
+    def _announce(self, body: bytes) -> None:
+        for client in self.clients:
+            client.wire.send("market_status", body)

@@ -1,0 +1,44 @@
+"""What a client may say, decoded strictly, and how it is told that it may not.
+
+The same shapes on Socket.IO (the event's argument) and plain WebSocket (the frame's members); unknown members
+are ignored. Used by realtime/gateway.py.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+class Refused(Exception):
+    """A message that is not followed; `code` is stable, `detail` one sentence."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        return {"ok": False, "code": self.code, "detail": self.detail}
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """The `auth` of a connection."""
+
+    token: Annotated[str, msgspec.Meta(max_length=4096)]
+    after_seq: Seq | None = None
+    """Resume the order updates after this one; without it they begin now."""
+
+
+class Resume(msgspec.Struct, frozen=True):
+    after_seq: Seq
+
+
+def read(kind: type[M], said: object) -> M:
+    """Raises Refused."""
+    try:
+        return msgspec.convert(said, kind)
+    except msgspec.ValidationError as error:
+        raise Refused("MESSAGE_INVALID", str(error)[:200]) from None

@@ -1,0 +1,107 @@
+"""What Redis lost, or nobody published, still reaches the client: from the record."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from config.settings import Settings
+from storage import audit, updates
+from storage.audit import AuditEntry, OrderUpdate
+from storage.database import Database, open_database
+from storage.redis_client import open_redis
+from storage.update_refills import refilling
+from tests.support.eventually import eventually
+from tests.support.market import Market
+from tests.support.orders import new_users
+from tests.support.stream import GatewayProcess, a_token, socket_io
+
+
+@pytest.fixture(scope="module")
+def gateway(servers: Settings) -> Iterator[GatewayProcess]:
+    process = GatewayProcess(servers)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest_asyncio.fixture
+async def refills(database: Database, redis: Redis) -> AsyncIterator[None]:
+    async with refilling(redis, database):
+        yield
+
+
+async def commit(database: Database, user_id: int, number: int) -> list[OrderUpdate]:
+    """Updates on record that nobody has published."""
+    async with database.transaction() as conn:
+        entry = AuditEntry(
+            1708012500123456789, user_id, "TEST", "test", order_id=1, detail={"a": 1, "b": "x"}
+        )
+        return await audit.append(conn, [entry] * number)
+
+
+async def test_an_update_whose_publisher_died_after_the_commit_arrives_all_the_same(
+    gateway: GatewayProcess, database: Database, redis: Redis, refills: None
+) -> None:
+    user = (await new_users(database, 1))[0]
+    async with socket_io(gateway, a_token(gateway.settings, user)) as client:
+        await eventually(lambda: client.of("session"))
+        committed = await commit(database, user, 3)
+        await eventually(lambda: client.of("order_update") == [update.body for update in committed])
+        committed += await commit(database, user, 2)
+        await updates.publish(redis, committed[-1:])
+        await eventually(lambda: client.seqs == [1, 2, 3, 4, 5], within=2)
+        assert client.of("gap") == []
+
+
+async def test_a_cursor_older_than_the_tail_that_redis_lost_is_served_from_the_record(
+    gateway: GatewayProcess, database: Database, redis: Redis, refills: None
+) -> None:
+    user = (await new_users(database, 1))[0]
+    await updates.publish(redis, await commit(database, user, 20))
+    await redis.delete(updates.tail(user))
+    async with socket_io(gateway, a_token(gateway.settings, user), after_seq=5) as client:
+        await eventually(lambda: client.seqs == list(range(6, 21)))
+        await redis.delete(updates.tail(user))
+        assert (await client.ask("resume", {"after_seq": 18}))["seq"] == 20
+        assert client.seqs[-2:] == [19, 20]
+        assert client.of("gap") == []
+
+
+async def test_sockets_outlive_redis_and_are_told_afterwards_what_they_missed(market: Market) -> None:
+    stream, valkey = GatewayProcess(market.settings), market.process("valkey")
+    async with open_database(market.settings.postgres_dsn) as database:
+        user = (await new_users(database, 1))[0]
+        token = a_token(market.settings, user)
+        async with socket_io(stream, token) as client:
+            await eventually(lambda: client.of("session"))
+            async with open_redis(market.settings.redis_dsn) as redis:
+                await updates.publish(redis, await commit(database, user, 2))
+            await eventually(lambda: client.seqs == [1, 2])
+            await asyncio.to_thread(valkey.kill9)
+            await commit(database, user, 3)
+            await asyncio.to_thread(valkey.start)
+            await eventually(lambda: client.seqs == [1, 2, 3, 4, 5], within=30)
+            assert client.reasons == []
+            await asyncio.to_thread(market.process("realtime").kill9)
+            async with open_redis(market.settings.redis_dsn) as redis:
+                await updates.publish(redis, await commit(database, user, 1))
+            await asyncio.to_thread(market.process("realtime").start)
+        await asyncio.to_thread(market.process("realtime").wait_healthy)
+        async with socket_io(stream, token, after_seq=client.seqs[-1]) as again:
+            await eventually(lambda: again.seqs == [6])
+
+
+async def test_the_markets_phases_are_told_at_once_and_again_to_whoever_connects(market: Market) -> None:
+    stream = GatewayProcess(market.settings)
+    async with socket_io(stream, a_token(market.settings, 1)) as client:
+        phases = await eventually(lambda: client.of("market_status"))
+        assert {phase["exchange"] for phase in phases} <= {"NSE", "BSE"}
+        changed = (
+            b'{"exchange":"NSE","segment":"CASH","phase":"TEST","since":"2024-02-15T15:55:00.123456789Z"}'
+        )
+        async with open_redis(market.settings.redis_dsn) as redis:
+            await redis.publish("market_status", changed)
+        await eventually(lambda: client.of("market_status")[-1]["phase"] == "TEST")

@@ -1,0 +1,49 @@
+"""One uvicorn server in a process of ours: healthy once it listens, stopped by SIGTERM or SIGINT."""
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+from redis.asyncio import Redis
+
+from workers.health import reporting
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients and proxies keep an idle connection, so that they close it and not we."""
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+async def serve(app: Any, host: str, port: int, redis: Redis, process: str, **options: Any) -> None:
+    """Serve until told to stop; `options` are uvicorn's."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        **options,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+    if listening.done():
+        async with reporting(redis, process):
+            await serving
+    else:
+        listening.cancel()
+        await serving

@@ -1,6 +1,6 @@
 """RFC 3339 with nine decimals at the edge, integer nanoseconds inside; IST for the trading day."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 NANOS = 1_000_000_000
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
@@ -22,6 +22,11 @@ def nanoseconds(instant: datetime) -> int:
 def trade_date(time_ns: int) -> date:
     """The IST calendar day of an instant."""
     return datetime.fromtimestamp(time_ns // NANOS, IST).date()
+
+
+def ist_ns(day: date, clock: time) -> int:
+    """The instant of an IST wall clock's time on a day."""
+    return int(datetime.combine(day, clock, IST).timestamp()) * NANOS
 
 
 ORDER_ID_SERIALS = 10**9

@@ -1,0 +1,90 @@
+"""The house's own hours, beside the exchange's: after-market orders and the intraday square-off.
+
+Dated rows per session class (config/market/), because they are policy. An after-market order leaves in the
+first phase of its day that takes it, no earlier than the policy says. Called by the order path and the
+operations worker. Source: market-rules section 2.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Protocol, TypeVar
+
+from domain.orders import OrderType, Validity
+from domain.reports import MarketPhase
+from domain.sessions import PERMISSIONS, SessionClass, SessionRules
+from domain.time import IST, NANOS, ist_ns
+
+
+@dataclass(frozen=True, slots=True)
+class AfterMarket:
+    """After-market orders are taken from `opens`, over midnight, until `closes`."""
+
+    day: date
+    session_class: SessionClass
+    opens: time
+    closes: time
+    released_from: MarketPhase
+    """The earliest phase in which they are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SquareOff:
+    """Intraday positions are closed at `at`; from then on none is opened."""
+
+    day: date
+    session_class: SessionClass
+    at: time
+
+
+class _Dated(Protocol):
+    @property
+    def day(self) -> date: ...
+    @property
+    def session_class(self) -> SessionClass: ...
+
+
+Row = TypeVar("Row", bound=_Dated)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerHours:
+    """Rows ascending by day. Every question about a day before the first row is answered with no."""
+
+    rules: SessionRules
+    after_market: tuple[AfterMarket, ...]
+    square_off: tuple[SquareOff, ...]
+
+    def takes_after_market(self, time_ns: int, session_class: SessionClass) -> bool:
+        """Whether an after-market order may be placed now; on a day without trading, at any hour."""
+        now = datetime.fromtimestamp(time_ns // NANOS, IST)
+        row = _in_force(self.after_market, now.date(), session_class)
+        if row is None or not self.rules.calendar.covers(now.date()):
+            return False
+        if not self.rules.calendar.is_trading_day(now.date()):
+            return True
+        return now.time() >= row.opens or now.time() < row.closes
+
+    def release_phase(
+        self, day: date, session_class: SessionClass, order_type: OrderType, validity: Validity
+    ) -> MarketPhase | None:
+        """The phase of a trading day in which such an order leaves; None when no phase takes it."""
+        row = _in_force(self.after_market, day, session_class)
+        if row is None:
+            return None
+        phases = [change.phase for change in self.rules.changes(day, session_class)]
+        if row.released_from in phases:
+            phases = phases[phases.index(row.released_from) :]
+        return next((p for p in phases if PERMISSIONS[p].takes(order_type, validity)), None)
+
+    def square_off_ns(self, day: date, session_class: SessionClass) -> int | None:
+        """The instant of the day's square-off; None on a day without regular trading."""
+        row = _in_force(self.square_off, day, session_class)
+        calendar = self.rules.calendar
+        regular = calendar.is_trading_day(day) and day not in calendar.special_sessions
+        return ist_ns(day, row.at) if row is not None and regular else None
+
+
+def _in_force(rows: Iterable[Row], day: date, session_class: SessionClass) -> Row | None:
+    found = [row for row in rows if row.session_class is session_class and row.day <= day]
+    return found[-1] if found else None

@@ -4,15 +4,12 @@ One model an answer, made from the row of storage/order_reads.py or the domain's
 OpenAPI is read off them. Averages are rounded for showing only; the books keep quantity and value.
 """
 
-from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain import instruments
 from domain.money import round_half_up, rupees
 from domain.orders import OrderStatus, OrderType, Product, Side, Validity
-from domain.reports import MarketPhase
 from domain.time import rfc3339
 
 Rupees = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$", examples=["2450.50"])]
@@ -89,8 +86,8 @@ class Order(BaseModel):
     def of(cls, row: dict[str, Any], **more: Any) -> Self:
         shown = {
             "order_id": str(row["order_id"]),
-            "price": _rupees(row["price"]),
-            "trigger_price": _rupees(row["trigger_price"]),
+            "price": rupees_or_none(row["price"]),
+            "trigger_price": rupees_or_none(row["trigger_price"]),
             "average_price": _average(row["filled_value"], row["filled_quantity"]),
             "created_at": rfc3339(row["created_at_ns"]),
             "updated_at": rfc3339(row["updated_at_ns"]),
@@ -175,82 +172,11 @@ class Margins(BaseModel):
         return cls(**{name: rupees(row[name]) for name in cls.model_fields})
 
 
-class Instrument(BaseModel):
-    instrument_id: str
-    exchange: str
-    symbol: str
-    name: str
-    segment: instruments.Segment
-    kind: instruments.InstrumentKind
-    isin: str | None
-    tick_size: Rupees
-    lot_size: int
-    freeze_quantity: int = Field(description="the largest quantity of one order")
-    previous_close: Rupees
-    lower_band: Rupees
-    upper_band: Rupees
-    tradable: bool
-    expiry: date | None
-    strike: Rupees | None
-    option_type: Literal["CE", "PE"] | None
-
-    @classmethod
-    def of(cls, instrument: instruments.Instrument) -> Self:
-        amounts = ("tick_size", "previous_close", "lower_band", "upper_band", "strike")
-        shown = {name: getattr(instrument, name) for name in cls.model_fields}
-        return cls(**(shown | {name: _rupees(shown[name]) for name in amounts}))
-
-
-class Instruments(BaseModel):
-    instruments: list[Instrument]
-
-
-class Candle(BaseModel):
-    """One minute; `time` is its beginning."""
-
-    time: Time
-    open: Rupees
-    high: Rupees
-    low: Rupees
-    close: Rupees
-    volume: int
-
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
-        prices = {name: rupees(row[name]) for name in ("open", "high", "low", "close")}
-        return cls(time=rfc3339(row["minute_ns"]), volume=row["volume"], **prices)
-
-
-class Candles(BaseModel):
-    """Oldest first. `next_from` continues where there are more."""
-
-    instrument_id: str
-    candles: list[Candle]
-    has_more: bool
-    next_from: Time | None
-
-
-class SegmentStatus(BaseModel):
-    exchange: str
-    segment: instruments.Segment
-    phase: MarketPhase
-    since: Time
-
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
-        since = rfc3339(row["since_ns"])
-        return cls(exchange=row["exchange"], segment=row["segment"], phase=row["phase"], since=since)
-
-
-class MarketStatus(BaseModel):
-    segments: list[SegmentStatus]
-
-
 class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
-def _rupees(amount: int | None) -> str | None:
+def rupees_or_none(amount: int | None) -> str | None:
     return None if amount is None else rupees(amount)
 
 

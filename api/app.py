@@ -9,6 +9,7 @@ from temporalio.client import Client
 
 from api import market, openapi, orders, portfolio, problems, session
 from api.tracing import FASTAPI_TELEMETRY, Tracing
+from config.sessions import session_rules
 from config.settings import Settings
 from storage.database import open_database
 from storage.instruments import load_instruments
@@ -30,6 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.settings = settings
             app.state.database = database
             app.state.instruments = await load_instruments(database)
+            app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
             # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.
             app.state.temporal = await Client.connect(

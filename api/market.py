@@ -1,5 +1,6 @@
 """The instrument master, candles, the market's phase, and whether we are well."""
 
+import time
 from http import HTTPStatus
 from typing import Annotated
 
@@ -7,9 +8,19 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
 from api import answers
+from api.market_answers import (
+    Candle,
+    Candles,
+    Instrument,
+    Instruments,
+    MarketStatus,
+    Permissions,
+    SegmentStatus,
+)
 from api.problems import documented, refused
 from domain.rejects import Refusal, RejectCode
-from domain.time import nanoseconds, rfc3339
+from domain.sessions import session_classes
+from domain.time import nanoseconds, rfc3339, trade_date
 from storage import candles as candle_reads
 from storage import order_reads
 
@@ -21,7 +32,7 @@ async def instruments(
     request: Request,
     q: Annotated[str, Query(max_length=40)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> answers.Instruments:
+) -> Instruments:
     """Instruments whose id or name contains `q`, exact symbols first."""
     wanted = q.strip().upper()
     found = [
@@ -30,7 +41,14 @@ async def instruments(
         if wanted in instrument.instrument_id or wanted in instrument.name.upper()
     ]
     found.sort(key=lambda instrument: (instrument.symbol != wanted, instrument.instrument_id))
-    return answers.Instruments(instruments=[answers.Instrument.of(row) for row in found[:limit]])
+    rules, today = request.app.state.session_rules, trade_date(time.time_ns())
+    classes = session_classes(request.app.state.instruments.values(), today)
+    return Instruments(
+        instruments=[
+            Instrument.of(row, Permissions.by_rules(row, classes[row.instrument_id], rules, today))
+            for row in found[:limit]
+        ]
+    )
 
 
 @router.get("/api/v1/market/candles", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
@@ -40,7 +58,7 @@ async def candles(
     begin: Annotated[AwareDatetime, Query(alias="from")],
     end: Annotated[AwareDatetime, Query(alias="to")],
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
-) -> answers.Candles:
+) -> Candles:
     """One-minute candles of minutes that begin from `from` on and before `to`, oldest first.
 
     A minute without a trade has none; the current one still grows. With `has_more`, go on from `next_from`.
@@ -50,19 +68,23 @@ async def candles(
     database = request.app.state.database
     rows = await candle_reads.read(database, instrument_id, nanoseconds(begin), nanoseconds(end), limit + 1)
     following = rows[limit]["minute_ns"] if len(rows) > limit else None
-    return answers.Candles(
+    return Candles(
         instrument_id=instrument_id,
-        candles=[answers.Candle.of(row) for row in rows[:limit]],
+        candles=[Candle.of(row) for row in rows[:limit]],
         has_more=following is not None,
         next_from=None if following is None else rfc3339(following),
     )
 
 
 @router.get("/api/v1/market/status", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
-async def status(request: Request) -> answers.MarketStatus:
-    """The phase of each segment as its exchange announced it; a segment not listed is not known."""
+async def status(request: Request) -> MarketStatus:
+    """The phase of each session class as its exchange announced it; what is not listed is not known.
+
+    `scheduled_phase` and `next_change` are by the rules; an exchange without hours is not bound by them.
+    """
     rows = await order_reads.market_phases(request.app.state.database)
-    return answers.MarketStatus(segments=[answers.SegmentStatus.of(row) for row in rows])
+    rules, now_ns = request.app.state.session_rules, time.time_ns()
+    return MarketStatus(segments=[SegmentStatus.of(row, rules, now_ns) for row in rows])
 
 
 @router.get("/healthz", tags=["health"])

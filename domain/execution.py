@@ -16,6 +16,9 @@ NO_ORDER = "NONE"
 UNKNOWN_ORDER = 5
 """OrdRejReason (103)."""
 
+REPRICED = "REPRICED"
+"""What is left of a market order rests as a limit order at the exchange's price."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExchangeView:
@@ -70,6 +73,8 @@ def apply(view: ExchangeView, report: ExecutionReport | CancelRejected) -> Outco
         return Step(view, "CANCEL_REJECTED", report)
     if report.exec_type is ExecType.ORDER_STATUS:
         return _status_answer(view, report)
+    if report.exec_type is ExecType.RESTATED:
+        return Step(replace(view, price=report.price), REPRICED, report)
     event = report.order_event
     if event is None:
         return Break(f"ExecType {report.exec_type.value} is not booked by itself: {report.reference_exec_id}")

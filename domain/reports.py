@@ -18,6 +18,8 @@ class ExecType(StrEnum):
     REPLACED = "5"
     REJECTED = "8"
     EXPIRED = "C"
+    RESTATED = "D"
+    """ExecRestatementReason (378) 3, repricing: what is left of a market order rests as a limit order."""
     TRADE = "F"
     TRADE_CORRECT = "G"
     TRADE_CANCEL = "H"
@@ -139,12 +141,14 @@ class MarketPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionPhase:
-    """FIX h: the phase of one segment from `since_ns` on."""
+    """FIX h: the phase of a segment, or of one session class in it, from `since_ns` on."""
 
     exchange: str
     segment: str
     phase: MarketPhase
     since_ns: int
+    session_class: str | None = None
+    """SecurityGroup (1151), a word of domain/sessions.py; None speaks for the whole segment."""
 
 
 Report = ExecutionReport | CancelRejected | SessionPhase

@@ -4,7 +4,8 @@ Used by the gateway and by the exchange simulator; knows no session, header or t
 field's own digits to paise, never through a float; times keep what the wire carries (milliseconds in
 FIX 4.2, nanoseconds in 5.0 SP2). A field that cannot be read is a CodecError that names its tag.
 FIX 4.2 tells fills by ExecType 1 and 2 and busts, corrections and status answers by ExecTransType (20);
-it has no "triggered", so a trigger is a restatement (ExecType D, ExecRestatementReason 4).
+it has no "triggered", so a trigger is a restatement (ExecType D, ExecRestatementReason 4); a market order
+that an auction reprices is one in both (reason 3).
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,9 @@ class FixBody:
     fields: tuple[tuple[int, str], ...]
 
 
-_TRADE_WORDS_42 = {"1": ExecType.TRADE, "2": ExecType.TRADE, "D": ExecType.TRIGGERED}
+_TRADE_WORDS_42 = {"1": ExecType.TRADE, "2": ExecType.TRADE}
+_TRIGGERED_42, _REPRICED = "4", "3"
+"""ExecRestatementReason (378): the broker's own option, here its trigger; repricing of the order."""
 _TRANSACTION_42 = {
     ExecType.TRADE_CANCEL: "1",
     ExecType.TRADE_CORRECT: "2",
@@ -198,6 +201,8 @@ def _execution(report: ExecutionReport, version: FixVersion) -> Fields:
     yield 17, report.exec_id
     yield from f.text_field(19, report.reference_exec_id)
     yield from _exec_type_42(report) if version is FixVersion.FIX42 else ((150, report.exec_type.value),)
+    if report.exec_type is ExecType.RESTATED:
+        yield 378, _REPRICED
     yield 39, report.ord_status.value
     if report.reject_reason is not None:
         other = version is FixVersion.FIX42 and report.reject_reason > _ORD_REJ_MAX_42
@@ -226,7 +231,7 @@ def _exec_type_42(report: ExecutionReport) -> Fields:
         yield 150, "2" if report.leaves_quantity == 0 else "1"
     elif report.exec_type is ExecType.TRIGGERED:
         yield 150, "D"
-        yield 378, "4"
+        yield 378, _TRIGGERED_42
     elif report.exec_type in _TRANSACTION_42:
         yield 150, report.ord_status.value
     else:
@@ -276,6 +281,8 @@ def _read_exec_type(reader: FieldReader, version: FixVersion) -> ExecType:
             raise CodecError(20, f"ExecTransType {transaction[:4]!r} is unknown")
         if word in _TRADE_WORDS_42:
             return _TRADE_WORDS_42[word]
+        if word == ExecType.RESTATED and reader.text(378) == _TRIGGERED_42:
+            return ExecType.TRIGGERED
     return reader.word(150, ExecType)
 
 
@@ -310,7 +317,7 @@ def _session_phase(phase: SessionPhase, version: FixVersion) -> Fields:
     # 5.0 SP2 closes TradingSessionID to a list of its own, and has fields for market and segment.
     status, sub_id = _SESSION_STATUS[phase.phase]
     if version is FixVersion.FIX42:
-        yield 336, f"{phase.exchange}.{phase.segment}"
+        yield 336, ".".join(filter(None, (phase.exchange, phase.segment, phase.session_class)))
         yield 340, status
     else:
         yield 1301, phase.exchange
@@ -320,19 +327,28 @@ def _session_phase(phase: SessionPhase, version: FixVersion) -> Fields:
         yield 340, status
     yield 341, _time(phase.since_ns, version)
     yield 58, phase.phase.value
+    if version is FixVersion.FIX50SP2:
+        yield from f.text_field(1151, phase.session_class)
 
 
 def _read_session_phase(reader: FieldReader, version: FixVersion) -> SessionPhase:
     if version is FixVersion.FIX42:
-        exchange, dot, segment = reader.text(336).partition(".")
-        if not (exchange and dot and segment):
-            raise CodecError(336, "TradingSessionID is not EXCHANGE.SEGMENT")
+        exchange, segment, session_class = _read_session_id(reader)
     else:
         exchange, segment = reader.text(1301), reader.text(1300)
+        session_class = reader.optional_text(1151)
     phase = reader.word(58, MarketPhase)
     if reader.text(340) != _SESSION_STATUS[phase][0]:
         raise CodecError(340, f"TradSesStatus contradicts the phase {phase}")
-    return SessionPhase(exchange, segment, phase, reader.time(341))
+    return SessionPhase(exchange, segment, phase, reader.time(341), session_class)
+
+
+def _read_session_id(reader: FieldReader) -> tuple[str, str, str | None]:
+    names = reader.text(336).split(".")
+    if len(names) not in (2, 3) or not all(names):
+        raise CodecError(336, "TradingSessionID is not EXCHANGE.SEGMENT or EXCHANGE.SEGMENT.CLASS")
+    exchange, segment, *session_class = names
+    return exchange, segment, session_class[0] if session_class else None
 
 
 def _time(time_ns: int, version: FixVersion) -> str:

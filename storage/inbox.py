@@ -17,6 +17,7 @@ from domain.money import round_half_up, rupees
 from domain.orders import OrderEvent
 from domain.rejects import SENTENCES, cancel_reject
 from domain.reports import CancelRejected, ExecType, ExecutionReport, Report, SessionPhase
+from domain.sessions import SessionClass
 from storage import outbox
 from storage.audit import AuditEntry
 from storage.database import Connection
@@ -53,8 +54,10 @@ _NEXT_INBOUND = """
         next_inbound = GREATEST(fix_sessions.next_inbound, excluded.next_inbound)
 """
 _PHASE = """
-    INSERT INTO market_phases (exchange, segment, phase, since_ns) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (exchange, segment) DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns
+    INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns)
+    SELECT %s, %s, unnest(%s::text[]), %s, %s
+    ON CONFLICT (exchange, segment, session_class)
+        DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns
     WHERE market_phases.since_ns <= excluded.since_ns
 """
 
@@ -253,7 +256,10 @@ async def _write_sessions(conn: Connection, arrivals: Sequence[Arrival], now_ns:
     for arrival in arrivals:
         last[arrival.session] = max(last.get(arrival.session, 0), arrival.msg_seq_num + 1)
         if isinstance(phase := arrival.report, SessionPhase):
-            await conn.execute(_PHASE, (phase.exchange, phase.segment, phase.phase, phase.since_ns))
+            # An exchange that names no class speaks for all of the segment.
+            classes = [c for c in SessionClass if c.segment == phase.segment]
+            named = [phase.session_class] if phase.session_class else [c.value for c in classes]
+            await conn.execute(_PHASE, (phase.exchange, phase.segment, named, phase.phase, phase.since_ns))
     names = sorted(last)
     await conn.execute(_NEXT_INBOUND, (names, [last[name] for name in names], [now_ns] * len(names)))
 

@@ -3,18 +3,37 @@
 It changes once a day, before the market opens; a process that needs tomorrow's loads it anew.
 """
 
+from datetime import date
+
 from psycopg.rows import DictRow
 
 from domain.instruments import Instrument, InstrumentKind, Segment
-from storage.database import Database
+from domain.sessions import session_classes
+from storage.database import Connection, Database
+
+_COLUMNS = ", ".join(Instrument.__slots__)
 
 
 async def load_instruments(database: Database) -> dict[str, Instrument]:
     """Every instrument by its id."""
-    columns = ", ".join(Instrument.__slots__)
     async with database.reading() as conn:
-        found = await conn.execute(f"SELECT {columns} FROM instruments ORDER BY instrument_id".encode())
-        return {row["instrument_id"]: _instrument(row) async for row in found}
+        return await _all(conn)
+
+
+async def classify(conn: Connection, day: date) -> None:
+    """Give each instrument its session class of a day; which future is the front one changes by expiry."""
+    classes = session_classes((await _all(conn)).values(), day)
+    await conn.execute(
+        "UPDATE instruments n SET session_class = c.session_class "
+        "FROM unnest(%s::text[], %s::text[]) AS c (instrument_id, session_class) "
+        "WHERE n.instrument_id = c.instrument_id AND n.session_class <> c.session_class",
+        (list(classes), list(classes.values())),
+    )
+
+
+async def _all(conn: Connection) -> dict[str, Instrument]:
+    found = await conn.execute(f"SELECT {_COLUMNS} FROM instruments ORDER BY instrument_id".encode())
+    return {row["instrument_id"]: _instrument(row) async for row in found}
 
 
 def _instrument(row: DictRow) -> Instrument:

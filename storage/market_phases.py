@@ -23,26 +23,31 @@ STALE_SECONDS = 5.0
 log = structlog.get_logger()
 
 
+_READ = """
+    SELECT instrument_id, phase FROM instruments JOIN market_phases USING (exchange, segment, session_class)
+"""
+
+
 class MarketPhases:
-    """Phases by (exchange, segment)."""
+    """The phase of each instrument's session class."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._phases: dict[tuple[str, str], MarketPhase] = {}
+        self._phases: dict[str, MarketPhase] = {}
         self._read_at = -STALE_SECONDS
 
     def phase(self, instrument: Instrument) -> MarketPhase | None:
         """None: the exchange has not told it, or we cannot know."""
         if time.monotonic() - self._read_at > STALE_SECONDS:
             return None
-        return self._phases.get((instrument.exchange, instrument.segment))
+        return self._phases.get(instrument.instrument_id)
 
     async def refresh(self) -> None:
         asked_at = time.monotonic()
         async with self._database.reading() as conn:
-            found = await conn.execute("SELECT exchange, segment, phase FROM market_phases")
+            found = await conn.execute(_READ)
             rows = await found.fetchall()
-        self._phases = {(row["exchange"], row["segment"]): MarketPhase(row["phase"]) for row in rows}
+        self._phases = {row["instrument_id"]: MarketPhase(row["phase"]) for row in rows}
         self._read_at = asked_at
 
 

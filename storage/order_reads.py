@@ -83,7 +83,7 @@ async def margins(database: Database, user_id: int) -> DictRow | None:
 
 
 async def market_phases(database: Database) -> list[DictRow]:
-    return await _all(database, "SELECT * FROM market_phases ORDER BY exchange, segment", {})
+    return await _all(database, "SELECT * FROM market_phases ORDER BY exchange, segment, session_class", {})
 
 
 async def _all(database: Database, query: str, values: dict[str, Any]) -> list[DictRow]:

@@ -28,9 +28,9 @@ _KINDS: dict[str, type[NewOrder] | type[CancelOrder] | type[ReplaceOrder]] = {
 _SENT_EVENTS = {"NEW": OrderEvent.SENT, "CANCEL": "CANCEL_SENT", "REPLACE": "REPLACE_SENT"}
 _COLUMNS = "seq, kind, cl_ord_id, order_id, user_id, session, instruction, traceparent, created_at_ns, sends"
 
-# A row's armed phase must be the exchange's own last word on the segment of its instrument.
+# A row's armed phase must be the exchange's own last word on the session class of its instrument.
 _RELEASED = """({row}.release_phase IS NULL OR EXISTS (
-    SELECT FROM market_phases m JOIN instruments n ON n.exchange = m.exchange AND n.segment = m.segment
+    SELECT FROM market_phases m JOIN instruments n USING (exchange, segment, session_class)
     WHERE n.instrument_id = {row}.exchange || ':' || ({row}.instruction->>'symbol')
       AND m.phase = {row}.release_phase))"""
 _WAITING = "{row}.claimed_at_ns IS NULL AND {row}.sent_at_ns IS NULL AND {row}.withdrawn_at_ns IS NULL"

@@ -13,6 +13,8 @@ from typing import Any
 from argon2 import PasswordHasher
 
 from domain.money import PAISE_PER_RUPEE
+from domain.time import trade_date
+from storage import instruments
 from storage.database import Connection, Database
 
 MASTER = Path(__file__).parent / "instrument_master.csv"
@@ -46,6 +48,7 @@ async def seed(database: Database, *, demo_accounts: bool) -> None:
         # Two seeds at once: the second waits, and finds everything there.
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('seed'))")
         await _add_instruments(conn)
+        await instruments.classify(conn, trade_date(time.time_ns()))
         await conn.execute(
             "SELECT ensure_day(today), ensure_day(today + 1) "
             "FROM (SELECT (now() AT TIME ZONE 'Asia/Kolkata')::date AS today) AS calendar"

@@ -15,7 +15,6 @@ from exchange.master import read_master
 from exchange.simulator import control
 from exchange.simulator.acceptor import Acceptor
 from exchange.simulator.market import Market, Stop
-from exchange.simulator.sessions import read_plan
 from exchange.simulator.tape import FeedSocket
 
 
@@ -33,8 +32,9 @@ def _serve(config: Settings, exchange: str) -> None:
 
     lines = [feed_address(config, exchange, line) for line in (FeedLine.A, FeedLine.B)]
     feed = FeedSocket(config.host, lines, feed_port(config, exchange, FeedLine.SNAPSHOT))
-    plan = read_plan() if config.market_hours == "calendar" else None
-    market = Market(exchange, read_master(exchange), config.data_dir, config.market_seed, send, feed, plan)
+    by_calendar = config.market_hours == "calendar"
+    master = read_master(exchange)
+    market = Market(exchange, master, config.data_dir, config.market_seed, send, feed, by_calendar)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
     acceptor = Acceptor(exchange, config.host, port, store, market.inbox)

@@ -127,6 +127,7 @@ class Writer:
         body = {
             "exchange": phase.exchange,
             "segment": phase.segment,
+            "session_class": phase.session_class,
             "phase": phase.phase,
             "since": rfc3339(phase.since_ns),
         }

@@ -2,10 +2,12 @@
 
 Invariants: bids stay below asks at rest; nothing trades before what ranks ahead of it; quantity entered =
 traded + cancelled + expired + resting. A market order's remainder rests at its last trade's price, as at
-NSE; an IOC's is cancelled. Callers: venue.py for orders, replay.py for history as it happened.
+NSE; an IOC's is cancelled. While a book is calling, orders gather unmatched and may cross until `uncross`.
+Callers: venue.py for orders, history.py for the past as it happened.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from domain.orders import OrderType, Side, Validity
@@ -18,6 +20,7 @@ from exchange.simulator.events import (
     Expired,
     Refused,
     Replaced,
+    Repriced,
     Traded,
     Triggered,
 )
@@ -36,6 +39,9 @@ class OrderBook:
         self.asks = Ladder(Side.SELL)
         self.orders: dict[int, Order] = {}
         """Resting orders and waiting stops."""
+        self.calling = False
+        self.unpriced: dict[Side, dict[int, Order]] = {Side.BUY: {}, Side.SELL: {}}
+        """Market orders of a call, in time order; they rank before every price."""
         self._waiting: set[int] = set()
         self._stops: dict[Side, list[tuple[int, int, int]]] = {Side.BUY: [], Side.SELL: []}
         """Heaps of (signed trigger, arrival, order id); entries of gone orders are skipped when met."""
@@ -94,7 +100,7 @@ class OrderBook:
         if order.order_type in STOPS:
             self._wait(order)
         else:
-            self._rest(order)
+            self._gather(order)
 
     def reduce(self, order_id: int, quantity: int) -> int:
         """History's partial or whole cancel; returns what was taken, 0 when the order is not here."""
@@ -120,6 +126,36 @@ class OrderBook:
         self._release(events)
         return events
 
+    def uncross(self, price: int) -> list[Event]:
+        """Trade at one price whatever can: market orders first, then by price and time."""
+        events: list[Event] = []
+        buyers, sellers = self._willing(Side.BUY, price), self._willing(Side.SELL, price)
+        buy, sell = next(buyers, None), next(sellers, None)
+        while buy and sell:
+            quantity = min(buy.leaves, sell.leaves)
+            self._shrink(buy, quantity)
+            self._shrink(sell, quantity)
+            events.append(Traded(price, quantity, buy.order_id, buy.leaves, sell.order_id, sell.leaves))
+            self.last_price = price
+            buy = buy if buy.leaves else next(buyers, None)
+            sell = sell if sell.leaves else next(sellers, None)
+        return events
+
+    def price_left_over(self, price: int) -> list[Event]:
+        """Market orders that found no counterpart become limit orders."""
+        events: list[Event] = []
+        for waiting in self.unpriced.values():
+            for order in waiting.values():
+                order.order_type, order.price = OrderType.LIMIT, price
+                self.ladder(order.side).add(order)
+                events.append(Repriced(order.order_id, price, order.leaves))
+            waiting.clear()
+        return events
+
+    def stops(self) -> list[Order]:
+        """Stops that wait for their trigger."""
+        return [self.orders[order_id] for order_id in sorted(self._waiting)]
+
     def depth(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(price, quantity) of the best bids and asks, best first."""
         return self.bids.depth(count), self.asks.depth(count)
@@ -133,9 +169,20 @@ class OrderBook:
             return
         if stop:
             self._triggered.append(order)
+        elif self.calling:
+            self._gather(order)
         else:
             self._match(order, events)
-        self._release(events)
+        if not self.calling:
+            self._release(events)
+
+    def _willing(self, side: Side, price: int) -> Iterator[Order]:
+        """A side's orders that would trade at a price, in priority; taken orders leave as they are met."""
+        waiting, ladder = self.unpriced[side], self.ladder(side)
+        while waiting:
+            yield next(iter(waiting.values()))
+        while (level := ladder.best()) and side.sign * level.price >= side.sign * price:
+            yield next(iter(level.queue.values()))
 
     def _match(self, order: Order, events: list[Event]) -> None:
         opposite = self.asks if order.side is Side.BUY else self.bids
@@ -163,11 +210,18 @@ class OrderBook:
             return
         if unpriced:
             order.order_type, order.price, order.trigger = OrderType.LIMIT, self.last_price, 0
+            events.append(Repriced(order.order_id, order.price, order.leaves))
         self._rest(order)
 
     def _rest(self, order: Order) -> None:
         self.orders[order.order_id] = order
         self.ladder(order.side).add(order)
+
+    def _gather(self, order: Order) -> None:
+        if order.order_type is OrderType.MARKET:
+            self.orders[order.order_id] = self.unpriced[order.side][order.order_id] = order
+        else:
+            self._rest(order)
 
     def _wait(self, order: Order) -> None:
         self.orders[order.order_id] = order
@@ -184,6 +238,10 @@ class OrderBook:
             order.leaves -= quantity
             if not order.leaves:
                 self._waiting.discard(order.order_id)
+        elif order.order_id in self.unpriced[order.side]:
+            order.leaves -= quantity
+            if not order.leaves:
+                del self.unpriced[order.side][order.order_id]
         else:
             self.ladder(order.side).reduce(order, quantity)
         if not order.leaves:

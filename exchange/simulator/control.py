@@ -1,7 +1,8 @@
 """The simulator's control socket: JSON lines on a Unix socket, one answer a command.
 
 `$HUNDI_DATA_DIR/simulator-<EXCHANGE>/control.sock`, readable by its owner alone. Commands carry `verb`:
-`flow` (symbol, events), `end_flow` (symbol), `prices` (rows of [symbol, paise, quantity]), `phase` (phase).
+`flow` (symbol, events), `end_flow` (symbol), `prices` (rows of [symbol, paise, quantity]), `phase` (phase,
+session_class or all), `day` (phase_seconds), `bust` (exec_id), `correct` (exec_id, quantity, price in paise).
 The answer is {"counts": {...}} after the command has been journaled, or {"error": "..."}.
 """
 
@@ -10,10 +11,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Annotated
 
 import msgspec
 
 from domain.reports import MarketPhase
+from domain.sessions import SessionClass
 from exchange.simulator.flow import FlowEvent
 
 
@@ -33,10 +36,37 @@ class PricesCommand(msgspec.Struct, tag_field="verb", tag="prices", frozen=True)
 
 
 class PhaseCommand(msgspec.Struct, tag_field="verb", tag="phase", frozen=True):
+    """Enter a phase now, a halt for instance; without a class, the whole market does."""
+
     phase: MarketPhase
+    session_class: SessionClass | None = None
 
 
-Command = FlowCommand | EndFlowCommand | PricesCommand | PhaseCommand
+class DayCommand(msgspec.Struct, tag_field="verb", tag="day", frozen=True):
+    """Play the next trading day, each of its stretches in `phase_seconds`."""
+
+    phase_seconds: Annotated[float, msgspec.Meta(ge=0.2, le=3600)]
+
+
+class BustCommand(msgspec.Struct, tag_field="verb", tag="bust", frozen=True):
+    exec_id: str
+
+
+class CorrectCommand(msgspec.Struct, tag_field="verb", tag="correct", frozen=True):
+    exec_id: str
+    quantity: int
+    price: int
+
+
+Command = (
+    FlowCommand | EndFlowCommand | PricesCommand | PhaseCommand | DayCommand | BustCommand | CorrectCommand
+)
+Answer = dict[str, int] | str
+"""Counts, or why not."""
+
+
+class ControlRefused(Exception):
+    """A command that cannot be: its sentence is the answer."""
 
 
 class Controlled:
@@ -44,7 +74,7 @@ class Controlled:
 
     def __init__(self, command: Command) -> None:
         self.command = command
-        self.answer: SimpleQueue[dict[str, int]] = SimpleQueue()
+        self.answer: SimpleQueue[Answer] = SimpleQueue()
 
 
 def serve(path: Path, take: Callable[[Controlled], None]) -> None:
@@ -60,7 +90,9 @@ def serve(path: Path, take: Callable[[Controlled], None]) -> None:
                     self.wfile.write(msgspec.json.encode({"error": str(error)}) + b"\n")
                     continue
                 take(controlled)
-                self.wfile.write(msgspec.json.encode({"counts": controlled.answer.get()}) + b"\n")
+                answer = controlled.answer.get()
+                key = "error" if isinstance(answer, str) else "counts"
+                self.wfile.write(msgspec.json.encode({key: answer}) + b"\n")
 
     path.unlink(missing_ok=True)
     server = socketserver.ThreadingUnixStreamServer(str(path), Lines)

@@ -18,7 +18,7 @@ class Triggered(NamedTuple):
 
 
 class Traded(NamedTuple):
-    """One match; it happens at the resting order's price."""
+    """One match, at the resting order's price; in an auction at its one price, the seller as resting."""
 
     price: int
     quantity: int
@@ -44,6 +44,14 @@ class Replaced(NamedTuple):
     kept_priority: bool
 
 
+class Repriced(NamedTuple):
+    """A market order that the auction left over: from here on a limit order."""
+
+    order_id: int
+    price: int
+    leaves: int
+
+
 class Expired(NamedTuple):
     order_id: int
     quantity: int
@@ -57,7 +65,7 @@ class Refused(NamedTuple):
     text: str
 
 
-Event = Accepted | Triggered | Traded | Cancelled | Replaced | Expired | Refused
+Event = Accepted | Triggered | Traded | Cancelled | Replaced | Repriced | Expired | Refused
 
 TOO_LATE = 0
 UNKNOWN_ORDER = 1

@@ -7,7 +7,7 @@ Words: FIX ExecType (150), OrdStatus (39). Called by venue.py.
 from dataclasses import dataclass, replace
 
 from domain.instructions import CancelOrder, NewOrder, ReplaceOrder, StatusRequest
-from domain.orders import OrderType, Validity
+from domain.orders import OrderType, Side, Validity
 from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus
 from domain.time import trade_date
 from exchange.simulator import events as happened
@@ -17,6 +17,7 @@ from exchange.simulator.ladder import Order
 NO_ORDER = "NONE"
 OrderReport = ExecutionReport | CancelRejected
 _DAY_DIGITS = 8
+_SIDE_LETTERS = "".join(side.value[0] for side in Side)
 
 
 @dataclass(slots=True)
@@ -37,7 +38,18 @@ def number(now_ns: int, serial: int) -> str:
 
 def serial_of(number: str) -> int:
     """The serial of a number, 0 of no order's."""
-    return 0 if number == NO_ORDER else int(number[_DAY_DIGITS:])
+    return 0 if number == NO_ORDER else int(number[_DAY_DIGITS:].rstrip(_SIDE_LETTERS))
+
+
+def trade_side(trade_number: str, side: Side) -> str:
+    """The ExecID of one side of a trade: the trade's number, alike on both sides, and the side."""
+    return trade_number + side.value[0]
+
+
+def other_side(exec_id: str) -> str:
+    """The ExecID of the trade's other side."""
+    side = Side.SELL if exec_id[-1] == Side.BUY.value[0] else Side.BUY
+    return trade_side(exec_id[:-1], side)
 
 
 def fresh_order(request: NewOrder, report: ExecutionReport) -> Order:
@@ -89,6 +101,7 @@ def present(entry: Entry, cl_ord_id: str, exec_id: str, now_ns: int) -> Executio
         last_quantity=0,
         last_price=0,
         transact_time_ns=now_ns,
+        reference_exec_id=None,
     )
 
 
@@ -117,7 +130,15 @@ def cancel_rejected(
 def next_report(entry: Entry, event: happened.Event, leaves: int | None) -> ExecutionReport:
     """The order's next report, stamps aside."""
     last, order = entry.report, entry.order
-    blank = replace(last, last_quantity=0, last_price=0, reject_reason=None, text=None, stop=False)
+    blank = replace(
+        last,
+        last_quantity=0,
+        last_price=0,
+        reject_reason=None,
+        text=None,
+        stop=False,
+        reference_exec_id=None,
+    )
     working = OrdStatus.PARTIALLY_FILLED if last.cumulative_quantity else OrdStatus.NEW
     match event:
         case happened.Accepted(_, stop):
@@ -153,6 +174,15 @@ def next_report(entry: Entry, event: happened.Event, leaves: int | None) -> Exec
                 leaves_quantity=left,
                 price=order.price or None,
                 trigger_price=order.trigger or None,
+            )
+        case happened.Repriced(_, price, left):
+            return replace(
+                blank,
+                orig_cl_ord_id=None,
+                exec_type=ExecType.RESTATED,
+                ord_status=working,
+                leaves_quantity=left,
+                price=price,
             )
         case happened.Cancelled():
             return replace(

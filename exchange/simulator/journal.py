@@ -1,9 +1,10 @@
 """The exchange's memory: what was asked and what was answered, fsync'd before anybody hears the answer.
 
-`journal.jsonl` holds one step a line: {"session", "request", "reports": [{"session", ...}]}, and now and
-then {"sent": n}: the reports of the first n steps have been handed to their sessions. A restart restores
-the venue from the reports and repeats what lies beyond the mark with PossResend. A torn last line was
-never answered and is cut off. `exchange-<EXCHANGE>-trades-<YYYYMMDD>.csv` is the day's trade file.
+`journal.jsonl` holds one step a line: {"session", "request", "reports": [{"session", ...}], "prices"}, and
+now and then {"sent": n}: the reports of the first n steps have been handed to their sessions. A restart
+restores the venue from the steps and repeats what lies beyond the mark with PossResend. A torn last line was
+never answered and is cut off. `exchange-<EXCHANGE>-trades-<YYYYMMDD>.csv` is the day's trade file; its rows
+add up: a bust is its trade with the quantity negated, a correction such a row and a new one.
 """
 
 import csv
@@ -16,8 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
-from domain.reports import CancelRejected, ExecutionReport
+from domain.reports import CancelRejected, ExecutionReport, SessionPhase
 from domain.time import trade_date
+from exchange.simulator.timetable import CompressedDay
 from exchange.simulator.venue import Addressed
 
 TRADE_COLUMNS = (
@@ -33,16 +35,27 @@ TRADE_COLUMNS = (
 )
 _WORDS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (NewOrder, CancelOrder, ReplaceOrder, StatusRequest, ExecutionReport, CancelRejected)
+    for kind in (
+        NewOrder,
+        CancelOrder,
+        ReplaceOrder,
+        StatusRequest,
+        CompressedDay,
+        ExecutionReport,
+        CancelRejected,
+        SessionPhase,
+    )
 }
 
 
 class Step(NamedTuple):
-    """One request (None: the market moved by itself) and the reports it caused."""
+    """One request (None: the market moved by itself) and what it caused."""
 
     session: str
-    request: Instruction | None
+    request: Instruction | CompressedDay | None
     told: list[Addressed]
+    prices: dict[str, int] = {}  # noqa: RUF012 - never written to
+    """Reference and closing prices that were fixed, by symbol."""
 
 
 class Journal:
@@ -69,7 +82,7 @@ class Journal:
         return steps, sent
 
     def append(self, steps: list[Step]) -> None:
-        os.write(self._fd, b"".join(msgspec.json.encode(_row(step)) + b"\n" for step in steps))
+        os.write(self._fd, b"".join(msgspec.json.encode(_document(step)) + b"\n" for step in steps))
         os.fdatasync(self._fd)
         self._steps += len(steps)
 
@@ -82,15 +95,18 @@ class Journal:
 
 
 class Trade(NamedTuple):
-    """One side of a match as the trade file has it; columns are TRADE_COLUMNS."""
+    """One side of a match, or of one taken back, as the trade file has it; columns are TRADE_COLUMNS."""
 
     client_code: str
     report: ExecutionReport
+    quantity: int
+    """Negative where a trade is taken back."""
+    price: int
 
-    def row(self) -> tuple[str | int, ...]:
+    def row(self) -> tuple[str, ...]:
         r = self.report
         names = (r.exec_id, r.exchange_order_id, r.cl_ord_id, self.client_code, r.symbol, r.side.value)
-        return (*names, r.last_quantity, r.last_price, r.transact_time_ns)
+        return (*names, str(self.quantity), str(self.price), str(r.transact_time_ns))
 
 
 class TradeFile:
@@ -112,13 +128,13 @@ class TradeFile:
 
     def complete(self, trades: Iterable[Trade]) -> None:
         """Append what a crash between journal and trade file left out."""
-        written: dict[Path, set[str]] = {}
+        written: dict[Path, set[tuple[str, ...]]] = {}
         missing = []
         for trade in trades:
             path = self.path(trade.report.transact_time_ns)
             if path not in written:
-                written[path] = set(_exec_ids(path))
-            if trade.report.exec_id not in written[path]:
+                written[path] = set(_rows(path))
+            if trade.row() not in written[path]:
                 missing.append(trade)
         self.append(missing)
 
@@ -135,21 +151,20 @@ def _append_rows(path: Path, trades: list[Trade]) -> None:
         os.fdatasync(file.fileno())
 
 
-def _exec_ids(path: Path) -> Iterator[str]:
-    """ExecIDs in the file; a torn last line is cut off first."""
+def _rows(path: Path) -> Iterator[tuple[str, ...]]:
+    """The file's rows; a torn last line is cut off first."""
     if not path.exists():
         return
     content = path.read_bytes()
     complete = content.rfind(b"\n") + 1
     os.truncate(path, complete)
-    for row in csv.DictReader(StringIO(content[:complete].decode())):
-        yield row["exec_id"]
+    yield from map(tuple, csv.reader(StringIO(content[:complete].decode())))
 
 
-def _row(step: Step) -> dict[str, Any]:
+def _document(step: Step) -> dict[str, Any]:
     request = _tagged(step.request) if step.request else None
     reports = [{"session": told.session, **_tagged(told.report)} for told in step.told]
-    return {"session": step.session, "request": request, "reports": reports}
+    return {"session": step.session, "request": request, "reports": reports, "prices": step.prices}
 
 
 def _tagged(value: Any) -> dict[str, Any]:
@@ -159,7 +174,7 @@ def _tagged(value: Any) -> dict[str, Any]:
 def _step(row: dict[str, Any]) -> Step:
     request = _untagged(row["request"]) if row["request"] else None
     told = [Addressed(report["session"], _untagged(report)) for report in row["reports"]]
-    return Step(row["session"], request, told)
+    return Step(row["session"], request, told, row["prices"])
 
 
 def _untagged(row: dict[str, Any]) -> Any:

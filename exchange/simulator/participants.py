@@ -2,7 +2,8 @@
 
 Deterministic: the seed and the instrument decide every step. The price walks tick by tick, drawn back to
 the previous close, so it stays within a few per cent and an order well away from it rests. Quotes are
-orders like any other: they trade with brokers' orders by price and time. Called by market.py's beat.
+orders like any other: they trade with brokers' orders by price and time. In a call auction they want a
+little more than they will get, after the close both sides come at the closing price. Called by floor.py.
 """
 
 from collections.abc import Iterator, KeysView
@@ -11,12 +12,15 @@ from random import Random
 
 from domain.instruments import Instrument, InstrumentKind
 from domain.orders import OrderType, Side, Validity
+from domain.reports import MarketPhase
 from exchange.simulator.ladder import Order
 from exchange.simulator.venue import Addressed, Venue
 
 LEVELS = 5
 LEVEL_VALUE = 10**8
 """Paise offered at a level, roughly."""
+OVERLAP = 3
+"""Ticks by which bids and asks of an auction overlap."""
 REACH = 200
 """The price stays within 1/REACH of the previous close."""
 TRADE_CHANCE = 0.3
@@ -38,7 +42,19 @@ class Participants:
 
     def open(self, now_ns: int) -> list[Addressed]:
         """First quotes everywhere."""
-        return [told for symbol in self._desks for told in self.refresh(symbol, now_ns)]
+        return [told for symbol in self._desks for told in self.act(symbol, now_ns)]
+
+    def act(self, symbol: str, now_ns: int) -> list[Addressed]:
+        """Whatever the phase has people do in an instrument."""
+        match self._venue.phase_of(symbol):
+            case MarketPhase.CONTINUOUS:
+                return self.refresh(symbol, now_ns)
+            case MarketPhase.PRE_OPEN_ENTRY | MarketPhase.CLOSING_AUCTION:
+                return self.gather(symbol, now_ns)
+            case MarketPhase.POST_CLOSE:
+                return self.trade_at_close(symbol, now_ns)
+            case _:
+                return []
 
     @property
     def symbols(self) -> KeysView[str]:
@@ -61,6 +77,25 @@ class Participants:
             told += self._venue.participate(symbol, order, now_ns)
         return told
 
+    def gather(self, symbol: str, now_ns: int) -> list[Addressed]:
+        """Overlapping orders for the auction, in place of the quotes."""
+        desk = self._desks.get(symbol)
+        if desk is None or symbol in self.withdrawn:
+            return []
+        desk.move()
+        return self._requote(symbol, desk, now_ns, OVERLAP)
+
+    def trade_at_close(self, symbol: str, now_ns: int) -> list[Addressed]:
+        """Buy and sell once at the closing price; nothing of it rests."""
+        desk, price = self._desks.get(symbol), self._venue.prices.get(symbol)
+        if desk is None or price is None or symbol in self.withdrawn:
+            return []
+        told: list[Addressed] = []
+        for side in Side:
+            terms = (side, OrderType.LIMIT, Validity.IOC, desk.lots(20), price)
+            told += self._venue.participate(symbol, Order(next(self._ids), *terms), now_ns)
+        return told
+
     def quote_around(self, symbol: str, price: int, now_ns: int) -> list[Addressed]:
         """Quote one tick to either side of a price that is given."""
         desk = self._desks.get(symbol)
@@ -71,15 +106,17 @@ class Participants:
 
     def withdraw(self, symbol: str) -> None:
         """Take every quote out of an instrument's book."""
-        desk, book = self._desks[symbol], self._venue.books[symbol]
+        desk, book = self._desks.get(symbol), self._venue.books[symbol]
+        if desk is None:
+            return
         for order_id in desk.resting:
             book.cancel(order_id)
         desk.resting.clear()
 
-    def _requote(self, symbol: str, desk: "_Desk", now_ns: int) -> list[Addressed]:
+    def _requote(self, symbol: str, desk: "_Desk", now_ns: int, overlap: int = 0) -> list[Addressed]:
         self.withdraw(symbol)
         told: list[Addressed] = []
-        for side, price, quantity in desk.quotes():
+        for side, price, quantity in desk.quotes(overlap, self._venue.band_of(symbol)):
             order = Order(next(self._ids), side, OrderType.LIMIT, Validity.DAY, quantity, price)
             desk.resting.append(order.order_id)
             told += self._venue.participate(symbol, order, now_ns)
@@ -110,11 +147,11 @@ class _Desk:
         """From here the walk goes on, and here is where it is drawn back to."""
         self._mid = self._home = price // self._tick
 
-    def quotes(self) -> Iterator[tuple[Side, int, int]]:
-        low, high = self.instrument.lower_band, self.instrument.upper_band
+    def quotes(self, overlap: int, band: tuple[int, int]) -> Iterator[tuple[Side, int, int]]:
+        low, high = band
         for level in range(1, LEVELS + 1):
             for side in Side:
-                price = (self._mid - side.sign * level) * self._tick
+                price = (self._mid - side.sign * (level - overlap)) * self._tick
                 if price > 0 and low <= price <= high:
                     yield side, price, self.lots(1)
 

@@ -2,20 +2,21 @@
 
 Invariants: a ClOrdID makes at most one order, whatever is repeated; every change of a broker's order is
 one report with an ExecID of its own; what the reports say is all that is needed to rebuild the venue
-(`restore`), so the journal of reports is its memory. One thread calls it: exchange/simulator/market.py.
+(recovery.py), so the journal of reports is its memory. One thread calls it, by way of floor.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
 from domain.instruments import Instrument
 from domain.orders import OrderType
-from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, OrdStatus
+from domain.reports import ExecutionReport, MarketPhase, OrdStatus, SessionPhase
+from domain.sessions import SessionClass
 from exchange.simulator import events as happened
 from exchange.simulator.book import OrderBook
-from exchange.simulator.entry_rules import DUPLICATE_ORDER, refusal
+from exchange.simulator.entry_rules import DUPLICATE_ORDER, Band, frozen, refusal
 from exchange.simulator.execution_reports import (
     NO_ORDER,
     Entry,
@@ -26,7 +27,7 @@ from exchange.simulator.execution_reports import (
     number,
     present,
     rejected,
-    serial_of,
+    trade_side,
     unknown,
 )
 from exchange.simulator.ladder import Order
@@ -35,31 +36,69 @@ CANCEL_DUPLICATE = 6
 CANCEL_EXCHANGE_OPTION = 2
 DUPLICATE = (DUPLICATE_ORDER, "DUPLICATE_ORDER: this ClOrdID was used before")
 WORKING = frozenset({OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED})
+EVERY_SESSION = "*"
+_CLOSING = frozenset(
+    {
+        MarketPhase.CLOSING_REFERENCE,
+        MarketPhase.CLOSING_AUCTION,
+        MarketPhase.CLOSING_AUCTION_LIMIT,
+        MarketPhase.CLOSING_MATCHING,
+    }
+)
 
 
 class Addressed(NamedTuple):
-    """A report and the session it is owed to."""
+    """A report and the session it is owed to, or a phase and every session."""
 
     session: str
-    report: OrderReport
+    report: OrderReport | SessionPhase
 
 
 @dataclass(slots=True)
 class Venue:
     exchange: str
     instruments: dict[str, Instrument]
-    phase: MarketPhase = MarketPhase.CONTINUOUS
+    classes: Mapping[str, SessionClass]
+    """By symbol."""
+    closing_percents: Mapping[SessionClass, int] = field(default_factory=dict)
+    """The closing auction's band around its reference price."""
     on_trade: Callable[[str, happened.Traded], None] | None = None
     """Told (symbol, trade) of every match, brokers' or not: the tape."""
     books: dict[str, OrderBook] = field(init=False)
     orders: dict[int, Entry] = field(init=False, default_factory=dict)
     requests: dict[str, Entry] = field(init=False, default_factory=dict)
     """By every ClOrdID that was ever taken."""
+    trades: dict[str, ExecutionReport] = field(init=False, default_factory=dict)
+    """Every side of a trade that was told, by ExecID, corrected ones as well."""
+    undone: set[str] = field(init=False, default_factory=set)
+    """ExecIDs of trades that were busted or corrected since."""
+    sessions: dict[SessionClass, SessionPhase] = field(init=False)
+    prices: dict[str, int] = field(init=False, default_factory=dict)
+    """Each symbol's reference price of the closing auction, then its closing price."""
     serial: int = 0
     """Last number given to an order or an execution."""
 
     def __post_init__(self) -> None:
         self.books = {symbol: OrderBook(row.previous_close) for symbol, row in self.instruments.items()}
+        self.sessions = {c: self.session(c, MarketPhase.CONTINUOUS, 0) for c in SessionClass}
+
+    def session(self, session_class: SessionClass, phase: MarketPhase, since_ns: int) -> SessionPhase:
+        return SessionPhase(self.exchange, session_class.segment, phase, since_ns, session_class)
+
+    def phase_of(self, symbol: str) -> MarketPhase:
+        """CLOSED for a symbol that is not traded here."""
+        session_class = self.classes.get(symbol)
+        return self.sessions[session_class].phase if session_class else MarketPhase.CLOSED
+
+    def band_of(self, symbol: str) -> Band:
+        """The day's band; in a closing auction no wider than the band around its reference."""
+        row = self.instruments[symbol]
+        percent = self.closing_percents.get(self.classes[symbol])
+        reference = self.prices.get(symbol)
+        if percent is None or reference is None or self.phase_of(symbol) not in _CLOSING:
+            return row.lower_band, row.upper_band
+        low, high = -(-reference * (100 - percent) // 100), reference * (100 + percent) // 100
+        return max(row.lower_band, low), min(row.upper_band, high)
 
     def handle(self, session: str, instruction: Instruction, repeated: bool, now_ns: int) -> list[Addressed]:
         """Answer a request; `repeated` is PossResend (97) or PossDup (43) of its header."""
@@ -72,17 +111,17 @@ class Venue:
                 return self._change(session, instruction, repeated, now_ns)
             case StatusRequest():
                 entry = self.requests.get(instruction.cl_ord_id)
-                exec_id = self._number(now_ns)
+                exec_id = self.next_number(now_ns)
                 answer = present(entry, instruction.cl_ord_id, exec_id, now_ns) if entry else None
                 return [Addressed(session, answer or unknown(instruction, exec_id, now_ns))]
 
     def participate(self, symbol: str, order: Order, now_ns: int) -> list[Addressed]:
         """An order of nobody's broker (its id is negative); returns what it meant to brokers' orders."""
-        return self._tell(symbol, self.books[symbol].enter(order), now_ns)
+        return self.tell(symbol, self.books[symbol].enter(order), now_ns)
 
     def print_trade(self, symbol: str, price: int, now_ns: int) -> list[Addressed]:
         """A last price from outside the book; stops may trigger."""
-        return self._tell(symbol, self.books[symbol].print_trade(price), now_ns)
+        return self.tell(symbol, self.books[symbol].print_trade(price), now_ns)
 
     def expire_day(self, now_ns: int) -> list[Addressed]:
         """The day is over: every working order of a broker ends."""
@@ -90,49 +129,30 @@ class Venue:
         return [
             told
             for order_id, symbol in working
-            for told in self._tell(symbol, self.books[symbol].expire(order_id), now_ns)
+            for told in self.tell(symbol, self.books[symbol].expire(order_id), now_ns)
         ]
-
-    def restore(self, session: str, instruction: Instruction | None, reports: Iterable[OrderReport]) -> None:
-        """Take one journaled step as it was; `rest` puts the working orders into the books afterwards."""
-        for report in reports:
-            if isinstance(report, CancelRejected):
-                continue  # the order is untouched
-            self.serial = max(self.serial, serial_of(report.exec_id), serial_of(report.exchange_order_id))
-            if report.exec_type is ExecType.ORDER_STATUS or report.exchange_order_id == NO_ORDER:
-                continue  # an answer about an order, or about none
-            entry = self.requests.get(report.orig_cl_ord_id or report.cl_ord_id)
-            if entry is None:
-                assert isinstance(instruction, NewOrder), "an order begins with its request"
-                entry = Entry(session, instruction, fresh_order(instruction, report), report)
-                self.orders[entry.order.order_id] = entry
-            if _loses_priority(entry.report, report):
-                self.orders[entry.order.order_id] = self.orders.pop(entry.order.order_id)
-            self.requests[report.cl_ord_id] = entry
-            entry.report = report
-
-    def rest(self) -> None:
-        """Put every restored working order back into its book, oldest priority first."""
-        for entry in self.orders.values():
-            if entry.report.ord_status in WORKING:
-                self.books[entry.request.symbol].rest(_as_resting(entry), entry.report.leaves_quantity)
 
     def _new(self, session: str, request: NewOrder, repeated: bool, now_ns: int) -> list[Addressed]:
         known = self.requests.get(request.cl_ord_id)
         if known is not None:
             if repeated:
-                return [Addressed(session, present(known, request.cl_ord_id, self._number(now_ns), now_ns))]
-            refused = rejected(request, self._number(now_ns), NO_ORDER, *DUPLICATE, now_ns)
+                return [
+                    Addressed(session, present(known, request.cl_ord_id, self.next_number(now_ns), now_ns))
+                ]
+            refused = rejected(request, self.next_number(now_ns), NO_ORDER, *DUPLICATE, now_ns)
             return [Addressed(session, refused)]
-        broken = refusal(request, self.instruments.get(request.symbol), self.phase)
+        broken = self._refusal(request, request.symbol)
         reason, text = broken or (None, None)
-        order_id, exec_id = self._number(now_ns), self._number(now_ns)
+        order_id, exec_id = self.next_number(now_ns), self.next_number(now_ns)
         report = rejected(request, exec_id, order_id, reason, text, now_ns)
         entry = Entry(session, request, fresh_order(request, report), report)
         self.orders[entry.order.order_id] = self.requests[request.cl_ord_id] = entry
         if broken:
             return [Addressed(session, report)]
-        return self._tell(request.symbol, self.books[request.symbol].enter(entry.order), now_ns)
+        if self.phase_of(request.symbol) is MarketPhase.POST_CLOSE:
+            # Market-type orders of the post-close session trade at the closing price alone.
+            entry.order.order_type, entry.order.price = OrderType.LIMIT, self.prices[request.symbol]
+        return self.tell(request.symbol, self.books[request.symbol].enter(entry.order), now_ns)
 
     def _change(
         self, session: str, request: CancelOrder | ReplaceOrder, repeated: bool, now_ns: int
@@ -140,7 +160,7 @@ class Venue:
         entry = self.requests.get(request.orig_cl_ord_id)
         taken = self.requests.get(request.cl_ord_id)
         if taken is not None and repeated:
-            return [Addressed(session, present(taken, request.cl_ord_id, self._number(now_ns), now_ns))]
+            return [Addressed(session, present(taken, request.cl_ord_id, self.next_number(now_ns), now_ns))]
         refused = self._change_refusal(request, entry, taken)
         if refused:
             return [Addressed(session, cancel_rejected(request, entry, *refused))]
@@ -151,9 +171,9 @@ class Venue:
             entry.report, cl_ord_id=request.cl_ord_id, orig_cl_ord_id=request.orig_cl_ord_id
         )
         if isinstance(request, CancelOrder):
-            return self._tell(entry.request.symbol, book.cancel(order_id), now_ns)
+            return self.tell(entry.request.symbol, book.cancel(order_id), now_ns)
         terms = (request.quantity, request.order_type, request.price or 0, request.trigger_price or 0)
-        return self._tell(entry.request.symbol, book.replace(order_id, *terms), now_ns)
+        return self.tell(entry.request.symbol, book.replace(order_id, *terms), now_ns)
 
     def _change_refusal(
         self, request: CancelOrder | ReplaceOrder, entry: Entry | None, taken: Entry | None
@@ -165,62 +185,58 @@ class Venue:
             return happened.UNKNOWN_ORDER, f"UNKNOWN_ORDER: no order {request.orig_cl_ord_id}"
         if entry.report.ord_status not in WORKING:
             return happened.TOO_LATE, f"TOO_LATE: the order is {entry.report.ord_status.name}"
+        symbol, modify = entry.request.symbol, isinstance(request, ReplaceOrder)
+        if fixed := frozen(entry.order.order_type, self.phase_of(symbol), modify=modify):
+            return CANCEL_EXCHANGE_OPTION, fixed
         if isinstance(request, ReplaceOrder):
             if request.quantity <= entry.report.cumulative_quantity:
                 return happened.TOO_LATE, "TOO_LATE: that quantity has already traded"
-            broken = refusal(request, self.instruments.get(entry.request.symbol), self.phase)
-            if broken:
+            if broken := self._refusal(request, symbol):
                 return CANCEL_EXCHANGE_OPTION, broken[1]
         return None
 
-    def _tell(self, symbol: str, events: list[happened.Event], now_ns: int) -> list[Addressed]:
+    def _refusal(self, request: NewOrder | ReplaceOrder, symbol: str) -> tuple[int, str] | None:
+        row = self.instruments.get(symbol)
+        band = self.band_of(symbol) if row else (0, 0)
+        return refusal(request, row, self.phase_of(symbol), band)
+
+    def tell(
+        self, symbol: str, events: list[happened.Event], now_ns: int, text: str | None = None
+    ) -> list[Addressed]:
+        """What the book's events mean to brokers' orders."""
         told: list[Addressed] = []
         for event in events:
             if isinstance(event, happened.Traded):
                 if self.on_trade is not None:
                     self.on_trade(symbol, event)
+                number = self.next_number(now_ns)
                 sides = (
                     (event.aggressor_id, event.aggressor_leaves),
                     (event.resting_id, event.resting_leaves),
                 )
                 for order_id, leaves in sides:
-                    self._report(order_id, told, now_ns, event, leaves)
-            elif not isinstance(event, happened.Refused):
-                self._report(event.order_id, told, now_ns, event, None)
+                    if entry := self.orders.get(order_id):
+                        exec_id = trade_side(number, entry.request.side)
+                        self.trades[exec_id] = self._report(entry, told, exec_id, now_ns, event, leaves)
+            elif not isinstance(event, happened.Refused) and (entry := self.orders.get(event.order_id)):
+                self._report(entry, told, self.next_number(now_ns), now_ns, event, None, text)
         return told
 
     def _report(
-        self, order_id: int, told: list[Addressed], now_ns: int, event: happened.Event, leaves: int | None
-    ) -> None:
-        entry = self.orders.get(order_id)
-        if entry is None:
-            return
-        entry.report = replace(
-            next_report(entry, event, leaves), exec_id=self._number(now_ns), transact_time_ns=now_ns
-        )
+        self,
+        entry: Entry,
+        told: list[Addressed],
+        exec_id: str,
+        now_ns: int,
+        event: happened.Event,
+        leaves: int | None,
+        text: str | None = None,
+    ) -> ExecutionReport:
+        report = next_report(entry, event, leaves)
+        entry.report = replace(report, exec_id=exec_id, transact_time_ns=now_ns, text=text)
         told.append(Addressed(entry.session, entry.report))
+        return entry.report
 
-    def _number(self, now_ns: int) -> str:
+    def next_number(self, now_ns: int) -> str:
         self.serial += 1
         return number(now_ns, self.serial)
-
-
-def _loses_priority(before: ExecutionReport, after: ExecutionReport) -> bool:
-    if after.exec_type is ExecType.TRIGGERED:
-        return True
-    same = (before.price, before.trigger_price) == (after.price, after.trigger_price)
-    return after.exec_type is ExecType.REPLACED and not (same and after.quantity < before.quantity)
-
-
-def _as_resting(entry: Entry) -> Order:
-    """The order as its latest report left it."""
-    order, last = entry.order, entry.report
-    order.quantity = last.quantity
-    order.trigger = (last.trigger_price or 0) if last.stop else 0
-    # What was left of an unpriced order rests at its last trade's price.
-    order.price = last.price or (0 if last.stop else last.last_price)
-    if last.stop:
-        order.order_type = OrderType.SL if order.price else OrderType.SL_M
-    else:
-        order.order_type = OrderType.LIMIT
-    return order

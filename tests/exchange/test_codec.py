@@ -83,6 +83,25 @@ TRADE = report(
     last_quantity=40,
     last_price=245005,
 )
+BUST = report(
+    exec_id="T2B",
+    exec_type=ExecType.TRADE_CANCEL,
+    cumulative_quantity=0,
+    leaves_quantity=60,
+    last_quantity=40,
+    last_price=245005,
+    reference_exec_id="T1",
+)
+CORRECTION = report(
+    exec_id="T3B",
+    exec_type=ExecType.TRADE_CORRECT,
+    ord_status=OrdStatus.PARTIALLY_FILLED,
+    cumulative_quantity=40,
+    leaves_quantity=60,
+    last_quantity=40,
+    last_price=245000,
+    reference_exec_id="T1",
+)
 CORE = "37=1100000000000001|11=261124000000001"
 TERMS = "55=RELIANCE|54=1|38=100|40=2|44=2450.50"
 WHEN_42 = "60=20261124-08:00:00.123"
@@ -155,6 +174,42 @@ GOLDENS = [
         V50,
         SessionPhase("BSE", "FO", MarketPhase.HALTED, AT),
         "35=h|1301=BSE|1300=FO|336=1|625=7|340=1|341=20261124-08:00:00.123456789|58=HALTED",
+    ),
+    (
+        V42,
+        SessionPhase("NSE", "CASH", MarketPhase.CLOSING_AUCTION, AT_MS, "CAS"),
+        "35=h|336=NSE.CASH.CAS|340=5|341=20261124-08:00:00.123|58=CLOSING_AUCTION",
+    ),
+    (
+        V50,
+        SessionPhase("NSE", "FO", MarketPhase.PRE_OPEN_ENTRY, AT, "FRONT_FUTURE"),
+        "35=h|1301=NSE|1300=FO|336=1|625=1|340=4|341=20261124-08:00:00.123456789|58=PRE_OPEN_ENTRY"
+        "|1151=FRONT_FUTURE",
+    ),
+    (
+        V42,
+        report(exec_type=ExecType.RESTATED),
+        f"35=8|{CORE}|17=E7|20=0|150=D|378=3|39=0|{TERMS}|151=100|14=0|6=0|{WHEN_42}",
+    ),
+    (
+        V50,
+        report(exec_type=ExecType.RESTATED),
+        f"35=8|{CORE}|17=E7|150=D|378=3|39=0|{TERMS}|151=100|14=0|{WHEN_50}",
+    ),
+    (
+        V42,
+        BUST,
+        f"35=8|{CORE}|17=T2B|19=T1|20=1|150=0|39=0|{TERMS}|32=40|31=2450.05|151=60|14=0|6=0|{WHEN_42}",
+    ),
+    (
+        V50,
+        BUST,
+        f"35=8|{CORE}|17=T2B|19=T1|150=H|39=0|{TERMS}|32=40|31=2450.05|151=60|14=0|{WHEN_50}",
+    ),
+    (
+        V42,
+        CORRECTION,
+        f"35=8|{CORE}|17=T3B|19=T1|20=2|150=1|39=1|{TERMS}|32=40|31=2450.00|151=60|14=40|6=0|{WHEN_42}",
     ),
 ]
 
@@ -242,6 +297,7 @@ phases = st.builds(
     st.sampled_from(["CASH", "FO"]),
     st.sampled_from(MarketPhase),
     times,
+    st.none() | st.sampled_from(["CAS", "FRONT_FUTURE"]),
 )
 trades = st.builds(
     report,

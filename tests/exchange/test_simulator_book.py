@@ -15,6 +15,7 @@ from exchange.simulator.events import (
     Expired,
     Refused,
     Replaced,
+    Repriced,
     Traded,
     Triggered,
 )
@@ -132,7 +133,7 @@ def test_a_waiting_stop_can_be_replaced_cancelled_and_expired() -> None:
     assert book.cancel(2) == [Cancelled(2, 5)]
     assert book.expire(3) == [Expired(3, 5)]
     assert book.print_trade(115) == []
-    assert book.print_trade(120) == [Triggered(1)]
+    assert book.print_trade(120) == [Triggered(1), Repriced(1, 120, 5)]
 
 
 @dataclass

@@ -202,14 +202,21 @@ def test_a_status_request_is_answered_for_known_and_unknown_orders(nse: Exchange
     assert (unknown[150], unknown[39], unknown[37]) == ("I", "8", "NONE")
 
 
-def test_the_phase_of_each_segment_is_announced_on_logon(nse: Exchange) -> None:
+def test_the_phase_of_each_session_class_is_announced_on_logon(nse: Exchange) -> None:
     newer, older = nse.connect("FIXT.1.1"), nse.connect("FIX.4.2")
-    phases = [newer.expect("h") for _ in range(2)]
-    assert {(p[1301], p[1300], p[340], p[58]) for p in phases} == {
-        ("NSE", "CASH", "2", "CONTINUOUS"),
-        ("NSE", "FO", "2", "CONTINUOUS"),
+    phases = [newer.expect("h") for _ in range(4)]
+    assert {(p[1301], p[1300], p[1151], p[340], p[58]) for p in phases} == {
+        ("NSE", "CASH", "CAS", "2", "CONTINUOUS"),
+        ("NSE", "CASH", "CASH", "2", "CONTINUOUS"),
+        ("NSE", "FO", "FO", "2", "CONTINUOUS"),
+        ("NSE", "FO", "FRONT_FUTURE", "2", "CONTINUOUS"),
     }
-    assert {older.expect("h")[336] for _ in range(2)} == {"NSE.CASH", "NSE.FO"}
+    assert {older.expect("h")[336] for _ in range(4)} == {
+        "NSE.CASH.CAS",
+        "NSE.CASH.CASH",
+        "NSE.FO.FO",
+        "NSE.FO.FRONT_FUTURE",
+    }
 
 
 def test_a_killed_exchange_remembers_its_orders_and_never_reuses_an_exec_id(nse: Exchange) -> None:

@@ -1,0 +1,98 @@
+"""The phases of one day as instants: by the clock, or the whole day compressed into minutes.
+
+A moment that the rules leave to chance is drawn here, from the seed, the day and the phase alone: every
+class hears the same bell, and a restarted exchange draws the same again. Called by floor.py.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import date, time
+from random import Random
+from typing import NamedTuple
+
+from domain.reports import MarketPhase
+from domain.sessions import Change, SessionClass, SessionRules
+from domain.time import NANOS, ist_ns, trade_date
+
+MORNING = time(8, 45)
+"""Where a compressed day begins."""
+_MINUTE = 60 * NANOS
+
+
+class Due(NamedTuple):
+    at_ns: int
+    session_class: SessionClass
+    phase: MarketPhase
+    average_since_ns: int
+    """Where the average that makes the class's closing price begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedDay:
+    """A trading day played in minutes: each stretch between two of its moments takes `phase_ns`."""
+
+    day: date
+    begun_ns: int
+    phase_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    day: date
+    """Of the calendar by which it runs."""
+    dues: tuple[Due, ...]
+    """Ascending."""
+
+    @property
+    def ends_ns(self) -> int:
+        return self.dues[-1].at_ns if self.dues else 0
+
+
+def calendar_day(rules: SessionRules, day: date, seed: int) -> Timetable:
+    """The day as it is; empty when there is no trading."""
+    dues = [_due(rules, day, change, seed) for change in _changes(rules, day)]
+    return Timetable(day, tuple(sorted(dues)))
+
+
+def compressed_day(rules: SessionRules, compressed: CompressedDay, seed: int) -> Timetable:
+    """The day from 08:45 to its end, then open again, as an exchange without hours is."""
+    morning = ist_ns(compressed.day, MORNING)
+    planned = calendar_day(rules, compressed.day, seed).dues
+    moments = {change.latest_ns for change in _changes(rules, compressed.day)}
+    # The averages behind closing prices begin inside a phase; they get time of their own as well.
+    averages = {due.average_since_ns for due in planned if due.average_since_ns > morning}
+    scale = _Scale(sorted({morning, *moments, *averages}), compressed)
+    dues = [Due(scale.real(morning), c, MarketPhase.CLOSED, 0) for c in SessionClass]
+    dues += [
+        due._replace(at_ns=scale.real(due.at_ns), average_since_ns=scale.real(due.average_since_ns))
+        for due in planned
+    ]
+    reopens = max(due.at_ns for due in dues) + compressed.phase_ns
+    dues += [Due(reopens, c, MarketPhase.CONTINUOUS, 0) for c in SessionClass]
+    return Timetable(trade_date(compressed.begun_ns), tuple(sorted(dues)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    knots: list[int]
+    compressed: CompressedDay
+
+    def real(self, planned_ns: int) -> int:
+        """The instant at which a planned one comes; in proportion between two knots."""
+        knots, phase = self.knots, self.compressed.phase_ns
+        if planned_ns <= knots[0]:
+            return self.compressed.begun_ns
+        at = min(bisect_right(knots, planned_ns), len(knots) - 1)
+        low, high = knots[at - 1], knots[at]
+        return self.compressed.begun_ns + (at - 1) * phase + (planned_ns - low) * phase // (high - low)
+
+
+def _changes(rules: SessionRules, day: date) -> list[Change]:
+    return [change for session_class in SessionClass for change in rules.changes(day, session_class)]
+
+
+def _due(rules: SessionRules, day: date, change: Change, seed: int) -> Due:
+    chance = Random(f"{seed}:{day}:{change.phase}:{change.latest_ns}")
+    drawn = chance.randint(change.earliest_ns, change.latest_ns)
+    minutes = rules.closing_rule(day, change.session_class).average_minutes
+    return Due(drawn, change.session_class, change.phase, change.latest_ns - minutes * _MINUTE)

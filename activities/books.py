@@ -9,6 +9,7 @@ from temporalio import activity
 from activities.decision import PASSED, REFUSED, STALE, Booked, Decision
 from activities.lingering import Lingering
 from config.crash_points import crash_point
+from domain.departure import Departure
 from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
@@ -41,11 +42,11 @@ class Books:
         self._booking = GroupCommit(database, self._book_group)
 
     @activity.defn(name="submit")
-    async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
+    async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
         """Promise the margin and owe the order to the exchange."""
         crash_point("order_worker.before_submit")
         self._lingering.expect(placed.order_id)
-        submission = await self._submitting.commit(submissions.Asked(placed, block))
+        submission = await self._submitting.commit(submissions.Asked(placed, block, departure))
         if submission.refusal is not None:
             refusal = submission.refusal
             return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
@@ -53,7 +54,8 @@ class Books:
             await self._book.ensure(placed.user_id)
             return Decision("The margin view was rebuilt; block again.", STALE, time.time_ns())
         crash_point("order_worker.after_submit")
-        said = f"In the outbox for {placed.terms.exchange}; the gateway sends it."
+        when = f"in {' or '.join(departure.release_phases)}" if departure.release_phases else "now"
+        said = f"In the outbox for {placed.terms.exchange}; the gateway sends it {when}."
         return Decision(said, PASSED, time.time_ns())
 
     @activity.defn(name="cancel")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from domain.departure import Departure, Entry
 from domain.margin import Block
 
 PASSED, REFUSED, STALE = "PASSED", "REFUSED", "STALE"
@@ -17,7 +18,11 @@ class Decision:
     time_ns: int
     reject_code: str | None = None
     reject_reason: str | None = None
+    entry: Entry | None = None
+    """Of the validation: when the order may enter the market."""
     block: Block | None = None
+    departure: Departure | None = None
+    """Of the margin block: as what the order leaves."""
 
 
 @dataclass(frozen=True, slots=True)

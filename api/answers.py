@@ -72,6 +72,7 @@ class Order(BaseModel):
     quantity: int
     price: Rupees | None
     trigger_price: Rupees | None
+    market_protection: Rupees | None = Field(description="percent; null: as the house has it")
     status: OrderStatus
     filled_quantity: int
     average_price: Rupees | None = Field(description="of what is filled")
@@ -88,6 +89,7 @@ class Order(BaseModel):
             "order_id": str(row["order_id"]),
             "price": rupees_or_none(row["price"]),
             "trigger_price": rupees_or_none(row["trigger_price"]),
+            "market_protection": rupees_or_none(row["market_protection"]),
             "average_price": _average(row["filled_value"], row["filled_quantity"]),
             "created_at": rfc3339(row["created_at_ns"]),
             "updated_at": rfc3339(row["updated_at_ns"]),

@@ -32,6 +32,21 @@ Rupees = Annotated[
         }
     ),
 ]
+Percent = Annotated[
+    int,
+    BeforeValidator(_paise),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "pattern": r"^-?[0-9]{1,13}(\.[0-9]{1,2}0*)?$"},
+            ],
+            "description": "percent, at most two decimals; how far a MARKET or SL-M order may trade from the "
+            "last price; without it the house's own rule holds",
+            "examples": ["0.5"],
+        }
+    ),
+]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")]
 
 
@@ -53,6 +68,7 @@ class PlaceOrder(Asked):
     quantity: Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
     price: Rupees | None = None
     trigger_price: Rupees | None = None
+    market_protection: Percent | None = None
     product: Product
     validity: Validity = Validity.DAY
     idempotency_key: UUID
@@ -69,4 +85,5 @@ class PlaceOrder(Asked):
             self.quantity,
             self.price,
             self.trigger_price,
+            self.market_protection,
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from domain.charges import RATE_DECIMALS, ChargeRates, TradeKind
 from domain.circuit import HaltRule
+from domain.departure import ProtectionSlab
 from domain.instruments import InstrumentKind
 from domain.money import paise, scaled
 from domain.portfolio_margin import ExposureRate
@@ -65,6 +66,18 @@ def exposure_rates(day: date, folder: Path = FOLDER) -> dict[str, ExposureRate]:
         )
         for row in rows_in_force(folder / "exposure_rates.csv", day)
     }
+
+
+def market_protection(day: date, folder: Path = FOLDER) -> tuple[ProtectionSlab, ...]:
+    """How far a market order may trade from the last price, by kind, cheapest prices first."""
+    return tuple(
+        ProtectionSlab(
+            InstrumentKind(row["kind"]),
+            paise(row["price_below"]) if row["price_below"] else None,
+            _basis_points(row["percent"]),
+        )
+        for row in rows_in_force(folder / "market" / "market_protection.csv", day)
+    )
 
 
 def halt_rules(day: date, folder: Path = FOLDER) -> tuple[HaltRule, ...]:

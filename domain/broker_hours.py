@@ -7,7 +7,7 @@ operations worker. Source: market-rules section 2.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Protocol, TypeVar
 
 from domain.orders import OrderType, Validity
@@ -65,17 +65,37 @@ class BrokerHours:
             return True
         return now.time() >= row.opens or now.time() < row.closes
 
-    def release_phase(
-        self, day: date, session_class: SessionClass, order_type: OrderType, validity: Validity
-    ) -> MarketPhase | None:
-        """The phase of a trading day in which such an order leaves; None when no phase takes it."""
-        row = _in_force(self.after_market, day, session_class)
-        if row is None:
-            return None
-        phases = [change.phase for change in self.rules.changes(day, session_class)]
-        if row.released_from in phases:
-            phases = phases[phases.index(row.released_from) :]
-        return next((p for p in phases if PERMISSIONS[p].takes(order_type, validity)), None)
+    def after_market_phases(
+        self, time_ns: int, session_class: SessionClass, order_type: OrderType, validity: Validity
+    ) -> tuple[MarketPhase, ...]:
+        """The phases in which an order placed now leaves: of the next trading day, from the policy's on."""
+        now = datetime.fromtimestamp(time_ns // NANOS, IST)
+        row = _in_force(self.after_market, now.date(), session_class)
+        calendar = self.rules.calendar
+        tonight = row is not None and now.time() >= row.opens and calendar.is_trading_day(now.date())
+        day = calendar.next_trading_day(now.date() + timedelta(days=tonight))
+        if row is None or day is None:
+            return ()
+        phases = self.phases_taking(day, session_class, order_type, validity)
+        return _from(phases, row.released_from, self._phases(day, session_class))
+
+    def phases_taking(
+        self,
+        day: date,
+        session_class: SessionClass,
+        order_type: OrderType,
+        validity: Validity,
+        after: MarketPhase | None = None,
+    ) -> tuple[MarketPhase, ...]:
+        """The day's phases that take such an order, in order, perhaps only those after a phase."""
+        phases = self._phases(day, session_class)
+        if after in phases:
+            phases = phases[phases.index(after) + 1 :]
+        taking = (phase for phase in phases if PERMISSIONS[phase].takes(order_type, validity))
+        return tuple(dict.fromkeys(taking))
+
+    def _phases(self, day: date, session_class: SessionClass) -> list[MarketPhase]:
+        return [change.phase for change in self.rules.changes(day, session_class)]
 
     def square_off_ns(self, day: date, session_class: SessionClass) -> int | None:
         """The instant of the day's square-off; None on a day without regular trading."""
@@ -83,6 +103,14 @@ class BrokerHours:
         calendar = self.rules.calendar
         regular = calendar.is_trading_day(day) and day not in calendar.special_sessions
         return ist_ns(day, row.at) if row is not None and regular else None
+
+
+def _from(
+    phases: tuple[MarketPhase, ...], first: MarketPhase, day: list[MarketPhase]
+) -> tuple[MarketPhase, ...]:
+    """Those of the phases that do not come before `first` in the day."""
+    allowed = day[day.index(first) :] if first in day else day
+    return tuple(phase for phase in phases if phase in allowed)
 
 
 def _in_force(rows: Iterable[Row], day: date, session_class: SessionClass) -> Row | None:

@@ -173,6 +173,8 @@ class OrderTerms:
     quantity: int
     price: int | None = None
     trigger_price: int | None = None
+    market_protection: int | None = None
+    """How far an unpriced order may trade from the last price, in basis points; None: as the house has it."""
 
     @property
     def exchange(self) -> str:

@@ -37,9 +37,11 @@ class RejectCode(StrEnum):
     TRIGGER_PRICE_NOT_TICK_MULTIPLE = "TRIGGER_PRICE_NOT_TICK_MULTIPLE"
     TRIGGER_PRICE_OUT_OF_BAND = "TRIGGER_PRICE_OUT_OF_BAND"
     TRIGGER_PRICE_WRONG_SIDE = "TRIGGER_PRICE_WRONG_SIDE"
+    MARKET_PROTECTION_OUT_OF_RANGE = "MARKET_PROTECTION_OUT_OF_RANGE"
     # when
     MARKET_PHASE_UNKNOWN = "MARKET_PHASE_UNKNOWN"
     MARKET_CLOSED = "MARKET_CLOSED"
+    PRICE_UNKNOWN = "PRICE_UNKNOWN"
     # with what
     HOLDINGS_INSUFFICIENT = "HOLDINGS_INSUFFICIENT"
     MARGIN_UNKNOWN = "MARGIN_UNKNOWN"
@@ -57,6 +59,10 @@ class RejectCode(StrEnum):
     # what can be asked of an order
     ORDER_ALREADY_FINAL = "ORDER_ALREADY_FINAL"
     CANCEL_ALREADY_PENDING = "CANCEL_ALREADY_PENDING"
+    CHANGE_ALREADY_PENDING = "CHANGE_ALREADY_PENDING"
+    CHANGE_LIMIT_REACHED = "CHANGE_LIMIT_REACHED"
+    NOTHING_TO_CHANGE = "NOTHING_TO_CHANGE"
+    QUANTITY_BELOW_FILLED = "QUANTITY_BELOW_FILLED"
 
 
 _C = RejectCode
@@ -86,6 +92,8 @@ SENTENCES: dict[RejectCode, str] = {
     _C.TRIGGER_PRICE_WRONG_SIDE: "The trigger price lies on the wrong side of the price.",
     _C.MARKET_PHASE_UNKNOWN: "The exchange has not told its market phase.",
     _C.MARKET_CLOSED: "The market does not take this order in its present phase.",
+    _C.PRICE_UNKNOWN: "The last price is not known, so a market order cannot be protected.",
+    _C.MARKET_PROTECTION_OUT_OF_RANGE: "The market protection must be above 0 and not above the limit.",
     _C.HOLDINGS_INSUFFICIENT: "Not enough shares are held, free of other sell orders.",
     _C.MARGIN_UNKNOWN: "The margin of this order cannot be computed.",
     _C.MARGIN_INSUFFICIENT: "The available margin does not cover this order.",
@@ -100,19 +108,35 @@ SENTENCES: dict[RejectCode, str] = {
     _C.EXCHANGE_OTHER: "The exchange refused the order; its own words are attached.",
     _C.ORDER_ALREADY_FINAL: "The order is finished; nothing can be changed any more.",
     _C.CANCEL_ALREADY_PENDING: "A cancel of this order is already on its way to the exchange.",
+    _C.CHANGE_ALREADY_PENDING: "A change of this order is already on its way to the exchange.",
+    _C.CHANGE_LIMIT_REACHED: "This order has been changed as often as an order may be.",
+    _C.NOTHING_TO_CHANGE: "The order already stands as asked.",
+    _C.QUANTITY_BELOW_FILLED: "The new quantity must be above what has been filled.",
 }
 
 HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
     **dict.fromkeys(RejectCode, HTTPStatus.UNPROCESSABLE_ENTITY),
     _C.TRADING_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.MARKET_PHASE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.PRICE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.USER_FROZEN: HTTPStatus.FORBIDDEN,
     _C.ORDER_ALREADY_FINAL: HTTPStatus.CONFLICT,
     _C.CANCEL_ALREADY_PENDING: HTTPStatus.CONFLICT,
+    _C.CHANGE_ALREADY_PENDING: HTTPStatus.CONFLICT,
+    _C.CHANGE_LIMIT_REACHED: HTTPStatus.CONFLICT,
     _C.EXCHANGE_TOO_LATE: HTTPStatus.CONFLICT,
 }
 
-RETRYABLE = frozenset({_C.TRADING_HALTED, _C.MARKET_PHASE_UNKNOWN, _C.MARKET_CLOSED, _C.EXCHANGE_CLOSED})
+RETRYABLE = frozenset(
+    {
+        _C.TRADING_HALTED,
+        _C.MARKET_PHASE_UNKNOWN,
+        _C.MARKET_CLOSED,
+        _C.PRICE_UNKNOWN,
+        _C.CHANGE_ALREADY_PENDING,
+        _C.EXCHANGE_CLOSED,
+    }
+)
 """The same request may succeed later without a change."""
 
 FIX_ORD_REJ_REASON: dict[int, RejectCode] = {

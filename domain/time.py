@@ -13,6 +13,12 @@ def rfc3339(time_ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
 
 
+def nanoseconds_of(text: str) -> int:
+    """The instant that `rfc3339` wrote. Raises ValueError for any other form."""
+    seconds = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    return int(seconds.timestamp()) * NANOS + int(text[20:29])
+
+
 def nanoseconds(instant: datetime) -> int:
     """Of an aware datetime, exactly."""
     since = instant - _EPOCH

@@ -1,8 +1,9 @@
 """The gates an order's terms must pass, as a straight line of checks, cheapest first.
 
-The API asks before it acknowledges (what no later state could mend), the workflow asks again with the
-live market phase; both get every failure at once, in order of precedence. Rules: market-rules sections
-1, 4 and 5 (sessions, bands, tick, lot and freeze come from the instrument, never from literals here).
+The API asks before it acknowledges (what no later state could mend), the workflow asks again, and then for
+the market's phase (domain/departure.py); both get every failure at once, in order of precedence. Rules:
+market-rules sections 4 and 5 (bands, tick, lot and freeze come from the instrument, never from literals
+here).
 """
 
 from collections.abc import Iterator
@@ -12,10 +13,11 @@ from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.money import rupees
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
-from domain.reports import MarketPhase
 
 PRICED = frozenset({OrderType.LIMIT, OrderType.SL})
 TRIGGERED = frozenset({OrderType.SL, OrderType.SL_M})
+PROTECTION_MOST = 10_000
+"""Basis points."""
 PRODUCTS = {
     Segment.CASH: frozenset({Product.CNC, Product.MIS}),
     Segment.FO: frozenset({Product.NRML, Product.MIS}),
@@ -33,16 +35,8 @@ def terms_refusals(terms: OrderTerms, instrument: Instrument | None, today: date
         *_quantity(terms.quantity, instrument),
         *_price(terms, instrument),
         *_trigger(terms, instrument),
+        *_protection(terms),
     ]
-
-
-def phase_refusals(terms: OrderTerms, phase: MarketPhase | None) -> list[Refusal]:
-    """Whether the market takes the order now; `phase` is None when the exchange has not told it."""
-    if phase is None:
-        return [Refusal(RejectCode.MARKET_PHASE_UNKNOWN)]
-    if phase is not MarketPhase.CONTINUOUS:
-        return [Refusal(RejectCode.MARKET_CLOSED, limit=phase.value)]
-    return []
 
 
 def _tradability(instrument: Instrument, today: date) -> Iterator[Refusal]:
@@ -53,15 +47,13 @@ def _tradability(instrument: Instrument, today: date) -> Iterator[Refusal]:
 
 
 def _kind(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
-    # Stops, IOC and NRML are words of the interface whose gates and margin do not exist yet: refused.
-    if terms.order_type in TRIGGERED:
-        yield Refusal(RejectCode.ORDER_TYPE_NOT_SUPPORTED, "order_type", "MARKET, LIMIT")
-    if terms.validity is not Validity.DAY:
-        yield Refusal(RejectCode.VALIDITY_NOT_SUPPORTED, "validity", "DAY")
-    if terms.product is Product.NRML or terms.product not in PRODUCTS[instrument.segment]:
-        allowed = sorted(PRODUCTS[instrument.segment] - {Product.NRML})
-        yield Refusal(RejectCode.PRODUCT_NOT_ALLOWED, "product", ", ".join(allowed))
+    if terms.validity is Validity.GTT:
+        yield Refusal(RejectCode.VALIDITY_NOT_SUPPORTED, "validity", "DAY, IOC")
+    if terms.product not in PRODUCTS[instrument.segment]:
+        allowed = ", ".join(sorted(PRODUCTS[instrument.segment]))
+        yield Refusal(RejectCode.PRODUCT_NOT_ALLOWED, "product", allowed)
     elif instrument.segment is Segment.FO:
+        # The margin of derivatives is not wired into the order path yet.
         yield Refusal(RejectCode.MARGIN_UNKNOWN, "instrument_id")
 
 
@@ -74,6 +66,14 @@ def _prices_given(terms: OrderTerms) -> Iterator[Refusal]:
         yield Refusal(RejectCode.TRIGGER_PRICE_REQUIRED, "trigger_price")
     if terms.order_type not in TRIGGERED and terms.trigger_price is not None:
         yield Refusal(RejectCode.TRIGGER_PRICE_NOT_ALLOWED, "trigger_price")
+
+
+def _protection(terms: OrderTerms) -> Iterator[Refusal]:
+    if terms.market_protection is None:
+        return
+    if terms.order_type in PRICED or not 0 < terms.market_protection <= PROTECTION_MOST:
+        unpriced = "0.01 to 100 percent, for MARKET and SL-M"
+        yield Refusal(RejectCode.MARKET_PROTECTION_OUT_OF_RANGE, "market_protection", unpriced)
 
 
 def _quantity(quantity: int, instrument: Instrument) -> Iterator[Refusal]:

@@ -12,38 +12,19 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from exchange.feed import RECORD
+from exchange.ticks import ALIVE, TICK, Ticks, channel, latest
 
-GROUPS = 64
-"""Per exchange."""
-TICK = np.dtype([*RECORD.descr, ("received_ns", "<i8"), ("stale", "u1")])
-"""A feed record, when its datagram was received, and 1 while its line is silent."""
-Ticks = NDArray[np.void]
 RETRY_SECONDS = 0.2
+ALIVE_SECONDS = 5
+"""Prices are unknown so long after the distributor died."""
 _KEPT = "ticks:kept"
 """Set as long as Redis has its memory."""
 POLL_SECONDS = 5.0
 """How long a read of the subscription blocks; between two reads the client checks its connection."""
-
-
-def group_of(exchange: str, token: int) -> str:
-    """The group's name, such as "NSE:17"."""
-    return f"{exchange}:{token % GROUPS}"
-
-
-def channel(group: str) -> str:
-    """The braces keep a group's channel and its latest rows on one node of a cluster."""
-    return f"ticks:{{{group}}}"
-
-
-def latest(group: str) -> str:
-    """The hash of a group's latest rows by token."""
-    return f"{channel(group)}:latest"
 
 
 class Publisher:
@@ -64,6 +45,10 @@ class Publisher:
                 pipe.execute_command("SPUBLISH", channel(group), packed)
             if len(pipe):
                 await pipe.execute()
+
+    async def beat(self) -> None:
+        """Say that the distributor is at work. Raises RedisError when Redis is away."""
+        await self._redis.set(ALIVE, b"", ex=ALIVE_SECONDS)
 
     async def remembered(self) -> bool:
         """Does Redis still hold what was published? False once after it has lost its memory or is new."""

@@ -15,8 +15,9 @@ import structlog
 from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
+from exchange.ticks import GROUPS, Ticks, group_of
 from realtime import telemetry
-from realtime.bus import GROUPS, Publisher, Ticks, group_of
+from realtime.bus import Publisher
 from realtime.feed_handler import FeedHandler
 
 BEAT_SECONDS = 0.05
@@ -81,6 +82,7 @@ class Distributor:
                     outlet.handler.values.mark_changed()
 
     async def _recall(self) -> None:
+        await self._publisher.beat()
         if not await self._publisher.remembered():
             for outlet in self._outlets:
                 outlet.handler.values.mark_changed()

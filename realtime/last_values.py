@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.feed import PACKET_RECORDS, RECORD, Records
-from realtime.bus import TICK, Ticks
+from exchange.ticks import TICK, Ticks
 
 _PLACES = np.arange(PACKET_RECORDS)
 _OPAQUE = np.dtype(f"V{RECORD.itemsize}")

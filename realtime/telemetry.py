@@ -1,8 +1,13 @@
-"""The feed's and the distributor's counters; nothing here is done per tick."""
+"""The realtime tier's counters and the last span of an order's trace; nothing here is done per tick."""
 
+import time
 from dataclasses import asdict, dataclass
 
 from opentelemetry import metrics
+
+from domain.time import nanoseconds_of
+from telemetry import stages
+from telemetry.spans import past_span
 
 _meter = metrics.get_meter("hundi.realtime")
 
@@ -38,3 +43,11 @@ def record(exchange: str, before: FeedCounts, now: FeedCounts) -> None:
     for name, total in asdict(now).items():
         if total > told[name]:
             _FEED[name].add(total - told[name], {"exchange": exchange})
+
+
+def update_pushed(timestamp: str, traceparent: str) -> None:
+    """A traced order update was handed to its user's sockets, since what it tells of happened."""
+    if traceparent:
+        happened_ns = nanoseconds_of(timestamp)
+        stages.record("push", time.time_ns() - happened_ns)
+        past_span("stream.push", traceparent, happened_ns)

@@ -17,6 +17,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from realtime.clients import Client
+from realtime.telemetry import update_pushed
 from realtime.user_stream import UserStream, replay
 from storage import updates
 from storage.updates import Cursor
@@ -33,11 +34,15 @@ _PREFIX = updates.channel(0).removesuffix("0").encode()
 log = structlog.get_logger()
 
 
-class _Numbered(msgspec.Struct):
+class _Frame(msgspec.Struct):
+    """What the gateway itself reads of an update."""
+
     seq: int
+    timestamp: str
+    traceparent: str = ""
 
 
-_decode = msgspec.json.Decoder(_Numbered).decode
+_decode = msgspec.json.Decoder(_Frame).decode
 
 
 class Updates:
@@ -144,7 +149,9 @@ class Updates:
             stream.refilled.set()
             self._heal(stream)
         else:
-            stream.arrived(_decode(data).seq, data)
+            frame = _decode(data)
+            stream.arrived(frame.seq, data)
+            update_pushed(frame.timestamp, frame.traceparent)
             if not stream.is_whole:
                 self._heal(stream)
 

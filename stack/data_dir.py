@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stack.errors import StackError
 
-DATA_VERSION = "1"
+DATA_VERSION = "2"
 """Raised when a new Hundi can no longer read what an older one wrote here."""
 POSTGRES_MAJOR = "18"
 

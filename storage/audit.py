@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from domain.orders import OrderEvent, OrderStatus
 from domain.time import rfc3339
 from storage.database import Connection, columns
+from telemetry.spans import is_sampled
 
 # The rows are numbered as they come, so a user's entries keep their order.
 _APPEND = """
@@ -29,7 +30,7 @@ _APPEND = """
 
 _LAST_SEQS = "SELECT user_id, last_seq FROM update_sequences WHERE user_id = ANY(%s)"
 _AFTER = """
-    SELECT user_seq, occurred_at_ns, order_id, event, status, detail FROM audit_log
+    SELECT user_seq, occurred_at_ns, order_id, event, status, detail, traceparent FROM audit_log
     WHERE user_id = %s AND user_seq > %s ORDER BY user_seq
 """
 
@@ -93,6 +94,7 @@ async def updates_after(conn: Connection, user_id: int, after_seq: int) -> list[
                     order_id=row["order_id"],
                     status=row["status"],
                     detail=row["detail"],
+                    traceparent=row["traceparent"],
                 ),
                 row["user_seq"],
             ),
@@ -102,7 +104,8 @@ async def updates_after(conn: Connection, user_id: int, after_seq: int) -> list[
 
 
 def update_body(entry: AuditEntry, seq: int) -> dict[str, Any]:
-    """The `order_update` frame of an entry."""
+    """The `order_update` frame of an entry; in a sampled trace it carries the context for the push."""
+    traced = {"traceparent": entry.traceparent} if is_sampled(entry.traceparent) else {}
     return {
         "type": "order_update",
         "seq": seq,
@@ -111,6 +114,7 @@ def update_body(entry: AuditEntry, seq: int) -> dict[str, Any]:
         "status": entry.status,
         "timestamp": rfc3339(entry.occurred_at_ns),
         **entry.detail,
+        **traced,
     }
 
 

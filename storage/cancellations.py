@@ -39,7 +39,8 @@ async def cancel(conn: Connection, placed: PlacedOrder) -> Submission:
     assert requests is not None
     if requests["pending"]:
         return Submission(Refusal(RejectCode.CANCEL_ALREADY_PENDING))
-    await outbox.owe(conn, [(placed, "CANCEL", _cancel_of(placed, requests["n"] + 1, now))], now)
+    request = _cancel_of(placed, requests["n"] + 1, now)
+    await outbox.owe(conn, [outbox.Owing(placed, "CANCEL", request)], now)
     return Submission()
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from domain.money import rupees
+from domain.money import rupees, unscaled
 from domain.orders import OrderEvent, OrderStatus, OrderTerms
 from domain.time import order_id_floor, trade_date
 from storage import audit, updates, wakeups
@@ -37,14 +37,16 @@ _FIRST = """
 """
 _ORDERS = """
     INSERT INTO orders (order_id, user_id, instrument_id, order_type, transaction_type, product, validity,
-                        quantity, price, trigger_price, tag, idempotency_key, traceparent, created_at_ns,
-                        updated_at_ns)
+                        quantity, price, trigger_price, market_protection, tag, idempotency_key, traceparent,
+                        created_at_ns, updated_at_ns)
     SELECT order_id, user_id, instrument_id, order_type::order_type, side::side, product::product,
-           validity::validity, quantity, price, trigger_price, tag, key, traceparent, at, at
+           validity::validity, quantity, price, trigger_price, market_protection, tag, key, traceparent, at,
+           at
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::bigint[])
+                %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::text[], %s::uuid[], %s::text[],
+                %s::bigint[])
         AS asked (order_id, user_id, instrument_id, order_type, side, product, validity, quantity, price,
-                  trigger_price, tag, key, traceparent, at)
+                  trigger_price, market_protection, tag, key, traceparent, at)
 """
 _INTAKE = """
     INSERT INTO order_intake (order_id, user_id, accepted_at_ns)
@@ -183,6 +185,7 @@ async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict
             r.terms.quantity,
             r.terms.price,
             r.terms.trigger_price,
+            r.terms.market_protection,
             r.tag,
             r.key,
             r.traceparent,
@@ -198,7 +201,7 @@ async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict
 
 
 def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
-    terms = request.terms
+    terms, protection = request.terms, request.terms.market_protection
     detail = {
         "instrument_id": terms.instrument_id,
         "order_type": terms.order_type,
@@ -208,6 +211,7 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
         "quantity": terms.quantity,
         "price": None if terms.price is None else rupees(terms.price),
         "trigger_price": None if terms.trigger_price is None else rupees(terms.trigger_price),
+        "market_protection": None if protection is None else unscaled(protection, 2),
     }
     return AuditEntry(
         occurred_at_ns=request.received_at_ns,

@@ -31,7 +31,7 @@ _CLAIM = """
     )
     UPDATE orders SET owner = %(owner)s FROM claimed WHERE orders.order_id = claimed.order_id
     RETURNING orders.order_id, user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
-              product, validity, quantity, price, trigger_price, traceparent
+              product, validity, quantity, price, trigger_price, market_protection, traceparent
 """
 _DUE = """
     UPDATE exchange_inbox SET signalled_at_ns = %(now)s WHERE seq IN (
@@ -86,6 +86,7 @@ def _placed(row: DictRow, owner: str) -> PlacedOrder:
         row["quantity"],
         row["price"],
         row["trigger_price"],
+        row["market_protection"],
     )
     return PlacedOrder(
         row["order_id"],

@@ -8,8 +8,8 @@ from storage.database import Database
 
 _ORDER = """
     SELECT order_id, instrument_id, order_type, transaction_type, product, validity, quantity, price,
-           trigger_price, status, filled_quantity, filled_value, exchange_order_id, reject_code,
-           reject_reason, tag, created_at_ns, updated_at_ns
+           trigger_price, market_protection, status, filled_quantity, filled_value, exchange_order_id,
+           reject_code, reject_reason, tag, created_at_ns, updated_at_ns
     FROM orders WHERE user_id = %(user_id)s
 """
 

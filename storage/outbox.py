@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder
 from domain.orders import OrderEvent, PlacedOrder
+from domain.reports import MarketPhase
 from storage.audit import AuditEntry
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder
@@ -29,10 +30,10 @@ _SENT_EVENTS = {"NEW": OrderEvent.SENT, "CANCEL": "CANCEL_SENT", "REPLACE": "REP
 _COLUMNS = "seq, kind, cl_ord_id, order_id, user_id, session, instruction, traceparent, created_at_ns, sends"
 
 # A row's armed phase must be the exchange's own last word on the session class of its instrument.
-_RELEASED = """({row}.release_phase IS NULL OR EXISTS (
+_RELEASED = """({row}.release_phases IS NULL OR EXISTS (
     SELECT FROM market_phases m JOIN instruments n USING (exchange, segment, session_class)
     WHERE n.instrument_id = {row}.exchange || ':' || ({row}.instruction->>'symbol')
-      AND m.phase = {row}.release_phase))"""
+      AND m.phase = ANY({row}.release_phases)))"""
 _WAITING = "{row}.claimed_at_ns IS NULL AND {row}.sent_at_ns IS NULL AND {row}.withdrawn_at_ns IS NULL"
 
 _CLAIM = f"""
@@ -103,12 +104,13 @@ _ANSWER = """
 """
 _OWE = """
     INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-                                 traceparent, created_at_ns)
+                                 release_phases, traceparent, created_at_ns)
     SELECT exchange, kind::instruction_kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-           traceparent, at
+           string_to_array(phases, ','), traceparent, at
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::jsonb[],
-                %s::text[], %s::bigint[]) WITH ORDINALITY
-        AS o (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction, traceparent, at, place)
+                %s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY
+        AS o (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction, phases, traceparent, at,
+              place)
     ORDER BY place
 """
 _SEND_AGAIN = "UPDATE exchange_outbox SET sent_at_ns = NULL WHERE cl_ord_id = ANY(%s::text[])"
@@ -146,23 +148,33 @@ def document(instruction: Instruction) -> dict[str, Any]:
     return built
 
 
-async def owe(
-    conn: Connection, instructions: Iterable[tuple[PlacedOrder, str, Instruction]], now_ns: int
-) -> None:
-    """Owe instructions of these orders to their exchanges; the middle is the kind: NEW, CANCEL, REPLACE."""
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """What shall be said about an order; armed when there are release phases."""
+
+    placed: PlacedOrder
+    kind: str
+    """NEW, CANCEL, REPLACE."""
+    instruction: NewOrder | CancelOrder | ReplaceOrder
+    release_phases: Sequence[MarketPhase] = ()
+
+
+async def owe(conn: Connection, owing: Iterable[Owing], now_ns: int) -> None:
+    """Owe instructions to their exchanges."""
     rows = [
         (
-            placed.terms.exchange,
-            kind,
-            instruction.cl_ord_id,
-            placed.order_id,
-            placed.user_id,
-            placed.intake_seq,
-            Jsonb(document(instruction)),
-            placed.traceparent,
+            o.placed.terms.exchange,
+            o.kind,
+            o.instruction.cl_ord_id,
+            o.placed.order_id,
+            o.placed.user_id,
+            o.placed.intake_seq,
+            Jsonb(document(o.instruction)),
+            ",".join(o.release_phases) or None,
+            o.placed.traceparent,
             now_ns,
         )
-        for placed, kind, instruction in instructions
+        for o in owing
     ]
     await conn.execute(_OWE, columns(rows))
 

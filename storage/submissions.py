@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from domain.departure import Departure
 from domain.instructions import NewOrder
 from domain.margin import Block
 from domain.money import rupees
@@ -19,6 +20,7 @@ from storage import audit, outbox
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder, lock_orders
+from storage.outbox import Owing
 
 _LOCK_LEDGERS = """
     SELECT user_id, client_id, generation, available_cash FROM margin_ledger JOIN users USING (user_id)
@@ -61,6 +63,7 @@ _PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = AN
 class Asked(NamedTuple):
     placed: PlacedOrder
     block: Block
+    departure: Departure
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
         if order.view.status is not OrderStatus.PENDING_VALIDATION:
             answers.setdefault(order.order_id, await _first_answer(conn, order))
             continue
-        answers[order.order_id] = answer = accounts.take(*a)
+        answers[order.order_id] = answer = accounts.take(a.placed, a.block)
         if answer == Submission():
             status = next_status(order.view.status, OrderEvent.SUBMITTED)
             order.view = replace(order.view, status=status)
@@ -204,20 +207,16 @@ async def _write(
     ]
     if sold:
         await conn.execute(_WRITE_SHARES, columns(sold))
-    new = [(a.placed, "NEW", _new_order(a.placed, client_ids[a.placed.user_id], now)) for a in taken]
+    new = [
+        Owing(a.placed, "NEW", _new_order(a, client_ids[a.placed.user_id], now), a.departure.release_phases)
+        for a in taken
+    ]
     await outbox.owe(conn, new, now)
     rows = [(a.placed.order_id, status.value, None, None, now) for a in taken]
     await conn.execute(_WRITE_STATUSES, columns(rows))
+    submitted = OrderEvent.SUBMITTED
     entries = [
-        entry(
-            a.placed,
-            orders[a.placed.order_id],
-            OrderEvent.SUBMITTED,
-            status,
-            now,
-            blocked_margin=rupees(a.block.required),
-        )
-        for a in taken
+        entry(a.placed, orders[a.placed.order_id], submitted, status, now, **_submitted(a)) for a in taken
     ]
     return await audit.append(conn, _by_user(entries))
 
@@ -231,8 +230,19 @@ def _sells_holdings(placed: PlacedOrder) -> bool:
     return placed.terms.product is Product.CNC and placed.terms.side is Side.SELL
 
 
+def _submitted(asked: Asked) -> dict[str, Any]:
+    """What the client reads: the margin, the protected price of an unpriced order, and what releases it."""
+    departure = asked.departure
+    detail: dict[str, Any] = {"blocked_margin": rupees(asked.block.required)}
+    if departure.price is not None and departure.price != asked.placed.terms.price:
+        detail["protected_price"] = rupees(departure.price)
+    if departure.release_phases:
+        detail["release_phases"] = list(departure.release_phases)
+    return detail
+
+
 def _hold(asked: Asked) -> tuple[Any, ...]:
-    placed, block = asked
+    placed, block, _ = asked
     return (
         placed.order_id,
         placed.user_id,
@@ -245,7 +255,8 @@ def _hold(asked: Asked) -> tuple[Any, ...]:
     )
 
 
-def _new_order(placed: PlacedOrder, client_id: str, now: int) -> NewOrder:
+def _new_order(asked: Asked, client_id: str, now: int) -> NewOrder:
+    placed, departure = asked.placed, asked.departure
     terms = placed.terms
     return NewOrder(
         cl_ord_id=str(placed.order_id),
@@ -253,9 +264,9 @@ def _new_order(placed: PlacedOrder, client_id: str, now: int) -> NewOrder:
         symbol=terms.symbol,
         side=terms.side,
         quantity=terms.quantity,
-        order_type=terms.order_type,
+        order_type=departure.order_type,
         validity=terms.validity,
-        price=terms.price,
+        price=departure.price,
         trigger_price=terms.trigger_price,
         transact_time_ns=now,
     )

@@ -25,8 +25,10 @@ from activities.books import Books
 from activities.gates import Gates
 from activities.lingering import Lingering
 from activities.tracing import StepTracing
+from activities.trading_day import TradingDay
 from config.settings import Settings, settings
 from domain.orders import PlacedOrder
+from exchange.last_prices import LastPrices
 from storage import order_queue, wakeups
 from storage.database import Database, open_database
 from storage.instruments import load_instruments
@@ -68,7 +70,9 @@ async def _run(ours: Settings) -> None:
     ):
         phases, lingering = MarketPhases(database), Lingering()
         book, percent = MarginBook(redis, database), ours.intraday_margin_percent
-        gates = Gates(phases, await load_instruments(database), book, percent)
+        instruments = await load_instruments(database)
+        day = TradingDay(instruments.values())
+        gates = Gates(instruments, day, phases, LastPrices(redis), book, percent)
         books = Books(database, redis, book, lingering, percent)
         pullers = _Pullers(client, database, lingering, ours)
         async with (

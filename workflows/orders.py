@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.books import Books
     from activities.decision import REFUSED, STALE, Booked, Decision
     from activities.gates import Gates
+    from domain.departure import Entry
     from domain.margin import Block
     from domain.orders import OrderStatus, PlacedOrder
     from domain.rejects import RejectCode
@@ -50,11 +51,12 @@ class OrderWorkflow:
         verdict = await self._local(Gates.validate, "Check the gates", placed)
         if verdict.decision == REFUSED:
             return await self._refuse(placed, verdict)
-        verdict = await self._submit(placed)
-        if verdict.decision == REFUSED:
-            return await self._refuse(placed, verdict)
+        assert verdict.entry is not None
+        submitted = await self._submit(placed, verdict.entry)
+        if submitted.decision == REFUSED:
+            return await self._refuse(placed, submitted)
         self._submitted = True
-        booked = await self._follow(placed)
+        booked = await self._follow(placed, armed=bool(verdict.entry.release_phases))
         self._tell(booked.status, booked.reject_code, booked.exchange_order_id)
         return booked.sentence
 
@@ -77,22 +79,24 @@ class OrderWorkflow:
         """The reports themselves are in the inbox; the sentences are for whoever reads the history."""
         self._reports_due = True
 
-    async def _submit(self, placed: PlacedOrder) -> Decision:
+    async def _submit(self, placed: PlacedOrder, entered: Entry) -> Decision:
         while True:
-            blocked = await self._local(Gates.block_margin, "Block margin", placed)
-            if blocked.decision == REFUSED or blocked.block is None:
+            blocked = await self._local(Gates.block_margin, "Block margin", placed, entered)
+            if blocked.block is None or blocked.departure is None:
                 return blocked
-            submitted = await self._local(Books.submit, "Hand to the exchange gateway", placed, blocked.block)
+            handed = (placed, blocked.block, blocked.departure)
+            submitted = await self._local(Books.submit, "Hand to the exchange gateway", *handed)
             if submitted.decision == STALE:
                 continue
             if submitted.decision == REFUSED:
                 await self._release(placed, blocked.block)
             return submitted
 
-    async def _follow(self, placed: PlacedOrder) -> Booked:
-        booked = await self._local(Books.book_first_reports, "Book the exchange's first reports", placed)
-        if booked.final and not self._reports_due:
-            return booked
+    async def _follow(self, placed: PlacedOrder, *, armed: bool) -> Booked:
+        if not armed:
+            first = await self._local(Books.book_first_reports, "Book the exchange's first reports", placed)
+            if first.final and not self._reports_due:
+                return first
         while True:
             await workflow.wait_condition(lambda: self._reports_due)
             self._reports_due = False

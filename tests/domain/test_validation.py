@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from domain.instruments import InstrumentKind, Segment
 from domain.orders import OrderType, Product, Side, Validity
 from domain.rejects import RejectCode
-from domain.reports import MarketPhase
-from domain.validation import phase_refusals, terms_refusals
+from domain.validation import terms_refusals
 from tests.support.builders import an_instrument, some_terms
 
 TODAY = date(2026, 11, 23)
@@ -37,7 +36,13 @@ def test_good_terms_pass_every_gate() -> None:
         ({"order_type": OrderType.MARKET}, "PRICE_NOT_ALLOWED", None, None),
         ({"trigger_price": 245000}, "TRIGGER_PRICE_NOT_ALLOWED", None, None),
         ({"product": Product.NRML}, "PRODUCT_NOT_ALLOWED", "CNC, MIS", None),
-        ({"validity": Validity.GTT}, "VALIDITY_NOT_SUPPORTED", "DAY", None),
+        ({"validity": Validity.GTT}, "VALIDITY_NOT_SUPPORTED", "DAY, IOC", None),
+        (
+            {"market_protection": 100},
+            "MARKET_PROTECTION_OUT_OF_RANGE",
+            "0.01 to 100 percent, for MARKET and SL-M",
+            None,
+        ),
     ],
 )
 def test_one_fault_gives_one_refusal(
@@ -51,7 +56,6 @@ def test_a_stop_is_told_every_fault_at_once() -> None:
     terms = some_terms(order_type=OrderType.SL, trigger_price=246003, quantity=0)
     codes = [refusal.code for refusal in terms_refusals(terms, an_instrument(), TODAY)]
     assert codes == [
-        RejectCode.ORDER_TYPE_NOT_SUPPORTED,
         RejectCode.QUANTITY_NOT_POSITIVE,
         RejectCode.TRIGGER_PRICE_NOT_TICK_MULTIPLE,
         RejectCode.TRIGGER_PRICE_WRONG_SIDE,
@@ -68,12 +72,6 @@ def test_what_is_not_known_is_refused() -> None:
     future = an_instrument(segment=Segment.FO, kind=InstrumentKind.FUTURE)
     intraday = some_terms(product=Product.MIS)
     assert terms_refusals(intraday, future, TODAY)[0].code is RejectCode.MARGIN_UNKNOWN
-    assert phase_refusals(some_terms(), None)[0].code is RejectCode.MARKET_PHASE_UNKNOWN
-
-
-@pytest.mark.parametrize("phase", MarketPhase)
-def test_only_the_continuous_market_takes_these_orders(phase: MarketPhase) -> None:
-    assert bool(phase_refusals(some_terms(), phase)) is (phase is not MarketPhase.CONTINUOUS)
 
 
 @given(price=st.integers(-(10**6), 10**7), side=st.sampled_from(Side))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from realtime.bus import GROUPS, TICK, Publisher, Ticks, Watcher, channel, group_of
+from exchange.ticks import GROUPS, TICK, Ticks, channel, group_of
+from realtime.bus import Publisher, Watcher
 from tests.support.eventually import eventually
 
 Watching = Callable[[], AbstractAsyncContextManager["Gateway"]]

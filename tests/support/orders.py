@@ -93,12 +93,12 @@ async def owe(
     instruction: NewOrder | CancelOrder,
     *,
     exchange: str = "NSE",
-    release_phase: str | None = None,
+    release_phases: list[str] | None = None,
 ) -> None:
     """The outbox row."""
     await conn.execute(
         "INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,"
-        " release_phase, created_at_ns) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " release_phases, created_at_ns) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             exchange,
             "NEW" if isinstance(instruction, NewOrder) else "CANCEL",
@@ -107,7 +107,7 @@ async def owe(
             user_id,
             intake_seq,
             Jsonb(outbox.document(instruction)),
-            release_phase,
+            release_phases,
             time.time_ns(),
         ),
     )
@@ -120,5 +120,5 @@ async def submit(
     order = a_new_order(an_order_id(), **changes)
     async with database.transaction() as conn:
         seq = await acknowledge(conn, user_id, order, exchange)
-        await owe(conn, user_id, seq, order, exchange=exchange, release_phase=phase)
+        await owe(conn, user_id, seq, order, exchange=exchange, release_phases=[phase] if phase else None)
     return int(order.cl_ord_id)

@@ -1,0 +1,39 @@
+"""The dated rules of the present day, looked up once a day: session classes, the house's hours, protection.
+
+A day without rules is an error, never a guess. Called by the gates.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from config.rules import market_protection
+from config.sessions import broker_hours
+from domain.departure import ProtectionSlab
+from domain.instruments import Instrument
+from domain.sessions import SessionClass, session_classes
+from domain.time import trade_date
+
+
+class TradingDay:
+    """Of these instruments; time is passed in."""
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._instruments = list(instruments)
+        self.hours = broker_hours()
+        self._day: date | None = None
+        self._classes: dict[str, SessionClass] = {}
+        self._protection: Sequence[ProtectionSlab] = ()
+
+    def session_class(self, instrument: Instrument, now_ns: int) -> SessionClass:
+        self._turn_to(trade_date(now_ns))
+        return self._classes[instrument.instrument_id]
+
+    def protection(self, now_ns: int) -> Sequence[ProtectionSlab]:
+        self._turn_to(trade_date(now_ns))
+        return self._protection
+
+    def _turn_to(self, day: date) -> None:
+        if day != self._day:
+            self._classes = session_classes(self._instruments, day)
+            self._protection = market_protection(day)
+            self._day = day

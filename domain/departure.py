@@ -1,0 +1,135 @@
+"""When and as what an order leaves for the exchange: at once or armed for a phase, and never without a price
+limit.
+
+The gates ask `entry` whether the present phase lets the order in; `departure` turns an unpriced order into
+what goes on the wire. A market order in the continuous market is sent as a limit order at a protected price,
+a stop without a limit likewise (market-rules section 8: an unprotected market order is refused). In a call
+auction it stays what it is: all trade at one price there. Prices in paise, protection in basis points.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from domain.broker_hours import BrokerHours
+from domain.instruments import Instrument, InstrumentKind
+from domain.money import ceil_div
+from domain.orders import OrderTerms, OrderType, Side
+from domain.price_bands import BASIS_POINTS
+from domain.rejects import Refusal, RejectCode
+from domain.reports import MarketPhase
+from domain.sessions import PERMISSIONS, SessionClass
+from domain.time import trade_date
+
+BEFORE_THE_BELL = frozenset(
+    {MarketPhase.PRE_OPEN_ENTRY, MarketPhase.PRE_OPEN_LIMIT, MarketPhase.PRE_OPEN_MATCHING}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The order may enter: at once, or, when there are `release_phases`, once the market is in one."""
+
+    phase: MarketPhase
+    """The present one, as the exchange announced it."""
+    release_phases: tuple[MarketPhase, ...] = ()
+
+    @property
+    def first_phase(self) -> MarketPhase:
+        """The earliest phase in which the order can meet the market."""
+        return self.release_phases[0] if self.release_phases else self.phase
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """What goes on the wire, and the price at which the order's margin is reckoned."""
+
+    order_type: OrderType
+    price: int | None
+    margin_price: int
+    release_phases: tuple[MarketPhase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionSlab:
+    """Automatic market protection of one kind below a price; None: for every other price."""
+
+    kind: InstrumentKind
+    price_below: int | None
+    basis_points: int
+
+
+def entry(
+    terms: OrderTerms,
+    phase: MarketPhase | None,
+    session_class: SessionClass,
+    hours: BrokerHours,
+    now_ns: int,
+) -> Entry | Refusal:
+    """Whether the market takes the order now or, armed, later; `phase` is None when it is not known."""
+    if phase is None:
+        return Refusal(RejectCode.MARKET_PHASE_UNKNOWN)
+    if PERMISSIONS[phase].takes(terms.order_type, terms.validity):
+        return Entry(phase)
+    today = trade_date(now_ns)
+    if phase in BEFORE_THE_BELL:
+        later = hours.phases_taking(today, session_class, terms.order_type, terms.validity, after=phase)
+    elif phase is MarketPhase.CLOSED and hours.takes_after_market(now_ns, session_class):
+        later = hours.after_market_phases(now_ns, session_class, terms.order_type, terms.validity)
+    else:
+        later = ()
+    return Entry(phase, later) if later else Refusal(RejectCode.MARKET_CLOSED, limit=phase.value)
+
+
+def departure(
+    terms: OrderTerms,
+    instrument: Instrument,
+    entered: Entry,
+    last_price: int | None,
+    slabs: Sequence[ProtectionSlab],
+) -> Departure | Refusal:
+    """`last_price` is asked for only when `needs_last_price`; None then means that it is not known."""
+    release = entered.release_phases
+    if terms.price is not None:
+        # A sell stop may trade anywhere from its trigger down to its limit.
+        return Departure(terms.order_type, terms.price, max(terms.price, terms.trigger_price or 0), release)
+    if terms.trigger_price is not None:
+        protected, margin = _protected(terms, instrument, terms.trigger_price, slabs)
+        return Departure(OrderType.SL, protected, margin, release)
+    if needs_last_price(terms, entered):
+        if last_price is None:
+            return Refusal(RejectCode.PRICE_UNKNOWN)
+        protected, margin = _protected(terms, instrument, last_price, slabs)
+        return Departure(OrderType.LIMIT, protected, margin, release)
+    bound = instrument.upper_band if terms.side is Side.BUY else instrument.lower_band
+    if entered.first_phase is MarketPhase.CONTINUOUS:
+        # Armed: what the last price will be nobody knows; the day's band is the protection.
+        return Departure(OrderType.LIMIT, bound, instrument.upper_band, release)
+    return Departure(OrderType.MARKET, None, instrument.upper_band, release)
+
+
+def needs_last_price(terms: OrderTerms, entered: Entry) -> bool:
+    """A market order that enters the continuous market now is protected around the last price."""
+    at_once = not entered.release_phases and entered.phase is MarketPhase.CONTINUOUS
+    return terms.order_type is OrderType.MARKET and at_once
+
+
+def _protected(
+    terms: OrderTerms, instrument: Instrument, reference: int, slabs: Sequence[ProtectionSlab]
+) -> tuple[int, int]:
+    """The worst price the order may trade at, on the tick and in the band, and the dearest it may."""
+    width = terms.market_protection or _automatic(instrument, reference, slabs)
+    tick, low, high = instrument.tick_size, instrument.lower_band, instrument.upper_band
+    dearest = reference * (BASIS_POINTS + width) // (BASIS_POINTS * tick) * tick
+    cheapest = ceil_div(reference * (BASIS_POINTS - width), BASIS_POINTS * tick) * tick
+    # At least one tick beyond the reference: a protection that rounds to nothing would not trade.
+    dearest = min(max(dearest, reference // tick * tick + tick), high)
+    cheapest = max(min(cheapest, ceil_div(reference, tick) * tick - tick), low)
+    return (dearest if terms.side is Side.BUY else cheapest), dearest
+
+
+def _automatic(instrument: Instrument, reference: int, slabs: Sequence[ProtectionSlab]) -> int:
+    """Raises LookupError when no slab fits: the rules are incomplete."""
+    for slab in slabs:
+        if slab.kind is instrument.kind and (slab.price_below is None or reference < slab.price_below):
+            return slab.basis_points
+    raise LookupError(f"no market protection is given for {instrument.kind} at {reference}")

@@ -1,0 +1,164 @@
+"""When an order may enter and as what it leaves: a real day's phases, and a price limit on everything."""
+
+from datetime import date, time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.rules import market_protection
+from config.sessions import broker_hours
+from domain.departure import Departure, Entry, departure, entry, needs_last_price
+from domain.orders import OrderTerms, OrderType, Side, Validity
+from domain.rejects import Refusal, RejectCode
+from domain.reports import MarketPhase
+from domain.sessions import SessionClass
+from domain.time import ist_ns
+from tests.support.builders import an_instrument, some_terms
+
+DAY, SATURDAY = date(2026, 11, 23), date(2026, 11, 28)
+SLABS = market_protection(DAY)
+LIMIT, MARKET, SL, SL_M = OrderType.LIMIT, OrderType.MARKET, OrderType.SL, OrderType.SL_M
+NOW = "now"
+REFUSED = "refused"
+CAS = SessionClass.CAS
+CONTINUOUS = Entry(MarketPhase.CONTINUOUS)
+
+# kind and validity -> what becomes of it in each phase of the day, at a moment of that phase: taken now,
+# refused, or armed for a phase.
+PHASES = {
+    MarketPhase.PRE_OPEN_ENTRY: time(9, 2),
+    MarketPhase.PRE_OPEN_LIMIT: time(9, 7),
+    MarketPhase.PRE_OPEN_MATCHING: time(9, 11),
+    MarketPhase.CONTINUOUS: time(11, 0),
+    MarketPhase.CLOSING_REFERENCE: time(15, 17),
+    MarketPhase.CLOSING_AUCTION: time(15, 22),
+    MarketPhase.CLOSING_AUCTION_LIMIT: time(15, 27),
+    MarketPhase.CLOSING_MATCHING: time(15, 31),
+    MarketPhase.POST_CLOSE: time(15, 55),
+    MarketPhase.HALTED: time(12, 0),
+}
+OUTCOMES: dict[tuple[OrderType, Validity], list[str]] = {
+    (LIMIT, Validity.DAY): [NOW, NOW, "CONTINUOUS", NOW, REFUSED, NOW, NOW, REFUSED, REFUSED, REFUSED],
+    (MARKET, Validity.DAY): [
+        NOW,
+        "CONTINUOUS",
+        "CONTINUOUS",
+        NOW,
+        REFUSED,
+        NOW,
+        REFUSED,
+        REFUSED,
+        NOW,
+        REFUSED,
+    ],
+    (SL, Validity.DAY): ["CONTINUOUS"] * 3 + [NOW] + [REFUSED] * 6,
+    (SL_M, Validity.DAY): ["CONTINUOUS"] * 3 + [NOW] + [REFUSED] * 6,
+    (LIMIT, Validity.IOC): ["CONTINUOUS"] * 3 + [NOW] + [REFUSED] * 6,
+    (MARKET, Validity.IOC): ["CONTINUOUS"] * 3 + [NOW] + [REFUSED] * 6,
+}
+
+
+def terms_of(order_type: OrderType, validity: Validity = Validity.DAY, **changes: Any) -> OrderTerms:
+    prices = {"price": None, "trigger_price": None}
+    if order_type in (LIMIT, SL):
+        prices["price"] = 245050  # type: ignore[assignment]
+    if order_type in (SL, SL_M):
+        prices["trigger_price"] = 245000  # type: ignore[assignment]
+    return some_terms(order_type=order_type, validity=validity, **(prices | changes))
+
+
+def outcome(terms: OrderTerms, phase: MarketPhase | None, at: time, day: date = DAY) -> str:
+    entered = entry(terms, phase, CAS, broker_hours(), ist_ns(day, at))
+    if isinstance(entered, Refusal):
+        return REFUSED
+    return entered.release_phases[0] if entered.release_phases else NOW
+
+
+@pytest.mark.parametrize(("order_type", "validity"), OUTCOMES)
+def test_each_phase_takes_arms_or_refuses_each_kind(order_type: OrderType, validity: Validity) -> None:
+    terms = terms_of(order_type, validity)
+    found = [outcome(terms, phase, at) for phase, at in PHASES.items()]
+    assert dict(zip(PHASES, found, strict=True)) == dict(
+        zip(PHASES, OUTCOMES[order_type, validity], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("order_type", "day", "at", "expected"),
+    [
+        (LIMIT, DAY, time(8, 45), "PRE_OPEN_ENTRY"),
+        (LIMIT, DAY, time(8, 59), REFUSED),
+        (LIMIT, DAY, time(15, 45), REFUSED),
+        (LIMIT, DAY, time(16, 30), "PRE_OPEN_ENTRY"),
+        (SL, DAY, time(23, 0), "CONTINUOUS"),
+        (MARKET, SATURDAY, time(12, 0), "PRE_OPEN_ENTRY"),
+        (LIMIT, date(2030, 1, 1), time(12, 0), REFUSED),
+    ],
+)
+def test_a_closed_market_takes_orders_in_the_after_market_hours(
+    order_type: OrderType, day: date, at: time, expected: str
+) -> None:
+    assert outcome(terms_of(order_type), MarketPhase.CLOSED, at, day) == expected
+
+
+def test_a_phase_that_is_not_known_takes_nothing() -> None:
+    refused = entry(terms_of(LIMIT), None, CAS, broker_hours(), ist_ns(DAY, time(11, 0)))
+    assert refused == Refusal(RejectCode.MARKET_PHASE_UNKNOWN)
+
+
+def leaves(terms: OrderTerms, entered: Entry = CONTINUOUS, last: int | None = 245000) -> Departure:
+    left = departure(terms, an_instrument(), entered, last, SLABS)
+    assert isinstance(left, Departure)
+    return left
+
+
+def test_a_market_order_leaves_as_a_limit_order_half_a_percent_from_the_last_price() -> None:
+    buy = leaves(terms_of(MARKET))
+    assert (buy.order_type, buy.price, buy.margin_price) == (LIMIT, 246220, 246220)
+    sell = leaves(terms_of(MARKET, side=Side.SELL))
+    assert (sell.order_type, sell.price, sell.margin_price) == (LIMIT, 243780, 246220)
+    wide = leaves(terms_of(MARKET, market_protection=200))
+    assert wide.price == 249900
+    unknown = departure(terms_of(MARKET), an_instrument(), CONTINUOUS, None, SLABS)
+    assert unknown == Refusal(RejectCode.PRICE_UNKNOWN)
+
+
+def test_a_stop_without_a_limit_is_protected_from_its_trigger() -> None:
+    left = leaves(terms_of(SL_M), last=None)
+    assert (left.order_type, left.price) == (SL, 246220)
+
+
+def test_a_market_order_meets_an_auction_as_it_is_and_the_bell_within_the_band() -> None:
+    auction = leaves(terms_of(MARKET), Entry(MarketPhase.PRE_OPEN_ENTRY), None)
+    assert (auction.order_type, auction.price, auction.margin_price) == (MARKET, None, 269500)
+    bell = Entry(MarketPhase.PRE_OPEN_MATCHING, (MarketPhase.CONTINUOUS,))
+    armed = leaves(terms_of(MARKET, side=Side.SELL), bell, None)
+    assert (armed.order_type, armed.price, armed.release_phases) == (LIMIT, 220500, bell.release_phases)
+
+
+def test_a_sell_stop_is_margined_at_the_dearer_of_trigger_and_limit() -> None:
+    terms = some_terms(order_type=SL, side=Side.SELL, price=240000, trigger_price=245000)
+    assert leaves(terms).margin_price == 245000
+
+
+@given(
+    last=st.integers(1, 3_000_00),
+    side=st.sampled_from(Side),
+    protection=st.one_of(st.none(), st.integers(1, 10_000)),
+)
+def test_a_protected_price_is_legal_and_beyond_the_last_price(
+    last: int, side: Side, protection: int | None
+) -> None:
+    instrument = an_instrument(lower_band=10, upper_band=4_000_00)
+    terms = terms_of(MARKET, side=side, market_protection=protection)
+    left = departure(terms, instrument, CONTINUOUS, last, SLABS)
+    assert needs_last_price(terms, CONTINUOUS)
+    assert isinstance(left, Departure)
+    assert left.price is not None
+    assert left.price % instrument.tick_size == 0
+    assert instrument.lower_band <= left.price <= instrument.upper_band
+    beyond = (left.price - last) * side.sign
+    assert beyond > 0 or left.price in (instrument.lower_band, instrument.upper_band)
+    assert left.margin_price >= left.price

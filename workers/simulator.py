@@ -1,12 +1,14 @@
 """The process of one simulated exchange: `hundi simulator NSE`.
 
-Puts the parts together: instrument master, matching thread, FIX acceptor, tick feed. Ready when its FIX
-port answers. Ends on SIGTERM or SIGINT after the batch in hand; a kill is as good, the journal remembers.
+Puts the parts together: instrument master, the day's SPAN file, matching thread, FIX acceptor, tick feed.
+Ready when its FIX port answers. Ends on SIGTERM or SIGINT after the batch in hand; a kill is as good, the
+journal remembers.
 """
 
 import os
 import signal
 import sys
+import time
 
 from config.settings import Settings, settings
 from domain.reports import Report
@@ -15,6 +17,7 @@ from exchange.master import read_master
 from exchange.simulator import control
 from exchange.simulator.acceptor import Acceptor
 from exchange.simulator.market import Market, Stop
+from exchange.simulator.span_publisher import publish_span
 from exchange.simulator.tape import FeedSocket
 
 
@@ -34,6 +37,7 @@ def _serve(config: Settings, exchange: str) -> None:
     feed = FeedSocket(config.host, lines, feed_port(config, exchange, FeedLine.SNAPSHOT))
     by_calendar = config.market_hours == "calendar"
     master = read_master(exchange)
+    publish_span(exchange, master, config.data_dir, time.time_ns())
     market = Market(exchange, master, config.data_dir, config.market_seed, send, feed, by_calendar)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"

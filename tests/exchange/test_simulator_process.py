@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
+from domain.span import contract_key
 from exchange.feed import RECORD, FeedLine, PacketKind, feed_port, parse, snapshot_request
 from exchange.master import read_master
+from exchange.span_file import read_span_file
 from tests.support.fix_text import FixText, stamp
 
 RELIANCE = read_master("NSE")["RELIANCE"]
@@ -217,6 +219,13 @@ def test_the_phase_of_each_session_class_is_announced_on_logon(nse: Exchange) ->
         "NSE.FO.FO",
         "NSE.FO.FRONT_FUTURE",
     }
+
+
+def test_the_day_s_span_file_is_there_before_the_first_session(nse: Exchange) -> None:
+    nse.connect("FIXT.1.1")
+    [path] = nse.settings.data_dir.glob("exchange-NSE-span-*.spn")
+    contracts = read_span_file(path).contracts
+    assert {contract_key(instrument) for instrument in read_master("NSE").values()} - {None} <= set(contracts)
 
 
 def test_a_killed_exchange_remembers_its_orders_and_never_reuses_an_exec_id(nse: Exchange) -> None:

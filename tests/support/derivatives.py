@@ -19,6 +19,8 @@ from domain.span import (
 )
 
 TODAY = date(2026, 11, 24)
+PORTFOLIOS = {"ALPHA": (1, 2, 3, 3), "BETA": (4, 5, 6, 6)}
+"""Product families by kind: the underlying, futures, calls, puts."""
 NEAR, FAR = date(2026, 12, 29), date(2027, 1, 26)
 THIRDS = (0, 0, 1, 1, -1, -1, 2, 2, -2, -2, 3, 3, -3, -3)
 """The price move of scenarios 1 to 14 in thirds of the scan range; 15 and 16 are 2 ranges at 35%."""
@@ -48,7 +50,7 @@ def linear(scan: int) -> tuple[int, ...]:
 def a_contract(key: ContractKey, **changes: Any) -> RiskContract:
     facts: dict[str, Any] = {
         "key": key,
-        "portfolio": {"ALPHA": 1, "BETA": 2}[key.product],
+        "portfolio": PORTFOLIOS[key.product][list(ContractKind).index(key.kind)],
         "period": f"{key.expiry:%Y%m%d}" if key.expiry else "00000000",
         "multiplier": 1,
         "price": 1000_0000,
@@ -75,7 +77,7 @@ def a_commodity(code: str, **changes: Any) -> CombinedCommodity:
     facts: dict[str, Any] = {
         "code": code,
         "group": "ALL",
-        "portfolios": ({"ALPHA": 1, "BETA": 2}[code],),
+        "portfolios": PORTFOLIOS[code][:3],
         "spreads": (),
         "short_option_minimum": 0,
         "short_option_method": ShortOptionMethod.GROSS,
@@ -100,7 +102,7 @@ def some_parameters(
         scenarios=SCENARIOS,
         contracts={contract.key: contract for contract in [*underlyings, *contracts]},
         commodities=by_code,
-        commodity_of_portfolio={1: "ALPHA", 2: "BETA"},
+        commodity_of_portfolio={portfolio: code for code, all_ in PORTFOLIOS.items() for portfolio in all_},
         inter_commodity_spreads=credits,
     )
     return MarginParameters(span, {"*": ExposureRate(20_000, 20_000)})

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor
 
 from domain.orders import Side
 from domain.span import (
@@ -116,7 +115,7 @@ def portfolio_margin(
     commodities = tuple(_commodity_margins(reaches, params.span))
     return MarginBreakdown(
         span=sum(commodity.span for commodity in commodities),
-        exposure=ceil(sum(known)),
+        exposure=_up(sum(known)),
         premium=sum(_premium(order, params.span.contracts[order.contract]) for order in orders),
         commodities=commodities,
     )
@@ -171,11 +170,11 @@ def _exposure(reach: Reach, params: MarginParameters) -> Amount | None:
         return None
     if not key.kind.is_option:
         value = max(abs(reach.low), abs(reach.high)) * reach.contract.price * multiplier
-        return Fraction(value * rate.rate, PRICES_A_PAISA * MILLION)
+        return Fraction(value * rate.rate, MILLION)
     sold = max(0, -reach.low) * underlying.price * multiplier
     expires_today = key.expiry == params.span.business_date
     share = rate.rate + (rate.expiry_day_short_option if expires_today else 0)
-    return Fraction(sold * share, PRICES_A_PAISA * MILLION)
+    return Fraction(sold * share, MILLION)
 
 
 @dataclass(slots=True)
@@ -234,10 +233,16 @@ def _margin(scan: _Scan) -> CommodityMargin:
     risk = scanned(scan.reaches) + scan.spread_charge - scan.credit
     return CommodityMargin(
         code=scan.commodity.code,
-        scanning_risk=ceil(max(0, *scan.losses)),
-        spread_charge=ceil(scan.spread_charge),
-        inter_commodity_credit=floor(scan.credit),
-        short_option_minimum=ceil(max(worst(scan.reaches, line) for line in lines)),
-        net_option_value=floor(-worst(scan.reaches, less_value(nothing))),
-        span=ceil(max(0, risk, *floors)),
+        scanning_risk=_up(max(0, *scan.losses)),
+        spread_charge=_up(scan.spread_charge),
+        inter_commodity_credit=-_up(-scan.credit),
+        short_option_minimum=_up(max(worst(scan.reaches, line) for line in lines)),
+        net_option_value=-_up(worst(scan.reaches, less_value(nothing))),
+        span=_up(max(0, risk, *floors)),
     )
+
+
+def _up(amount: Amount) -> int:
+    """Paise, rounded up, of an amount in 1/10,000 rupee."""
+    whole: int = -amount // PRICES_A_PAISA
+    return -whole

@@ -2,8 +2,8 @@
 
 A `Reach` is a contract and the least and greatest quantity it can come to. Each line of the requirement (a
 scenario, a floor) is convex in each quantity, so its worst over all partial fills lies at the ends and is
-found exactly, line by line. Amounts are exact fractions of paise; the caller rounds once. Source: the CME's
-SPAN 4 algorithm with NSE Clearing's choices. Called by domain/portfolio_margin.py.
+found exactly, line by line. Amounts are exact, in 1/10,000 rupee as the file's prices are; the caller rounds
+once. Source: the CME's SPAN 4 algorithm with NSE Clearing's choices. Called by domain/portfolio_margin.py.
 """
 
 from collections import defaultdict
@@ -40,18 +40,19 @@ class Reach:
 
 def worst(reaches: Iterable[Reach], line: Line) -> Amount:
     """The most a line can come to."""
-    return sum(max(line(r.contract, r.low), line(r.contract, r.high)) for r in reaches)
+    return sum(
+        line(r.contract, r.low) if r.low == r.high else max(line(r.contract, r.low), line(r.contract, r.high))
+        for r in reaches
+    )
 
 
-def option_value(contract: RiskContract, quantity: int) -> Fraction:
+def option_value(contract: RiskContract, quantity: int) -> int:
     """What options are worth, negative when short; futures are settled daily and worth nothing."""
-    if not contract.key.kind.is_option:
-        return Fraction(0)
-    return Fraction(quantity * contract.price * contract.multiplier, PRICES_A_PAISA)
+    return quantity * contract.price * contract.multiplier if contract.key.kind.is_option else 0
 
 
 def loss_in(scenario: int) -> Line:
-    return lambda contract, quantity: contract.losses[scenario] * quantity
+    return lambda contract, quantity: contract.losses[scenario] * PRICES_A_PAISA * quantity
 
 
 def less_value(line: Line) -> Line:
@@ -78,7 +79,7 @@ def short_option_lines(commodity: CombinedCommodity) -> list[Line]:
     """The floor of short options: calls and puts together, or each apart and the larger counts."""
 
     def of(*kinds: ContractKind) -> Line:
-        minimum = commodity.short_option_minimum
+        minimum = commodity.short_option_minimum * PRICES_A_PAISA
         return lambda contract, quantity: minimum * max(0, -quantity) if contract.key.kind in kinds else 0
 
     if commodity.short_option_method is ShortOptionMethod.GROSS:
@@ -110,7 +111,7 @@ class Deltas:
             count = spreads_formed(held[near.period], near, held[far.period], far)
             for leg in spread.legs if count else ():
                 held[leg.period] = consumed(held[leg.period], leg, count)
-            charge += count * spread.rate
+            charge += count * spread.rate * PRICES_A_PAISA
         return charge
 
 
@@ -132,7 +133,9 @@ def spread_charge_at_most(spreads: Iterable[Spread], reaches: Iterable[Reach]) -
     dearest, longs, shorts = (defaultdict[str | None, Fraction](Fraction) for _ in range(3))
     for spread in spreads:
         for leg in spread.legs:
-            dearest[leg.period] = max(dearest[leg.period], Fraction(spread.rate * MILLION, leg.deltas))
+            dearest[leg.period] = max(
+                dearest[leg.period], Fraction(spread.rate * PRICES_A_PAISA * MILLION, leg.deltas)
+            )
     for reach in reaches:
         ends = delta(reach.contract, reach.low), delta(reach.contract, reach.high)
         longs[reach.contract.period] += max(ends)

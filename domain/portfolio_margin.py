@@ -162,7 +162,10 @@ def _premium(order: WorkingOrder, contract: RiskContract) -> int:
 
 
 def _exposure(reach: Reach, params: MarginParameters) -> Amount | None:
-    """Extreme loss margin: of a future's value on either side, of the underlying's for options sold."""
+    """Extreme loss margin: of a future's value on either side, of the underlying's for options sold.
+
+    Spreads are given no relief, which is the conservative reading.
+    """
     key, multiplier = reach.contract.key, reach.contract.multiplier
     rate = params.exposure.get(key.product, params.exposure.get("*"))
     underlying = params.span.contracts.get(ContractKey(key.product, ContractKind.PHYSICAL))

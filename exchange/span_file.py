@@ -86,6 +86,8 @@ class _Reading:
             raise ValueError("a scenario is paired with none of its scenarios")
         if not self._contracts:
             raise ValueError("it has no contracts")
+        if len(root.findall("pointInTime/clearingOrg/exchange")) != 1:
+            raise ValueError("it is not of one exchange")
         for key, contract in self._contracts.items():
             if contract.portfolio not in self._commodity_of_portfolio:
                 raise ValueError(f"{key.product} belongs to no combined commodity")
@@ -129,9 +131,9 @@ class _Reading:
             key=key,
             portfolio=_number(family, "pfId"),
             period=_text(series, "pe"),
-            multiplier=_number(series, "cvf"),
-            price=_number(element, "p", PRICE_DECIMALS),
-            price_scan=_number(series, "scanRate/priceScan", PAISE_DECIMALS),
+            multiplier=_positive(series, "cvf"),
+            price=_amount(element, "p", PRICE_DECIMALS),
+            price_scan=_amount(series, "scanRate/priceScan", PAISE_DECIMALS),
             volatility_scan=_number(series, "scanRate/volScan", FRACTION_DECIMALS),
             delta_scaling=_number(series, "sc", FRACTION_DECIMALS),
             losses=losses,
@@ -143,12 +145,17 @@ class _Reading:
         if code in self._commodities:
             raise ValueError(f"the combined commodity {code} stands in it twice")
         portfolios = tuple(_number(link, "pfId") for link in element.iterfind("pfLink"))
-        minima = [_number(rate, "val", PAISE_DECIMALS) for rate in element.iterfind("somTiers/tier/rate")]
+        minima = [_amount(rate, "val", PAISE_DECIMALS) for rate in element.iterfind("somTiers/tier/rate")]
+        spreads = _in_order(_spread(spread, "F", "pLeg") for spread in element.iterfind("dSpread"))
+        if any(leg.commodity != code for spread in spreads for leg in spread.legs):
+            raise ValueError(f"a spread of {code} has a leg elsewhere")
+        if twice := self._commodity_of_portfolio.keys() & set(portfolios):
+            raise ValueError(f"portfolio {min(twice)} belongs to two combined commodities")
         self._commodities[code] = CombinedCommodity(
             code=code,
             group=_text(element, "group/aVal"),
             portfolios=portfolios,
-            spreads=_in_order(_spread(spread, "F", "pLeg") for spread in element.iterfind("dSpread")),
+            spreads=spreads,
             # Tiers, where there are any, are not told apart: the dearest holds for all.
             short_option_minimum=max(minima, default=0),
             short_option_method=ShortOptionMethod(_text(element, "somMeth")),
@@ -158,7 +165,7 @@ class _Reading:
     def _inter_commodity(self, element: Element) -> None:
         spreads = _in_order(_spread(spread, "P", "tLeg") for spread in element.iterfind("dSpread"))
         for spread in spreads:
-            if not 0 <= spread.rate <= MILLION:
+            if spread.rate > MILLION:
                 raise ValueError(f"the credit of inter-commodity spread {spread.priority} is no fraction")
         self._inter_commodity_spreads = spreads
 
@@ -176,14 +183,14 @@ def _spread(element: Element, method: str, leg_tag: str) -> Spread:
             commodity=_text(leg, "cc"),
             period=_text(leg, "pe") if leg_tag == "pLeg" else None,
             side=_text(leg, "rs"),
-            deltas=_number(leg, "i", FRACTION_DECIMALS),
+            deltas=_positive(leg, "i", FRACTION_DECIMALS),
         )
         for leg in element.iterfind(leg_tag)
     )
-    if len(legs) != 2 or {leg.side for leg in legs} != {"A", "B"} or min(leg.deltas for leg in legs) <= 0:
+    if len(legs) != 2 or {leg.side for leg in legs} != {"A", "B"}:
         raise ValueError("a spread has not two legs on opposite sides")
     decimals = PAISE_DECIMALS if method == "F" else FRACTION_DECIMALS
-    return Spread(_number(element, "spread"), _number(element, "rate/val", decimals), legs)
+    return Spread(_number(element, "spread"), _amount(element, "rate/val", decimals), legs)
 
 
 def _scan_point(element: Element) -> ScanPoint:
@@ -207,6 +214,19 @@ def _expiry(element: Element) -> date:
 
 def _number(element: Element, path: str, decimals: int = 0) -> int:
     return scaled(_text(element, path), decimals)
+
+
+def _amount(element: Element, path: str, decimals: int) -> int:
+    """A number that cannot be negative."""
+    if (number := _number(element, path, decimals)) < 0:
+        raise ValueError(f"a <{element.tag}> has a negative <{path}>")
+    return number
+
+
+def _positive(element: Element, path: str, decimals: int = 0) -> int:
+    if (number := _number(element, path, decimals)) <= 0:
+        raise ValueError(f"a <{element.tag}> has a <{path}> that is not positive")
+    return number
 
 
 def _text(element: Element, path: str) -> str:

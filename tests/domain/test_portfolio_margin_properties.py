@@ -10,7 +10,7 @@ from itertools import product
 from math import ceil
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.orders import Side
@@ -57,6 +57,9 @@ REAL = MarginParameters(DOLLAR, {"*": ExposureRate(10_000)})
 DOLLAR_KEYS = [
     key for key in DOLLAR.contracts if key.product == "USDINR" and key.kind is not ContractKind.PHYSICAL
 ]
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The twin is slow by design."""
 
 
 @st.composite
@@ -193,6 +196,7 @@ def filled(
     return held + fills
 
 
+@PATIENT
 @given(params=parameters(), held=positions(KEYS))
 def test_what_is_held_is_margined_as_the_textbook_says(
     params: MarginParameters, held: list[OpenPosition]
@@ -200,6 +204,7 @@ def test_what_is_held_is_margined_as_the_textbook_says(
     assert known(portfolio_margin(held, params)).span == Textbook(held, params).requirement()
 
 
+@PATIENT
 @given(params=parameters(), held=positions(KEYS), working=orders(KEYS))
 def test_what_is_blocked_covers_every_subset_of_fills(
     params: MarginParameters, held: list[OpenPosition], working: list[WorkingOrder]
@@ -209,6 +214,7 @@ def test_what_is_blocked_covers_every_subset_of_fills(
     assert blocked >= max(Textbook(filled(held, working, s), params).requirement() for s in subsets)
 
 
+@PATIENT
 @given(params=parameters(), held=positions(KEYS), working=orders(KEYS), data=st.data())
 def test_what_is_blocked_covers_any_partial_fills(
     params: MarginParameters, held: list[OpenPosition], working: list[WorkingOrder], data: st.DataObject
@@ -220,6 +226,7 @@ def test_what_is_blocked_covers_any_partial_fills(
     assert blocked.exposure >= after.exposure
 
 
+@PATIENT
 @given(held=positions(KEYS[:1]), working=orders(KEYS[:1]), params=parameters())
 def test_for_one_contract_the_worst_case_is_one_that_can_happen(
     held: list[OpenPosition], working: list[WorkingOrder], params: MarginParameters
@@ -229,6 +236,7 @@ def test_for_one_contract_the_worst_case_is_one_that_can_happen(
     assert known(portfolio_margin(held, params, working)).span == worst
 
 
+@PATIENT
 @given(params=parameters(), held=positions(KEYS), working=orders(KEYS))
 def test_order_by_order_the_additions_make_the_whole_and_none_is_negative(
     params: MarginParameters, held: list[OpenPosition], working: list[WorkingOrder]
@@ -241,6 +249,7 @@ def test_order_by_order_the_additions_make_the_whole_and_none_is_negative(
     assert total == known(portfolio_margin(held, params, working)).total
 
 
+@PATIENT
 @given(held=positions(DOLLAR_KEYS, 8), times=st.integers(1, 50))
 def test_the_margin_grows_with_the_portfolio_and_a_part_closed_never_raises_it(
     held: list[OpenPosition], times: int
@@ -254,6 +263,7 @@ def test_the_margin_grows_with_the_portfolio_and_a_part_closed_never_raises_it(
 
 
 @pytest.mark.parametrize("expiry", sorted({key.expiry for key in DOLLAR_KEYS if key.expiry})[:3])
+@PATIENT
 @given(data=st.data())
 def test_within_an_expiry_a_hedge_never_costs_more_than_its_legs_apart(
     expiry: object, data: st.DataObject
@@ -266,6 +276,7 @@ def test_within_an_expiry_a_hedge_never_costs_more_than_its_legs_apart(
     assert together.exposure <= sum(leg.exposure for leg in apart)
 
 
+@PATIENT
 @given(data=st.data(), near=st.integers(-9, 9), far=st.integers(-9, 9))
 def test_a_calendar_spread_never_costs_more_than_its_legs_apart(
     data: st.DataObject, near: int, far: int
@@ -277,6 +288,7 @@ def test_a_calendar_spread_never_costs_more_than_its_legs_apart(
     assert together <= sum(known(portfolio_margin([leg], REAL)).span for leg in (one, other))
 
 
+@PATIENT
 @given(key=st.sampled_from(DOLLAR_KEYS), held=st.integers(-50, 50), closed=st.integers(1, 50))
 def test_an_order_that_only_closes_adds_no_margin(key: ContractKey, held: int, closed: int) -> None:
     side = Side.SELL if held > 0 else Side.BUY

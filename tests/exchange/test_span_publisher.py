@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.rules import exposure_rates
@@ -129,6 +129,7 @@ def test_a_full_disk_leaves_the_last_whole_file(tmp_path: Path, monkeypatch: pyt
     assert read_span_file(path) == PUBLISHED
 
 
+@settings(deadline=None)
 @given(
     one=st.lists(st.builds(OpenPosition, st.sampled_from(TRADED), st.integers(-9, 9)), max_size=8),
     other=st.lists(st.builds(OpenPosition, st.sampled_from(TRADED), st.integers(-9, 9)), max_size=8),
@@ -176,6 +177,7 @@ def test_calls_and_puts_are_in_parity(forward: float, strike: float, years: floa
     assert call.value() - put.value() == pytest.approx(exp(-0.05 * years) * (forward - strike), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(is_call=st.booleans(), **STATES)
 def test_the_volatility_a_price_implies_gives_the_price_again(
     is_call: bool, forward: float, strike: float, years: float, volatility: float

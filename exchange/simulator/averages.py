@@ -4,9 +4,11 @@ Kept in one-second sums an instrument; what is older than the longest average is
 """
 
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from domain.money import round_half_up
+from domain.reports import ExecType, ExecutionReport, Report
 from domain.time import NANOS
 
 KEPT_SECONDS = 1800
@@ -25,6 +27,16 @@ class Averages:
         sums[-1][2] += quantity
         while sums[0][0] < second - KEPT_SECONDS:
             sums.popleft()
+
+    def restore(self, reports: Iterable[Report]) -> None:
+        """Take in trades as they were told; the two sides of one count once."""
+        trades = {
+            report.exec_id[:-1]: report
+            for report in reports
+            if isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE
+        }
+        for trade in trades.values():
+            self.add(trade.symbol, trade.last_price, trade.last_quantity, trade.transact_time_ns)
 
     def since(self, symbol: str, since_ns: int, tick: int) -> int | None:
         """The average from an instant on, to the nearest tick; None when nothing traded."""

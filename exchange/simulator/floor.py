@@ -118,6 +118,7 @@ class Floor:
         opening = dict(self.venue.sessions)
         for step in steps:
             recovery.restore(self.venue, step.session, step.request, step.told, step.prices)
+            self._averages.restore(told.report for told in step.told)
             if isinstance(step.request, CompressedDay) and trade_date(step.request.begun_ns) == today:
                 self._timetable = compressed_day(self._rules, step.request, self._seed)
         for session_class, phase in self.venue.sessions.items():

@@ -24,6 +24,14 @@ OVERLAP = 3
 REACH = 200
 """The price stays within 1/REACH of the previous close."""
 TRADE_CHANCE = 0.3
+CALLS = frozenset(
+    {
+        MarketPhase.PRE_OPEN_ENTRY,
+        MarketPhase.PRE_OPEN_LIMIT,
+        MarketPhase.CLOSING_AUCTION,
+        MarketPhase.CLOSING_AUCTION_LIMIT,
+    }
+)
 
 
 class Participants:
@@ -49,7 +57,7 @@ class Participants:
         match self._venue.phase_of(symbol):
             case MarketPhase.CONTINUOUS:
                 return self.refresh(symbol, now_ns)
-            case MarketPhase.PRE_OPEN_ENTRY | MarketPhase.CLOSING_AUCTION:
+            case phase if phase in CALLS:
                 return self.gather(symbol, now_ns)
             case MarketPhase.POST_CLOSE:
                 return self.trade_at_close(symbol, now_ns)

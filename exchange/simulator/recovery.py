@@ -40,8 +40,6 @@ def restore(
 
 def rest(venue: Venue) -> None:
     """Put every restored working order back into its book, oldest priority first."""
-    for symbol, price in venue.prices.items():
-        venue.books[symbol].last_price = price
     for entry in venue.orders.values():
         if entry.report.ord_status in WORKING:
             symbol = entry.request.symbol
@@ -67,6 +65,8 @@ def _take(
         venue.undone.add(report.reference_exec_id)
     if report.exec_type in _TRADES:
         venue.trades[report.exec_id] = report
+    if report.exec_type is ExecType.TRADE:
+        venue.books[report.symbol].last_price = report.last_price
 
 
 def _loses_priority(before: ExecutionReport, after: ExecutionReport) -> bool:

@@ -5,13 +5,14 @@ class hears the same bell, and a restarted exchange draws the same again. Called
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time
 from random import Random
 from typing import NamedTuple
 
 from domain.reports import MarketPhase
-from domain.sessions import Change, SessionClass, SessionRules
+from domain.sessions import SessionClass, SessionRules
 from domain.time import NANOS, ist_ns, trade_date
 
 MORNING = time(8, 45)
@@ -24,7 +25,7 @@ class Due(NamedTuple):
     session_class: SessionClass
     phase: MarketPhase
     average_since_ns: int
-    """Where the average that makes the class's closing price begins."""
+    """Where the average that makes the class's closing price begins; 0 where none is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Timetable:
 
 def calendar_day(rules: SessionRules, day: date, seed: int) -> Timetable:
     """The day as it is; empty when there is no trading."""
-    dues = [_due(rules, day, change, seed) for change in _changes(rules, day)]
+    dues = [due for session_class in SessionClass for due in _dues(rules, day, session_class, seed)]
     return Timetable(day, tuple(sorted(dues)))
 
 
@@ -58,7 +59,7 @@ def compressed_day(rules: SessionRules, compressed: CompressedDay, seed: int) ->
     """The day from 08:45 to its end, then open again, as an exchange without hours is."""
     morning = ist_ns(compressed.day, MORNING)
     planned = calendar_day(rules, compressed.day, seed).dues
-    moments = {change.latest_ns for change in _changes(rules, compressed.day)}
+    moments = {change.latest_ns for c in SessionClass for change in rules.changes(compressed.day, c)}
     # The averages behind closing prices begin inside a phase; they get time of their own as well.
     averages = {due.average_since_ns for due in planned if due.average_since_ns > morning}
     scale = _Scale(sorted({morning, *moments, *averages}), compressed)
@@ -87,12 +88,13 @@ class _Scale:
         return self.compressed.begun_ns + (at - 1) * phase + (planned_ns - low) * phase // (high - low)
 
 
-def _changes(rules: SessionRules, day: date) -> list[Change]:
-    return [change for session_class in SessionClass for change in rules.changes(day, session_class)]
-
-
-def _due(rules: SessionRules, day: date, change: Change, seed: int) -> Due:
-    chance = Random(f"{seed}:{day}:{change.phase}:{change.latest_ns}")
-    drawn = chance.randint(change.earliest_ns, change.latest_ns)
-    minutes = rules.closing_rule(day, change.session_class).average_minutes
-    return Due(drawn, change.session_class, change.phase, change.latest_ns - minutes * _MINUTE)
+def _dues(rules: SessionRules, day: date, session_class: SessionClass, seed: int) -> Iterator[Due]:
+    before = MarketPhase.CLOSED
+    for change in rules.changes(day, session_class):
+        chance = Random(f"{seed}:{day}:{change.phase}:{change.latest_ns}")
+        drawn = chance.randint(change.earliest_ns, change.latest_ns)
+        average_ns = rules.closing_rule(day, session_class).average_minutes * _MINUTE
+        # Whatever continuous trading gives way to, it leaves a reference or closing price behind.
+        closing = before is MarketPhase.CONTINUOUS
+        yield Due(drawn, session_class, change.phase, change.latest_ns - average_ns if closing else 0)
+        before = change.phase

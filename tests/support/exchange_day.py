@@ -1,0 +1,98 @@
+"""An exchange without wire or clock: requests and phases by hand, its journal on a real disk, killed at will.
+
+Nobody else is in the market unless `crowded`, so that a test's orders are all there is.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from config.sessions import session_rules
+from domain.instructions import CancelOrder, NewOrder, ReplaceOrder
+from domain.instruments import Instrument
+from domain.orders import OrderType, Side, Validity
+from domain.reports import CancelRejected, ExecutionReport, MarketPhase, SessionPhase
+from domain.sessions import SessionClass
+from domain.time import IST, NANOS
+from exchange.simulator.control import Command, PhaseCommand
+from exchange.simulator.floor import Floor
+from exchange.simulator.journal import Journal, Step
+
+SESSION = "FIXT.1.1:NSE->HUNDI01"
+Told = ExecutionReport | CancelRejected
+
+
+def at(moment: str) -> int:
+    """An IST wall clock's time as an instant."""
+    return int(datetime.fromisoformat(moment).replace(tzinfo=IST).timestamp()) * NANOS
+
+
+class ExchangeDay:
+    def __init__(
+        self,
+        directory: Path,
+        instruments: Mapping[str, Instrument],
+        moment: str = "2026-11-23 10:00:00",
+        *,
+        crowded: bool = False,
+        follow_calendar: bool = False,
+    ) -> None:
+        self.now_ns = at(moment)
+        self.phases: list[tuple[SessionClass, MarketPhase]] = []
+        self._path, self._crowded = directory / "journal.jsonl", crowded
+        self._instruments, self._follow_calendar = dict(instruments), follow_calendar
+        self._start()
+
+    def kill(self) -> None:
+        """Lose everything that is not in the journal."""
+        self._journal.close()
+        self._start()
+
+    def order(
+        self, cl_ord_id: str, side: Side, quantity: int, price: int | None = None, **more: Any
+    ) -> list[Told]:
+        """A market order unless a price is given; `symbol`, `order_type`, `validity`, `trigger` otherwise."""
+        kind = more.get("order_type", OrderType.LIMIT if price else OrderType.MARKET)
+        symbol = more.get("symbol", next(iter(self._instruments)))
+        terms = (kind, more.get("validity", Validity.DAY), price, more.get("trigger"), self.now_ns)
+        return self.ask(NewOrder(cl_ord_id, "DEMO0001", symbol, side, quantity, *terms))
+
+    def ask(self, request: NewOrder | CancelOrder | ReplaceOrder) -> list[Told]:
+        return self._journaled([self.floor.ask(SESSION, request, False, self._tick())])
+
+    def control(self, command: Command) -> list[Told]:
+        """Raises ControlRefused."""
+        return self._journaled(self.floor.control(command, self._tick()))
+
+    def enter(self, *phases: MarketPhase, session_class: SessionClass | None = None) -> list[Told]:
+        """Enter phases one after the other."""
+        return [told for phase in phases for told in self.control(PhaseCommand(phase, session_class))]
+
+    def until(self, now_ns: int) -> list[Told]:
+        """Let the timetable come to an instant, and the others, if there are any, act."""
+        self.now_ns = now_ns
+        told = [told for step in self.floor.turn(now_ns) for told in self._journaled([step])]
+        return told + self._journaled([self.floor.beat(now_ns)])
+
+    def _tick(self) -> int:
+        self.now_ns += NANOS
+        return self.now_ns
+
+    def _journaled(self, steps: list[Step]) -> list[Told]:
+        self._journal.append(steps)
+        reports = [told.report for step in steps for told in step.told]
+        announced = [r for r in reports if isinstance(r, SessionPhase)]
+        self.phases += [(SessionClass(p.session_class or ""), p.phase) for p in announced]
+        return [r for r in reports if not isinstance(r, SessionPhase)]
+
+    def _start(self) -> None:
+        rules = session_rules()
+        terms = (self._instruments, rules, 1, self._follow_calendar, self.now_ns, lambda *_: None)
+        self.floor = Floor("NSE", *terms)
+        if not self._crowded:
+            self.floor.participants.withdrawn.update(self._instruments)
+        self._journal = Journal(self._path)
+        steps, _ = self._journal.read()
+        self.floor.restore(steps)
+        self._journaled([self.floor.open(steps, self.now_ns)])

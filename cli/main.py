@@ -154,6 +154,12 @@ def demo(context: typer.Context) -> None:
 
 
 @app.command(context_settings=_PASSED_ON)
+def day(context: typer.Context) -> None:
+    """A whole trading day on a running stack, compressed into minutes."""
+    _run("cli.day", context.args)
+
+
+@app.command(context_settings=_PASSED_ON)
 def bench(context: typer.Context) -> None:
     """Figures against peers, as ratios."""
     _run("benchmarks.main", context.args)

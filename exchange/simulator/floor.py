@@ -102,14 +102,14 @@ class Floor:
                 yield self._enter(due.session_class, due.phase, due.at_ns, now_ns, due.average_since_ns)
 
     def beat(self, now_ns: int) -> Step:
-        """A few instruments' participants, in turn."""
+        """A few instruments' participants, in turn, and in the post-close whoever is waited for."""
         self._now_ns = now_ns
-        told: list[Addressed] = []
-        for _ in range(REFRESHED_A_BEAT):
-            symbol = self.participants.next_symbol()
-            if self.venue.phase_of(symbol) in (MarketPhase.CONTINUOUS, MarketPhase.POST_CLOSE):
-                told += self.participants.act(symbol, now_ns)
-                self.touched.add(symbol)
+        turns = [self.participants.next_symbol() for _ in range(REFRESHED_A_BEAT)]
+        waiting = [symbol for symbol, book in self.venue.books.items() if book.orders]
+        acting = [s for s in turns if self.venue.phase_of(s) is MarketPhase.CONTINUOUS]
+        acting += [s for s in waiting if self.venue.phase_of(s) is MarketPhase.POST_CLOSE]
+        self.touched.update(acting)
+        told = [told for symbol in acting for told in self.participants.act(symbol, now_ns)]
         return Step(NOBODY, None, told)
 
     def restore(self, steps: Iterable[Step]) -> None:

@@ -1,73 +1,22 @@
 """The simulator as a process: hand-written FIX in both versions, kill -9, restart, trade file, tick feed."""
 
-import csv
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from config.settings import Settings
 from domain.span import contract_key
 from exchange.feed import RECORD, FeedLine, PacketKind, feed_port, parse, snapshot_request
 from exchange.master import read_master
 from exchange.span_file import read_span_file
+from tests.support.exchange_process import SESSIONS, Exchange
 from tests.support.fix_text import FixText, stamp
 
 RELIANCE = read_master("NSE")["RELIANCE"]
 FAR_BELOW = f"{(RELIANCE.lower_band // 100) + 1}.00"
 """A buying price that no participant comes near."""
-SESSIONS = {"FIXT.1.1": "HUNDI01", "FIX.4.2": "HUNDI02"}
-
-
-class Exchange:
-    """One simulator process of its own data directory and ports."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.settings = Settings(data_dir=data_dir, port_offset=_free_offset())
-        self.next_out = dict.fromkeys(SESSIONS, 1)
-        self._clients: list[FixText] = []
-        self.start()
-
-    def start(self) -> None:
-        environment = os.environ | {
-            "HUNDI_DATA_DIR": str(self.settings.data_dir),
-            "HUNDI_PORT_OFFSET": str(self.settings.port_offset),
-        }
-        program = "from workers.simulator import main; main('NSE')"
-        self.process = subprocess.Popen([sys.executable, "-c", program], env=environment)
-
-    def kill(self) -> None:
-        self.disconnect()
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-
-    def stop(self) -> int:
-        self.disconnect()
-        self.process.terminate()
-        return self.process.wait(20)
-
-    def connect(self, begin: str) -> FixText:
-        client = FixText(self.settings.port("fix"), begin, SESSIONS[begin], "NSE", self.next_out[begin])
-        self._clients.append(client)
-        client.logon()
-        return client
-
-    def disconnect(self) -> None:
-        for client in self._clients:
-            self.next_out[client.begin] = client.next_out
-            client.close()
-        self._clients.clear()
-
-    def trades(self) -> list[dict[str, str]]:
-        files = sorted(self.settings.data_dir.glob("exchange-NSE-trades-*.csv"))
-        return [row for file in files for row in csv.DictReader(file.open())]
 
 
 @pytest.fixture
@@ -76,21 +25,6 @@ def nse(tmp_path: Path) -> Iterator[Exchange]:
     yield exchange
     if exchange.process.poll() is None:
         assert exchange.stop() == 0
-
-
-def _free_offset() -> int:
-    """An offset at which the FIX port and the snapshot port are free now."""
-    for offset in range(20_500 + os.getpid() % 100 * 50, 40_000, 50):
-        settings = Settings(port_offset=offset)
-        with (
-            socket.socket() as fix,
-            socket.socket(type=socket.SOCK_DGRAM) as snapshots,
-            suppress(OSError),
-        ):
-            fix.bind(("127.0.0.1", settings.port("fix")))
-            snapshots.bind(("127.0.0.1", feed_port(settings, "NSE", FeedLine.SNAPSHOT)))
-            return offset
-    raise RuntimeError("no free port")
 
 
 def new_order(cl_ord_id: str, side: str = "1", quantity: int = 10, **more: str) -> dict[int, str]:

@@ -8,7 +8,6 @@ Callers: venue.py for orders, history.py for the past as it happened.
 
 from collections import deque
 from collections.abc import Iterator
-from heapq import heappop, heappush
 
 from domain.orders import OrderType, Side, Validity
 from exchange.simulator.events import (
@@ -25,6 +24,7 @@ from exchange.simulator.events import (
     Triggered,
 )
 from exchange.simulator.ladder import Ladder, Order
+from exchange.simulator.stops import Stops, reached
 
 STOPS = frozenset({OrderType.SL, OrderType.SL_M})
 UNPRICED = frozenset({OrderType.MARKET, OrderType.SL_M})
@@ -42,14 +42,11 @@ class OrderBook:
         self.calling = False
         self.unpriced: dict[Side, dict[int, Order]] = {Side.BUY: {}, Side.SELL: {}}
         """Market orders of a call, in time order; they rank before every price."""
-        self._waiting: set[int] = set()
-        self._stops: dict[Side, list[tuple[int, int, int]]] = {Side.BUY: [], Side.SELL: []}
-        """Heaps of (signed trigger, arrival, order id); entries of gone orders are skipped when met."""
-        self._arrivals = 0
+        self.stops = Stops()
         self._triggered: deque[Order] = deque()
 
     def enter(self, order: Order) -> list[Event]:
-        """Accept an order: a stop waits unless already triggered, anything else matches at once."""
+        """Accept an order: a stop waits unless already triggered, the rest match, or gather in a call."""
         stop = order.order_type in STOPS
         events: list[Event] = [Accepted(order.order_id, stop)]
         self._admit(order, stop, events)
@@ -60,7 +57,7 @@ class OrderBook:
         if order is None:
             return [Refused(order_id, UNKNOWN_ORDER, "no such order rests in the book")]
         leaves = order.leaves
-        self._remove(order)
+        self._shrink(order, order.leaves)
         return [Cancelled(order_id, leaves)]
 
     def replace(
@@ -78,8 +75,8 @@ class OrderBook:
             self._shrink(order, order.leaves - leaves)
             order.quantity = quantity
             return [Replaced(order_id, quantity, leaves, True)]
-        stop = order_type in STOPS and order_id in self._waiting
-        self._remove(order)
+        stop = order_type in STOPS and order_id in self.stops.waiting
+        self._shrink(order, order.leaves)
         if order_type in STOPS and not stop:  # its trigger has been: what is left is the released order
             order_type, trigger = (OrderType.LIMIT if price else OrderType.MARKET), 0
         order.quantity, order.leaves = quantity, leaves
@@ -91,7 +88,7 @@ class OrderBook:
     def expire(self, order_id: int) -> list[Event]:
         order = self.orders[order_id]
         leaves = order.leaves
-        self._remove(order)
+        self._shrink(order, order.leaves)
         return [Expired(order_id, leaves)]
 
     def rest(self, order: Order, leaves: int) -> None:
@@ -152,10 +149,6 @@ class OrderBook:
             waiting.clear()
         return events
 
-    def stops(self) -> list[Order]:
-        """Stops that wait for their trigger."""
-        return [self.orders[order_id] for order_id in sorted(self._waiting)]
-
     def depth(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(price, quantity) of the best bids and asks, best first."""
         return self.bids.depth(count), self.asks.depth(count)
@@ -164,7 +157,7 @@ class OrderBook:
         return self.bids if side is Side.BUY else self.asks
 
     def _admit(self, order: Order, stop: bool, events: list[Event]) -> None:
-        if stop and not self._reached(order):
+        if stop and not reached(order, self.last_price):
             self._wait(order)
             return
         if stop:
@@ -225,19 +218,13 @@ class OrderBook:
 
     def _wait(self, order: Order) -> None:
         self.orders[order.order_id] = order
-        self._waiting.add(order.order_id)
-        self._arrivals += 1
-        entry = (order.side.sign * order.trigger, self._arrivals, order.order_id)
-        heappush(self._stops[order.side], entry)
-
-    def _remove(self, order: Order) -> None:
-        self._shrink(order, order.leaves)
+        self.stops.add(order)
 
     def _shrink(self, order: Order, quantity: int) -> None:
-        if order.order_id in self._waiting:
+        if order.order_id in self.stops.waiting:
             order.leaves -= quantity
             if not order.leaves:
-                self._waiting.discard(order.order_id)
+                del self.stops.waiting[order.order_id]
         elif order.order_id in self.unpriced[order.side]:
             order.leaves -= quantity
             if not order.leaves:
@@ -247,25 +234,12 @@ class OrderBook:
         if not order.leaves:
             del self.orders[order.order_id]
 
-    def _reached(self, order: Order) -> bool:
-        sign = order.side.sign
-        return sign * self.last_price >= sign * order.trigger
-
     def _set_last_price(self, price: int) -> None:
         """Every trade's price is a last price: stops it reaches leave their heap in trigger order."""
         self.last_price = price
-        if not self._waiting:
-            return
-        for side, heap in self._stops.items():
-            while heap and heap[0][0] <= side.sign * price:
-                _, _, order_id = heappop(heap)
-                if order_id in self._waiting:
-                    order = self.orders[order_id]
-                    # A replaced trigger has its own, later entry.
-                    if self._reached(order):
-                        self._waiting.discard(order_id)
-                        del self.orders[order_id]
-                        self._triggered.append(order)
+        for order in self.stops.take_reached(price):
+            del self.orders[order.order_id]
+            self._triggered.append(order)
 
     def _release(self, events: list[Event]) -> None:
         """Send triggered stops into the match one by one; their trades may trigger more."""

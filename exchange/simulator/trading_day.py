@@ -109,9 +109,8 @@ class TradingDay:
         """What may not take part in the closing auction leaves the book."""
         low, high = self._venue.band_of(symbol)
         book, told = self._venue.books[symbol], list[Addressed]()
-        stops = {order.order_id for order in book.stops()}
         for order in list(book.orders.values()):
-            if order.order_id in stops:
+            if order.order_id in book.stops.waiting:
                 told += self._take_out(symbol, order.order_id, CANCELLED_STOP, now_ns)
             elif not low <= order.price <= high:
                 told += self._take_out(symbol, order.order_id, CANCELLED_OUT_OF_BAND, now_ns)

@@ -1,7 +1,8 @@
 """The trading day by the rules: every phase of every class, before and after each change; the calendar."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
+import exchange_calendars
 import pytest
 
 from config.sessions import broker_hours, session_rules
@@ -86,6 +87,16 @@ def test_each_class_is_in_its_phase_of_the_rules_of_that_day(
 )
 def test_holidays_special_sessions_and_days_nobody_knows(moment: str, phase: MarketPhase) -> None:
     assert {RULES.phase_at(at(moment), c) for c in SessionClass} == {phase}
+
+
+def test_the_weekdays_of_our_calendar_are_those_that_others_keep() -> None:
+    calendar = exchange_calendars.get_calendar("XBOM")
+    theirs = {day.date() for day in calendar.sessions_in_range("2025-12-25", "2026-12-31")}
+    days = [date(2025, 12, 25) + timedelta(n) for n in range(372)]
+    ours = {day for day in days if RULES.calendar.is_trading_day(day)}
+    # They know no session on a weekend; we list each by name.
+    assert ours - theirs == {date(2026, 2, 1), date(2026, 11, 8)}
+    assert theirs - ours == set()
 
 
 def test_the_next_change_is_an_interval_where_the_exchange_draws_the_moment() -> None:

@@ -112,7 +112,7 @@ class _Outlet:
 
     def __init__(self, handler: FeedHandler) -> None:
         self.handler = handler
-        self._told_ns = np.zeros(len(handler.values.tokens), np.int64)
+        self._told_ns = np.full(len(handler.values.tokens), -QUIET_NS, np.int64)
         self._groups = handler.values.tokens % GROUPS
 
     def changed(self) -> NDArray[np.intp]:

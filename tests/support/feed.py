@@ -1,8 +1,10 @@
 """A sender of the exchange's feed under a test's hand: it loses, doubles and withholds what the test says."""
 
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -65,12 +67,33 @@ class Sender:
             self._snapshots.sendto(datagram, asker)
         return request
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Every snapshot request is answered, on a thread of its own."""
+        stopped = threading.Event()
+
+        def answer() -> None:
+            self._snapshots.settimeout(0.05)
+            while not stopped.is_set():
+                with suppress(TimeoutError):
+                    self.answer_snapshot()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+
     def close(self) -> None:
         self._out.close()
         self._snapshots.close()
 
 
-def a_handler(settings: Settings, tokens: Iterable[int], exchange: str = "NSE") -> FeedHandler:
+def a_handler(
+    settings: Settings, tokens: Iterable[int], exchange: str = "NSE", now_ns: int = 0
+) -> FeedHandler:
     """Bound to the feed's ports of these settings."""
     lines = [
         DatagramSocket(feed_address(settings, exchange, line), settings.host)
@@ -78,4 +101,4 @@ def a_handler(settings: Settings, tokens: Iterable[int], exchange: str = "NSE") 
     ]
     snapshots = DatagramSocket((settings.host, 0), settings.host)
     asked_at = (settings.host, feed_port(settings, exchange, FeedLine.SNAPSHOT))
-    return FeedHandler(exchange, list(tokens), lines, snapshots, asked_at, SILENCE_NS, 0)
+    return FeedHandler(exchange, list(tokens), lines, snapshots, asked_at, SILENCE_NS, now_ns)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import margin, rows
+from benchmarks import feed, margin, rows
 from config.settings import Settings, settings
 from stack import data_dir, ports, servers
 from stack.processes import server_processes
@@ -49,10 +49,12 @@ def _measured(ours: Settings, console: Console) -> list[rows.Row]:
             for process in processes:
                 supervisor.wait_healthy(process.name)
             migrate(ours.postgres_dsn, create_database=True)
-            with console.status("margin checks"):
-                return asyncio.run(_rows(ours))
+            return asyncio.run(_rows(ours, console))
 
 
-async def _rows(ours: Settings) -> list[rows.Row]:
+async def _rows(ours: Settings, console: Console) -> list[rows.Row]:
     async with open_database(ours.postgres_dsn) as database, open_redis(ours.redis_dsn) as redis:
-        return await margin.rows(redis, database)
+        with console.status("margin checks"):
+            found = await margin.rows(redis, database)
+        with console.status("feed ingest"):
+            return found + await feed.rows(ours)

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,16 @@ class Row:
     highest: float
     of_ceiling: float | None
     """This median divided by the ceiling's."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A contestant that measures itself: `run()` gives a rate and a note about the round."""
+
+    role: str
+    name: str
+    run: Callable[[], Awaitable[tuple[float, str]]]
 
 
 async def measure(work: str, contestants: Sequence[Contestant], *, times: int, rounds: int = 5) -> list[Row]:
@@ -52,6 +62,27 @@ async def measure(work: str, contestants: Sequence[Contestant], *, times: int, r
             await contestant.run(times)
             if number:
                 rates[contestant.name].append(times / (time.perf_counter() - began))
+    return _rows(work, contestants, rates)
+
+
+async def compare(work: str, trials: Sequence[Trial], *, rounds: int = 5) -> list[Row]:
+    """As `measure`; the note is the last round's."""
+    rates: dict[str, list[float]] = {trial.name: [] for trial in trials}
+    notes: dict[str, str] = {}
+    for number in range(rounds + 1):
+        for trial in trials:
+            rate, notes[trial.name] = await trial.run()
+            if number:
+                rates[trial.name].append(rate)
+    return _rows(work, trials, rates, notes)
+
+
+def _rows(
+    work: str,
+    contestants: Sequence[Contestant | Trial],
+    rates: Mapping[str, Sequence[float]],
+    notes: Mapping[str, str] | None = None,
+) -> list[Row]:
     medians = {name: statistics.median(found) for name, found in rates.items()}
     ceiling = next((medians[c.name] for c in contestants if c.role == "ceiling"), None)
     return [
@@ -63,6 +94,7 @@ async def measure(work: str, contestants: Sequence[Contestant], *, times: int, r
             min(rates[c.name]),
             max(rates[c.name]),
             medians[c.name] / ceiling if ceiling else None,
+            (notes or {}).get(c.name, ""),
         )
         for c in contestants
     ]
@@ -75,6 +107,8 @@ def show(rows: Sequence[Row], console: Console) -> None:
         table.add_column(column, no_wrap=True)
     for column in ("median", "spread", "of ceiling"):
         table.add_column(column, justify="right", no_wrap=True)
+    if noted := any(row.note for row in rows):
+        table.add_column("note")
     for at, row in enumerate(rows):
         first = at == 0 or rows[at - 1].work != row.work
         table.add_row(
@@ -84,6 +118,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
             f"{row.median:,.0f}",
             f"{row.lowest:,.0f} to {row.highest:,.0f}",
             f"{row.of_ceiling:.2f}" if row.of_ceiling is not None else "",
+            *([row.note] if noted else []),
             end_section=at + 1 == len(rows) or rows[at + 1].work != row.work,
         )
     console.print(table)

@@ -42,17 +42,17 @@ class LastValues:
     def write(self, packets: Records, received_ns: int) -> "Written":
         """Take the records of packets in ascending order of their numbers."""
         at = np.flatnonzero(packets["count"][:, None] > _PLACES)
-        packet, place = np.divmod(at, PACKET_RECORDS)
         tokens = packets["records"]["token"].reshape(-1)[at]
         rows = self._row_of[np.minimum(tokens, self._token_max)]
-        numbers = packets["sequence"].astype(np.int64)[packet]
+        numbers = np.repeat(packets["sequence"].astype(np.int64), packets["count"])
         current = numbers >= self._sequence[rows]
         if not current.all():
-            at, packet, place, rows, numbers = (x[current] for x in (at, packet, place, rows, numbers))
+            at, rows, numbers = at[current], rows[current], numbers[current]
         self._writer[rows] = at
-        last = self._writer[rows] == at
-        rows_once, packet_once = rows[last], packet[last]
-        _opaque(self._records)[rows_once] = _opaque(packets["records"])[packet_once, place[last]]
+        last = np.flatnonzero(self._writer[rows] == at)
+        rows_once = rows[last]
+        packet, place = np.divmod(at[last], PACKET_RECORDS)
+        _opaque(self._records)[rows_once] = _opaque(packets["records"])[packet, place]
         self._sequence[rows_once] = numbers[last]
         self._received_ns[rows_once] = received_ns
         self._stale[rows_once] = False

@@ -1,7 +1,7 @@
 """The market's phases as the exchange gateway announces them, for every client.
 
 A client that connects is told the present ones; after a lost connection to Redis what changed meanwhile is
-told. Written by exchange/gateway/writer.py.
+told, and a Redis that lost them is given back what is known here. Written by exchange/gateway/writer.py.
 """
 
 import asyncio
@@ -13,17 +13,13 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from exchange.gateway.writer import status_name
 from storage.wakeups import MARKET_STATUS
 
 RETRY_SECONDS = 0.2
 
 
-class _Phase(msgspec.Struct):
-    exchange: str
-    segment: str
-
-
-_decode = msgspec.json.Decoder(_Phase).decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class MarketStatus:
@@ -31,12 +27,12 @@ class MarketStatus:
 
     def __init__(self, redis: Redis, told: Callable[[bytes], None]) -> None:
         self._redis, self._told = redis, told
-        self._bodies: dict[tuple[str, str], bytes] = {}
+        self._announced: dict[str, bytes] = {}
 
     @property
     def bodies(self) -> list[bytes]:
         """The present phases, an event each."""
-        return list(self._bodies.values())
+        return [_event(announced) for announced in self._announced.values()]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -48,14 +44,22 @@ class MarketStatus:
                         if message["type"] == "message":
                             self._take(message["data"])
                         else:
-                            announced: Any = await self._redis.hvals(MARKET_STATUS)
-                            for body in announced:
-                                self._take(body)
+                            await self._agree()
             await asyncio.sleep(RETRY_SECONDS)
 
+    async def _agree(self) -> None:
+        for name, announced in self._announced.items():
+            await self._redis.hsetnx(MARKET_STATUS, name, announced)
+        found: Any = await self._redis.hvals(MARKET_STATUS)
+        for announced in found:
+            self._take(announced)
+
     def _take(self, announced: bytes) -> None:
-        phase = _decode(announced)
-        body = b'{"type":"market_status",' + announced.removeprefix(b"{")
-        if self._bodies.get((phase.exchange, phase.segment)) != body:
-            self._bodies[phase.exchange, phase.segment] = body
-            self._told(body)
+        name = status_name(_decode(announced))
+        if self._announced.get(name) != announced:
+            self._announced[name] = announced
+            self._told(_event(announced))
+
+
+def _event(announced: bytes) -> bytes:
+    return b'{"type":"market_status",' + announced.removeprefix(b"{")

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import psycopg
@@ -28,6 +29,11 @@ from storage.outbox import Sent
 BATCH_MAX = 1000
 RETRY_SECONDS = 0.5
 log = structlog.get_logger()
+
+
+def status_name(announced: dict[str, Any]) -> str:
+    """Whose phase it is: the field of the last one."""
+    return ":".join(announced.get(part) or "" for part in ("exchange", "segment", "session_class"))
 
 
 class Writer:
@@ -135,7 +141,7 @@ class Writer:
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 frame = msgspec.json.encode(body)
-                pipe.hset(wakeups.MARKET_STATUS, f"{phase.exchange}:{phase.segment}", frame)
+                pipe.hset(wakeups.MARKET_STATUS, status_name(body), frame)
                 pipe.publish(wakeups.MARKET_STATUS, frame)
                 await pipe.execute()
         except (RedisError, OSError) as error:

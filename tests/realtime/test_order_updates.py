@@ -1,7 +1,6 @@
 """Order updates reach their user's sockets: all of them, in order, and nobody else's."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -9,21 +8,12 @@ import pytest
 import socketio
 from redis.asyncio import Redis
 
-from config.settings import Settings
 from realtime.updates import HEAL_SECONDS
 from storage import updates
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, a_token, an_update, plain, socket_io
 
 _users = count(7_000_000)
-
-
-@pytest.fixture(scope="module")
-def gateway(servers: Settings) -> Iterator[GatewayProcess]:
-    process = GatewayProcess(servers)
-    process.start()
-    yield process
-    process.stop()
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """What Redis lost, or nobody published, still reaches the client: from the record."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from config.settings import Settings
 from storage import audit, updates
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Database, open_database
@@ -17,14 +15,6 @@ from tests.support.eventually import eventually
 from tests.support.market import Market
 from tests.support.orders import new_users
 from tests.support.stream import GatewayProcess, a_token, socket_io
-
-
-@pytest.fixture(scope="module")
-def gateway(servers: Settings) -> Iterator[GatewayProcess]:
-    process = GatewayProcess(servers)
-    process.start()
-    yield process
-    process.stop()
 
 
 @pytest_asyncio.fixture
@@ -92,16 +82,3 @@ async def test_sockets_outlive_redis_and_are_told_afterwards_what_they_missed(ma
         await asyncio.to_thread(market.process("realtime").wait_healthy)
         async with socket_io(stream, token, after_seq=client.seqs[-1]) as again:
             await eventually(lambda: again.seqs == [6])
-
-
-async def test_the_markets_phases_are_told_at_once_and_again_to_whoever_connects(market: Market) -> None:
-    stream = GatewayProcess(market.settings)
-    async with socket_io(stream, a_token(market.settings, 1)) as client:
-        phases = await eventually(lambda: client.of("market_status"))
-        assert {phase["exchange"] for phase in phases} <= {"NSE", "BSE"}
-        changed = (
-            b'{"exchange":"NSE","segment":"CASH","phase":"TEST","since":"2024-02-15T15:55:00.123456789Z"}'
-        )
-        async with open_redis(market.settings.redis_dsn) as redis:
-            await redis.publish("market_status", changed)
-        await eventually(lambda: client.of("market_status")[-1]["phase"] == "TEST")

@@ -32,7 +32,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"].rstrip("/") == STREAM:
-            await socket_io.engine(scope, receive, send)
+            await socket_io(scope, receive, send)
         else:
             await others(scope, receive, send)
 

@@ -7,13 +7,15 @@ reads what was missed, live updates wait behind it. Made by realtime/gateway.py.
 import asyncio
 from collections.abc import Coroutine
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from config.tokens import Session
+from realtime.quotes import Mode
 
-_encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
+encode = msgspec.json.Encoder().encode
 
 
 class Closing(StrEnum):
@@ -25,7 +27,7 @@ class Closing(StrEnum):
     @property
     def body(self) -> bytes:
         """The `closing` event, the last one of a connection."""
-        return _encode({"type": "closing", "code": self, "detail": _DETAILS[self]})
+        return encode({"type": "closing", "code": self, "detail": _DETAILS[self]})
 
 
 _DETAILS = {
@@ -40,6 +42,16 @@ class Wire(Protocol):
     def send(self, event: str, body: bytes) -> None:
         """Kept and in order."""
 
+    def push(self, event: str, body: bytes) -> None:
+        """At once; may overtake and be overtaken."""
+
+    def push_list(self, event: str, elements: bytes) -> None:
+        """The same for a list; `elements` are JSON objects joined by commas."""
+
+    @property
+    def is_behind(self) -> bool:
+        """So much waits for the client that ticks should not be added."""
+
     def close(self, closing: Closing) -> None:
         """Tell the reason and end the connection."""
 
@@ -50,7 +62,12 @@ class Client:
         self.held: dict[int, bytes] | None = None
         """Live updates that wait behind a replay."""
         self.replaying = asyncio.Lock()
-        self._tasks: list[asyncio.Task[int]] = []
+        self.modes: dict[int, Mode] = {}
+        """What it is subscribed to, by slot of the tick table."""
+        self.elements: list[bytes] = []
+        """Of the push that is being made."""
+        self.behind_since: float | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
         """What is being done for the client; the first is its joining."""
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -67,9 +84,9 @@ class Client:
             self.tell("gap", from_seq=from_seq, to_seq=to_seq)
 
     def tell(self, event: str, **members: Any) -> None:
-        self.wire.send(event, _encode({"type": event, **members}))
+        self.wire.send(event, encode({"type": event, **members}))
 
-    def begin(self, work: Coroutine[Any, Any, int]) -> "asyncio.Task[int]":
+    def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Do it for as long as the client is there."""
         task = asyncio.create_task(work)
         self._tasks = [*self._tasks[:1], *(t for t in self._tasks[1:] if not t.done()), task]

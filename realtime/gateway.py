@@ -6,7 +6,7 @@ fronts (realtime/socket_io.py, realtime/plain.py) admit clients and pass on what
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -14,12 +14,15 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from config.tokens import TokenRefused, verify
+from domain.instruments import Instrument
 from domain.time import NANOS, rfc3339
-from realtime.clients import Client, Wire
+from realtime.clients import Client, Wire, encode
 from realtime.market_status import MarketStatus
 from realtime.messages import Auth, Refused, Resume, read
+from realtime.tick_fanout import TickFanout
 from realtime.updates import Updates
 
+HEARTBEAT_SECONDS = 5.0
 RESUME_SECONDS = 2.0
 """How long the answer to a resume waits for the replay; the replay itself waits for Redis."""
 Verb = Callable[[Client, object], Awaitable[dict[str, Any]]]
@@ -29,12 +32,17 @@ log = structlog.get_logger()
 class Gateway:
     """`run` must be under way."""
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, instruments: Sequence[Instrument]) -> None:
         self._settings = settings
         self._updates = Updates(redis)
         self._market = MarketStatus(redis, self._announce)
+        self._ticks = TickFanout(redis, instruments)
         self.clients: set[Client] = set()
-        self.verbs: dict[str, Verb] = {"resume": self._resume}
+        self.verbs: dict[str, Verb] = {
+            "subscribe": self._ticks.subscribe,
+            "unsubscribe": self._ticks.unsubscribe,
+            "resume": self._resume,
+        }
         """What a client may ask by name."""
 
     async def run(self) -> None:
@@ -42,6 +50,8 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._updates.run(), name="order updates")
             tasks.create_task(self._market.run(), name="market status")
+            tasks.create_task(self._ticks.run(), name="ticks")
+            tasks.create_task(self._heartbeat(), name="heartbeat")
 
     def admit(self, auth: object, wire: Wire) -> Client:
         """A client for whoever the token says it is. Raises Refused."""
@@ -62,6 +72,7 @@ class Gateway:
             self.clients.remove(client)
             client.end()
             await self._updates.leave(client)
+            await self._ticks.leave(client)
 
     async def follow(self, client: Client, verb: Verb, said: object) -> dict[str, Any]:
         """The answer to a verb and what was said with it."""
@@ -95,6 +106,16 @@ class Gateway:
     async def _replay(self, client: Client, after_seq: int) -> int:
         await client.joined()
         return await self._updates.replay(client, after_seq)
+
+    async def _heartbeat(self) -> None:
+        """Says that the connection lives, and the seq a client should have."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            now = rfc3339(time.time_ns())
+            for client in self.clients:
+                if not client.wire.is_behind:
+                    seq = self._updates.last_seq(client.session.user_id)
+                    client.wire.push("heartbeat", encode({"type": "heartbeat", "timestamp": now, "seq": seq}))
 
     def _announce(self, body: bytes) -> None:
         for client in self.clients:

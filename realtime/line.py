@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+BEHIND_BYTES = 64 * 1024
+"""Written and not taken before a client counts as behind; where uvicorn stops writing, too."""
 _KEY = "hundi.line"
 
 
@@ -40,6 +42,10 @@ class Line(WebSocketsSansIOProtocol):
     def waiting_bytes(self) -> int:
         """Written and not yet taken by the kernel."""
         return self.transport.get_write_buffer_size()
+
+    @property
+    def is_behind(self) -> bool:
+        return self.waiting_bytes > BEHIND_BYTES
 
     def write(self, frame: bytes) -> None:
         """A finished frame; dropped when the connection is closing."""

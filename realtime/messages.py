@@ -8,6 +8,10 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from realtime.quotes import Mode
+
+INSTRUMENTS_MAX = 3000
+"""Of one connection, and of one message."""
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -34,6 +38,15 @@ class Auth(msgspec.Struct, frozen=True):
 
 class Resume(msgspec.Struct, frozen=True):
     after_seq: Seq
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    instruments: Annotated[list[str], msgspec.Meta(max_length=INSTRUMENTS_MAX)]
+    mode: Mode = Mode.QUOTE
+
+
+class Unsubscribe(msgspec.Struct, frozen=True):
+    instruments: Annotated[list[str], msgspec.Meta(max_length=INSTRUMENTS_MAX)]
 
 
 def read(kind: type[M], said: object) -> M:

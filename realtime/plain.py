@@ -29,14 +29,28 @@ class PlainWire:
         self._websocket, self._line = websocket, line
         self._closing: asyncio.Task[None] | None = None
 
-    def send(self, _event: str, body: bytes) -> None:
-        self._line.write(text_frame(body))
+    def send(self, event: str, body: bytes) -> None:
+        self.push(event, body)
         if self._line.waiting_bytes > WAITING_BYTES_MAX:
-            self._line.abort()
+            self.close(Closing.TOO_SLOW)
+
+    def push(self, _event: str, body: bytes) -> None:
+        self._line.write(text_frame(body))
+
+    def push_list(self, event: str, elements: bytes) -> None:
+        name = event.encode()
+        self.push(event, b'{"type":"%b","%b":[%b]}' % (name, name, elements))
+
+    @property
+    def is_behind(self) -> bool:
+        return self._line.is_behind
 
     def close(self, closing: Closing) -> None:
-        if self._closing is None:
-            self.send("closing", closing.body)
+        if closing is Closing.TOO_SLOW:
+            # Nothing that is said would be read; a client that lives comes back and resumes.
+            self._line.abort()
+        elif self._closing is None:
+            self.push("closing", closing.body)
             self._closing = asyncio.create_task(self.end(closing))
 
     async def end(self, reason: str) -> None:

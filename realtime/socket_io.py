@@ -1,21 +1,28 @@
 """The Socket.IO front: python-socketio owns handshake, sessions, polling and upgrade; the gateway decides.
 
-Events of a client are handled one after the other, so a client that floods waits for itself. What is sent
-goes through Engine.IO's queue and so survives the upgrade from polling in order. Protocol: Socket.IO 5 over
-Engine.IO 4. Mounted by realtime/app.py.
+Events of a client are handled one after the other, so a client that floods waits for itself. What must come
+in order goes through Engine.IO's queue and so survives the upgrade from polling; ticks go straight to the
+WebSocket once there is one. Protocol: Socket.IO 5 over Engine.IO 4. Mounted by realtime/app.py.
 """
 
 import asyncio
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs
 
 import socketio
 from engineio.packet import MESSAGE, Packet
+from starlette.types import Receive, Scope, Send
 
 from realtime.clients import Client, Closing
 from realtime.gateway import Gateway
+from realtime.line import Line, line_of, text_frame
 from realtime.messages import Refused
 
+BEHIND_PACKETS = 16
+"""Packets that wait for a client before it gets no ticks."""
+SETTLE_SECONDS = 0.05
+"""Within which Engine.IO has certainly written what was queued when its queue is empty."""
 MESSAGE_BYTES_MAX = 64 * 1024
 """Of one message from a client; 3,000 instrument ids fit."""
 QUEUE_MAX = 2_000
@@ -26,35 +33,78 @@ PING_SECONDS, PONG_SECONDS, GOODBYE_SECONDS = 15, 10, 2
 class SocketIoWire:
     """One Engine.IO socket."""
 
-    def __init__(self, server: socketio.AsyncServer, sid: str) -> None:
+    def __init__(self, server: socketio.AsyncServer, sid: str, line: Line | None) -> None:
         self._server, self._sid = server, sid
         self._socket = server.eio.sockets[server.manager.eio_sid_from_sid(sid, "/")]
+        self.line = line
+        """The WebSocket, from the beginning or noted when it was upgraded to; None while polling."""
+        self.session: str = self._socket.sid
+        self._queued_at = 0.0
         self._closing: asyncio.Task[None] | None = None
 
     def send(self, event: str, body: bytes) -> None:
+        self._queue(b'2["%b",%b]' % (event.encode(), body))
+
+    def push(self, event: str, body: bytes) -> None:
+        packet = b'2["%b",%b]' % (event.encode(), body)
+        if self._is_direct:
+            assert self.line is not None
+            self.line.write(text_frame(b"4" + packet))
+        else:
+            self._queue(packet)
+
+    def push_list(self, event: str, elements: bytes) -> None:
+        self.push(event, b"[" + elements + b"]")
+
+    @property
+    def is_behind(self) -> bool:
+        return self._socket.queue.qsize() > BEHIND_PACKETS or (self.line is not None and self.line.is_behind)
+
+    def close(self, closing: Closing) -> None:
+        if self._closing is not None:
+            return
+        if closing is Closing.TOO_SLOW:
+            # Nothing that is said would be read; a client that lives comes back by itself and resumes.
+            self._closing = asyncio.create_task(self._cut(), name=f"cut {self._sid}")
+        else:
+            self.send("closing", closing.body)
+            self._closing = asyncio.create_task(self._end(), name=f"close {self._sid}")
+
+    @property
+    def _is_direct(self) -> bool:
+        """Straight to the transport: only when nothing that was queued before can still be on its way."""
+        return (
+            self.line is not None
+            and bool(self._socket.upgraded)
+            and self._socket.queue.empty()
+            and asyncio.get_running_loop().time() - self._queued_at > SETTLE_SECONDS
+        )
+
+    def _queue(self, packet: bytes) -> None:
         if self._closing is None:
-            self._socket.queue.put_nowait(Packet(MESSAGE, f'2["{event}",{body.decode()}]'))
+            self._queued_at = asyncio.get_running_loop().time()
+            self._socket.queue.put_nowait(Packet(MESSAGE, packet.decode()))
             if self._socket.queue.qsize() > QUEUE_MAX:
                 self.close(Closing.TOO_SLOW)
 
-    def close(self, closing: Closing) -> None:
-        if self._closing is None:
-            self.send("closing", closing.body)
-            self._closing = asyncio.create_task(self._end(), name=f"close {self._sid}")
+    async def _cut(self) -> None:
+        if self.line is not None:
+            self.line.abort()
+        await self._socket.close(wait=False, abort=True)
 
     async def _end(self) -> None:
         """Socket.IO's goodbye and Engine.IO's; a client that takes neither is left."""
         await self._server.disconnect(self._sid)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._server.eio.disconnect(self._socket.sid), GOODBYE_SECONDS)
+            await asyncio.wait_for(self._server.eio.disconnect(self.session), GOODBYE_SECONDS)
 
 
 class SocketIo:
-    """`engine` is the ASGI application of the path."""
+    """The ASGI application of the path."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, tuple[SocketIoWire, Client]] = {}
         self._server = socketio.AsyncServer(
             async_mode="asgi",
             async_handlers=False,
@@ -65,30 +115,41 @@ class SocketIo:
             ping_interval=PING_SECONDS,
             ping_timeout=PONG_SECONDS,
         )
+        self._wires: dict[str, SocketIoWire] = {}
+        """By Engine.IO session, for the upgrade."""
         self._server.on("connect", self._connected)
         self._server.on("disconnect", self._disconnected)
         for verb, handler in gateway.verbs.items():
             self._server.on(verb, self._following(handler))
-        self.engine = socketio.ASGIApp(self._server, socketio_path=None)
+        self._engine = socketio.ASGIApp(self._server, socketio_path=None)
 
-    async def stop(self) -> None:
-        await self._server.shutdown()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Engine.IO's requests; an upgrade is noted, so that ticks need not pass through it."""
+        if scope["type"] == "websocket":
+            session = parse_qs(scope["query_string"]).get(b"sid", [b""])[0].decode("latin-1")
+            if (wire := self._wires.get(session)) is not None:
+                wire.line = line_of(scope)
+        await self._engine(scope, receive, send)
 
-    async def _connected(self, sid: str, _environ: dict[str, Any], auth: object = None) -> None:
+    async def _connected(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        scope = environ["asgi.scope"]
+        wire = SocketIoWire(self._server, sid, line_of(scope) if scope["type"] == "websocket" else None)
         try:
-            self._clients[sid] = self._gateway.admit(auth, SocketIoWire(self._server, sid))
+            self._clients[sid] = wire, self._gateway.admit(auth, wire)
+            self._wires[wire.session] = wire
         except Refused as refusal:
             raise socketio.exceptions.ConnectionRefusedError(str(refusal), refusal.answer) from None
 
     async def _disconnected(self, sid: str, _reason: str) -> None:
-        if (client := self._clients.pop(sid, None)) is not None:
+        if (found := self._clients.pop(sid, None)) is not None:
+            wire, client = found
+            self._wires.pop(wire.session, None)
             await self._gateway.leave(client)
 
     def _following(self, verb: Any) -> Any:
         async def follow(sid: str, *said: object) -> dict[str, Any]:
-            client = self._clients.get(sid)
-            if client is None:
+            if (found := self._clients.get(sid)) is None:
                 return {}
-            return await self._gateway.follow(client, verb, said[0] if said else None)
+            return await self._gateway.follow(found[1], verb, said[0] if said else None)
 
         return follow

@@ -87,6 +87,11 @@ class Updates:
                 with suppress(RedisError, OSError):
                     await self._pubsub.unsubscribe(updates.channel(stream.user_id))
 
+    def last_seq(self, user_id: int) -> int | None:
+        """The last update a connected user was told of; None before it is known."""
+        stream = self._streams.get(user_id)
+        return stream.last_seq if stream is not None and stream.known.is_set() else None
+
     async def replay(self, client: Client, after_seq: int) -> int:
         """Send again what came after a cursor, then go on live; the last seq sent. Waits for Redis."""
         stream = self._streams[client.session.user_id]

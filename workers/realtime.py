@@ -9,6 +9,7 @@ from contextlib import suppress
 import uvloop
 
 from config.settings import settings
+from exchange.master import read_master
 from realtime.app import create_app
 from realtime.gateway import Gateway
 from realtime.line import Line
@@ -31,7 +32,8 @@ def main() -> None:
 async def _serve() -> None:
     ours = settings()
     async with open_redis(ours.redis_dsn) as redis:
-        gateway = Gateway(ours, redis)
+        instruments = [i for exchange in ours.exchanges for i in read_master(exchange).values()]
+        gateway = Gateway(ours, redis, instruments)
         running = asyncio.create_task(gateway.run(), name="gateway")
         try:
             await serve(

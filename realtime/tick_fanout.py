@@ -1,0 +1,191 @@
+"""Ticks to the clients that subscribed to them: a snapshot, then what changed, one frame a client a beat.
+
+Invariant: a client that reads ends with the last values of everything it is subscribed to. What changed of an
+instrument is written once and its bytes shared by all who watch it. A client that is behind is sent no ticks;
+when it has caught up it gets a snapshot, and when it does not, its connection ends. Only the groups that some
+client watches are taken from the bus. Called by realtime/gateway.py.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from redis.asyncio import Redis
+
+from domain.instruments import Instrument
+from realtime.bus import TICK, Ticks, Watcher
+from realtime.clients import Client, Closing
+from realtime.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
+from realtime.quotes import Mode, changes, element
+from realtime.tick_table import PUSH_SECONDS, TickTable
+
+BEHIND_SECONDS = 10.0
+"""How long a client may be behind."""
+
+
+class TickFanout:
+    """`run` must be under way."""
+
+    def __init__(self, redis: Redis, instruments: Sequence[Instrument]) -> None:
+        self._table = TickTable(instruments)
+        self._bus = Watcher(redis, self._arrived)
+        self._watchers: dict[Mode, list[set[Client]]] = {mode: [set() for _ in instruments] for mode in Mode}
+        self._groups: Counter[str] = Counter()
+        """Subscriptions of each group."""
+        self._taken: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._at_once: list[int] = []
+        self._behind: set[Client] = set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._bus.run(), name="tick bus")
+            tasks.create_task(self._beat(), name="tick beat")
+
+    async def subscribe(self, client: Client, said: object) -> dict[str, Any]:
+        """The answer; the snapshot follows as soon as the bus has given the latest rows."""
+        asked = read(Subscribe, said)
+        accepted: list[str] = []
+        refused: list[dict[str, str]] = []
+        slots: list[int] = []
+        for instrument_id in asked.instruments:
+            slot = self._table.slots.get(instrument_id)
+            if slot is None:
+                refused.append(_refusal(instrument_id, "INSTRUMENT_UNKNOWN", "There is no such instrument."))
+            elif slot not in client.modes and len(client.modes) >= INSTRUMENTS_MAX:
+                detail = f"A connection may subscribe to {INSTRUMENTS_MAX} instruments."
+                refused.append(_refusal(instrument_id, "TOO_MANY_INSTRUMENTS", detail))
+            else:
+                if slot in client.modes:
+                    self._drop(client, slot)
+                client.modes[slot] = asked.mode
+                self._groups[self._table.groups[slot]] += 1
+                slots.append(slot)
+                accepted.append(instrument_id)
+        client.begin(self._open(client, slots, asked.mode))
+        return {"accepted": accepted, "refused": refused}
+
+    async def unsubscribe(self, client: Client, said: object) -> dict[str, Any]:
+        accepted: list[str] = []
+        refused: list[dict[str, str]] = []
+        for instrument_id in read(Unsubscribe, said).instruments:
+            slot = self._table.slots.get(instrument_id)
+            if slot is None or slot not in client.modes:
+                refused.append(_refusal(instrument_id, "NOT_SUBSCRIBED", "It was not subscribed to."))
+            else:
+                self._drop(client, slot)
+                accepted.append(instrument_id)
+        await self._release()
+        return {"accepted": accepted, "refused": refused}
+
+    async def leave(self, client: Client) -> None:
+        for slot in list(client.modes):
+            self._drop(client, slot)
+        self._behind.discard(client)
+        await self._release()
+
+    async def _open(self, client: Client, slots: list[int], mode: Mode) -> None:
+        """Take the groups from the bus, then snapshot and deltas of what is still subscribed to."""
+        for group in {self._table.groups[slot] for slot in slots}:
+            async with self._one_at_a_time:
+                if group not in self._taken:
+                    rows = await self._bus.watch(group)
+                    self._taken.add(group)
+                    self._arrived(group, rows)
+        opened = [slot for slot in slots if client.modes.get(slot) is mode]
+        for slot in opened:
+            self._table.watch(slot)
+            self._watchers[mode][slot].add(client)
+        self._snapshot(client, opened)
+
+    def _drop(self, client: Client, slot: int) -> None:
+        self._watchers[client.modes.pop(slot)][slot].discard(client)
+        if not any(watchers[slot] for watchers in self._watchers.values()):
+            self._table.unwatch(slot)
+        self._groups[self._table.groups[slot]] -= 1
+
+    async def _release(self) -> None:
+        """Groups that nobody watches any more."""
+        async with self._one_at_a_time:
+            for group in [group for group in self._taken if not self._groups[group]]:
+                self._taken.discard(group)
+                await self._bus.unwatch(group)
+
+    def _arrived(self, group: str, rows: Ticks) -> None:
+        loop = asyncio.get_running_loop()
+        at_once = self._table.take(group, rows, loop.time())
+        if at_once:
+            if not self._at_once:
+                # After the messages that have arrived with this one.
+                loop.call_soon(self._push_at_once)
+            self._at_once += at_once
+
+    def _push_at_once(self) -> None:
+        slots, self._at_once = self._at_once, []
+        self._push(slots, asyncio.get_running_loop().time())
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        beat = loop.time()
+        while True:
+            beat = max(beat + PUSH_SECONDS, loop.time())
+            await asyncio.sleep(beat - loop.time())
+            self._push(self._table.due(beat), beat)
+            self._catch_up(beat)
+
+    def _push(self, slots: list[int], now: float) -> None:
+        if not slots:
+            return
+        before, rows = self._table.pull(slots, now)
+        touched: list[Client] = []
+        times = rows["time_ns"].tolist()
+        for mode, texts in changes(before, rows):
+            watchers = self._watchers[mode]
+            for slot, members, time_ns in zip(slots, texts, times, strict=True):
+                if members and (clients := watchers[slot]):
+                    bytes_of_all = element(self._table.instrument_ids[slot], members, time_ns)
+                    for client in clients:
+                        if not client.elements:
+                            touched.append(client)
+                        client.elements.append(bytes_of_all)
+        for client in touched:
+            elements, client.elements = client.elements, []
+            self._send(client, elements, now)
+
+    def _send(self, client: Client, elements: list[bytes], now: float) -> None:
+        if client.behind_since is not None:
+            return
+        if client.wire.is_behind:
+            client.behind_since = now
+            self._behind.add(client)
+        else:
+            client.wire.push_list("ticks", b",".join(elements))
+
+    def _catch_up(self, now: float) -> None:
+        """The latest values to clients who can take them again."""
+        for client in list(self._behind):
+            if not client.wire.is_behind:
+                self._behind.discard(client)
+                client.behind_since = None
+                self._snapshot(client, client.modes)
+            elif client.behind_since is not None and now - client.behind_since > BEHIND_SECONDS:
+                client.wire.close(Closing.TOO_SLOW)
+
+    def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
+        """What was pushed last: the deltas that follow are against it."""
+        found, rows = self._table.pushed(list(slots))
+        times = rows["time_ns"].tolist()
+        elements = [
+            element(self._table.instrument_ids[slot], members, time_ns)
+            for mode, texts in changes(np.zeros(len(rows), TICK), rows)
+            for slot, members, time_ns in zip(found, texts, times, strict=True)
+            if client.modes[slot] is mode
+        ]
+        client.wire.push_list("snapshot", b",".join(elements))
+
+
+def _refusal(instrument_id: str, code: str, detail: str) -> dict[str, str]:
+    return {"instrument": instrument_id[:40], "code": code, "detail": detail}

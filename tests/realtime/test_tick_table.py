@@ -1,0 +1,62 @@
+"""When an instrument may be told: at most once a beat, at once after a quiet spell."""
+
+import numpy as np
+
+from realtime.bus import TICK, Ticks, group_of
+from realtime.tick_table import PUSH_SECONDS, TickTable
+from tests.support.builders import an_instrument
+
+GROUP = group_of("NSE", 2885)
+NOON = 43_200.0
+
+
+def a_table(*, watched: bool = True) -> TickTable:
+    table = TickTable([an_instrument()])
+    if watched:
+        table.watch(0)
+    return table
+
+
+def a_tick(**fields: int) -> Ticks:
+    row = np.zeros(1, TICK)
+    row["token"] = 2885
+    for name, value in fields.items():
+        row[name] = value
+    return row
+
+
+def test_the_first_tick_after_a_quiet_spell_is_due_at_once_and_the_next_ones_at_the_beat() -> None:
+    table = a_table()
+    assert table.take(GROUP, a_tick(ltp=100), NOON) == [0]
+    table.pull([0], NOON)
+    assert table.take(GROUP, a_tick(ltp=101), NOON + 0.1) == []
+    assert table.due(NOON + 0.1) == []
+    assert table.take(GROUP, a_tick(ltp=102), NOON + PUSH_SECONDS + 0.1) == []
+    assert table.due(NOON + PUSH_SECONDS) == [0]
+    before, rows = table.pull([0], NOON + PUSH_SECONDS)
+    assert (before["ltp"].tolist(), rows["ltp"].tolist()) == ([100], [102])
+    assert table.take(GROUP, a_tick(ltp=103), NOON + 3 * PUSH_SECONDS) == [0]
+
+
+def test_the_last_row_of_a_message_wins() -> None:
+    table = a_table()
+    assert table.take(GROUP, np.concatenate([a_tick(ltp=1), a_tick(ltp=2)]), NOON)
+    assert table.pull([0], NOON)[1]["ltp"].tolist() == [2]
+
+
+def test_what_nobody_watches_is_kept_and_not_told() -> None:
+    table = a_table(watched=False)
+    assert table.take(GROUP, a_tick(ltp=100), NOON) == []
+    assert table.due(NOON + 1) == []
+    assert table.pushed([0])[0] == []
+    table.watch(0)
+    found, rows = table.pushed([0])
+    assert (found, rows["ltp"].tolist()) == ([0], [100])
+
+
+def test_an_unknown_token_is_passed_over() -> None:
+    table = a_table()
+    stranger = a_tick(ltp=5)
+    stranger["token"] = 2885 + 64
+    assert table.take(GROUP, stranger, NOON) == []
+    assert table.take("BSE:1", stranger, NOON) == []

@@ -12,9 +12,12 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from config.tokens import Session
+from realtime.pace import Pace
 from realtime.quotes import Mode
 
 T = TypeVar("T")
+UNITS_A_SECOND, UNITS_AT_ONCE = 20, 200
+"""Of work that a client may ask for: one a message, and one more for every hundred instruments in it."""
 encode = msgspec.json.Encoder().encode
 
 
@@ -62,6 +65,8 @@ class Client:
         self.held: dict[int, bytes] | None = None
         """Live updates that wait behind a replay."""
         self.replaying = asyncio.Lock()
+        self.was_slowed_down = False
+        self.pace = Pace(UNITS_A_SECOND, UNITS_AT_ONCE)
         self.modes: dict[int, Mode] = {}
         """What it is subscribed to, by slot of the tick table."""
         self.elements: list[bytes] = []

@@ -6,6 +6,7 @@ fronts (realtime/socket_io.py, realtime/plain.py) admit clients and pass on what
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from realtime.tick_fanout import TickFanout
 from realtime.updates import Updates
 
 HEARTBEAT_SECONDS = 5.0
+CONNECTIONS_MAX = 20
+"""Of one user."""
 RESUME_SECONDS = 2.0
 """How long the answer to a resume waits for the replay; the replay itself waits for Redis."""
 Verb = Callable[[Client, object], Awaitable[dict[str, Any]]]
@@ -38,6 +41,8 @@ class Gateway:
         self._market = MarketStatus(redis, self._announce)
         self._ticks = TickFanout(redis, instruments)
         self.clients: set[Client] = set()
+        self._connections: Counter[int] = Counter()
+        """Of each user."""
         self.verbs: dict[str, Verb] = {
             "subscribe": self._ticks.subscribe,
             "unsubscribe": self._ticks.unsubscribe,
@@ -60,8 +65,13 @@ class Gateway:
             session = verify(self._settings, asked.token)
         except TokenRefused as refusal:
             raise Refused("TOKEN_REFUSED", str(refusal)) from None
+        if self._connections[session.user_id] >= CONNECTIONS_MAX:
+            log.warning("too many connections", client_id=session.client_id)
+            detail = f"There are {CONNECTIONS_MAX} connections of this client already."
+            raise Refused("TOO_MANY_CONNECTIONS", detail)
         client = Client(session, wire)
         self.clients.add(client)
+        self._connections[session.user_id] += 1
         client.begin(self._begin(client, asked.after_seq))
         client.expire(session.expires_at - time.time())
         return client
@@ -70,12 +80,18 @@ class Gateway:
         """The connection is gone."""
         if client in self.clients:
             self.clients.remove(client)
+            self._connections[client.session.user_id] -= 1
+            if not self._connections[client.session.user_id]:
+                del self._connections[client.session.user_id]
             client.end()
             await self._updates.leave(client)
             await self._ticks.leave(client)
 
     async def follow(self, client: Client, verb: Verb, said: object) -> dict[str, Any]:
         """The answer to a verb and what was said with it."""
+        if await client.pace.keep(_units(said)) and not client.was_slowed_down:
+            client.was_slowed_down = True
+            log.warning("client is slowed down", client_id=client.session.client_id)
         try:
             return {"ok": True, **await verb(client, said)}
         except Refused as refusal:
@@ -120,3 +136,9 @@ class Gateway:
     def _announce(self, body: bytes) -> None:
         for client in self.clients:
             client.wire.send("market_status", body)
+
+
+def _units(said: object) -> float:
+    """The work that a message asks for."""
+    instruments = said.get("instruments") if isinstance(said, dict) else None
+    return 1 + (len(instruments) / 100 if isinstance(instruments, list) else 0)

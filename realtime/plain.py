@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from realtime.clients import Client, Closing
@@ -20,6 +21,7 @@ AUTH_SECONDS = 10.0
 WAITING_BYTES_MAX = 1024 * 1024
 """Written and not taken before a client counts as stalled."""
 POLICY_VIOLATION = 1008
+log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -46,10 +48,13 @@ class PlainWire:
         return self._line.is_behind
 
     def close(self, closing: Closing) -> None:
+        if self._closing is not None or not self._line.is_open:
+            return
+        log.info("connection ended", reason=closing, peer=self._line.client)
         if closing is Closing.TOO_SLOW:
             # Nothing that is said would be read; a client that lives comes back and resumes.
             self._line.abort()
-        elif self._closing is None:
+        else:
             self.push("closing", closing.body)
             self._closing = asyncio.create_task(self.end(closing))
 

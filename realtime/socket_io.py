@@ -6,11 +6,13 @@ WebSocket once there is one. Protocol: Socket.IO 5 over Engine.IO 4. Mounted by 
 """
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
 import socketio
+import structlog
 from engineio.packet import MESSAGE, Packet
 from starlette.types import Receive, Scope, Send
 
@@ -25,9 +27,13 @@ SETTLE_SECONDS = 0.05
 """Within which Engine.IO has certainly written what was queued when its queue is empty."""
 MESSAGE_BYTES_MAX = 64 * 1024
 """Of one message from a client; 3,000 instrument ids fit."""
-QUEUE_MAX = 2_000
+QUEUE_MAX = 1_000
 """Packets that wait for a client before it counts as stalled."""
 PING_SECONDS, PONG_SECONDS, GOODBYE_SECONDS = 15, 10, 2
+AUTH_SECONDS = 10
+_quiet = logging.getLogger("hundi.engineio")
+_quiet.setLevel(logging.CRITICAL)
+log = structlog.get_logger()
 
 
 class SocketIoWire:
@@ -63,6 +69,7 @@ class SocketIoWire:
     def close(self, closing: Closing) -> None:
         if self._closing is not None:
             return
+        log.info("connection ended", reason=closing, session=self.session)
         if closing is Closing.TOO_SLOW:
             # Nothing that is said would be read; a client that lives comes back by itself and resumes.
             self._closing = asyncio.create_task(self._cut(), name=f"cut {self._sid}")
@@ -114,6 +121,9 @@ class SocketIo:
             max_http_buffer_size=MESSAGE_BYTES_MAX,
             ping_interval=PING_SECONDS,
             ping_timeout=PONG_SECONDS,
+            # A hostile client could fill the disk with what these log of it.
+            logger=_quiet,
+            engineio_logger=_quiet,
         )
         self._wires: dict[str, SocketIoWire] = {}
         """By Engine.IO session, for the upgrade."""
@@ -129,7 +139,22 @@ class SocketIo:
             session = parse_qs(scope["query_string"]).get(b"sid", [b""])[0].decode("latin-1")
             if (wire := self._wires.get(session)) is not None:
                 wire.line = line_of(scope)
-        await self._engine(scope, receive, send)
+        try:
+            await self._engine(scope, receive, send)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            # python-engineio decodes outside of any guard; what it chokes on costs the client its connection.
+            log.warning("frame not understood", peer=scope["client"], error=repr(error)[:200])
+
+    async def run(self) -> None:
+        """Until cancelled: end connections that do not sign in."""
+        sockets = self._server.eio.sockets
+        strangers: set[str] = set()
+        while True:
+            await asyncio.sleep(AUTH_SECONDS)
+            for session in strangers & sockets.keys() - self._wires.keys():
+                log.warning("connection without sign-in", session=session)
+                await sockets[session].close(wait=False)
+            strangers = sockets.keys() - self._wires.keys()
 
     async def _connected(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         scope = environ["asgi.scope"]

@@ -178,7 +178,7 @@ class Updates:
                 from_seq, to_seq = stream.give_up()
                 log.warning("order updates lost", user=stream.user_id, from_seq=from_seq, to_seq=to_seq)
             else:
-                stream.begin(min(stream.early, default=1) - 1)
+                stream.begin(0 if not stream.early else min(stream.early) - 1)
 
     async def _read(self, stream: UserStream) -> None:
         """Take what the tail holds; waits for Redis."""

@@ -18,6 +18,8 @@ class UserStream:
         self.clients: set[Client] = set()
         self.known = asyncio.Event()
         """`last_seq` is known; before that, everything that arrives is early."""
+        self.is_open = False
+        """Updates are handed out."""
         self.last_seq = 0
         self.early: dict[int, bytes] = {}
         self.refilled = asyncio.Event()
@@ -30,10 +32,14 @@ class UserStream:
         return self.known.is_set() and not self.early
 
     def begin(self, last_seq: int) -> None:
-        """From here on everything after `last_seq` is handed out."""
-        self.last_seq = last_seq
-        self.early = {seq: frame for seq, frame in self.early.items() if seq > last_seq}
+        """From here on everything after `last_seq` is handed out, and all that has arrived meanwhile."""
+        self.last_seq = min(last_seq, *(seq - 1 for seq in self.early)) if self.early else last_seq
         self.known.set()
+        # After those who waited for `known` and are clients then.
+        asyncio.get_running_loop().call_soon(self._open)
+
+    def _open(self) -> None:
+        self.is_open = True
         self._hand_out()
 
     def arrived(self, seq: int, frame: bytes) -> None:
@@ -52,9 +58,7 @@ class UserStream:
         return hole
 
     def _hand_out(self) -> None:
-        if not self.known.is_set():
-            return
-        while (frame := self.early.pop(self.last_seq + 1, None)) is not None:
+        while self.is_open and (frame := self.early.pop(self.last_seq + 1, None)) is not None:
             self.last_seq += 1
             for client in self.clients:
                 client.update(self.last_seq, frame)

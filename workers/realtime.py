@@ -4,8 +4,10 @@ Started by `hundi realtime`. SIGTERM closes every socket as a service restart: c
 """
 
 import asyncio
+import signal
 from contextlib import suppress
 
+import structlog
 import uvloop
 
 from config.settings import settings
@@ -13,7 +15,7 @@ from exchange.master import read_master
 from realtime.app import create_app
 from realtime.gateway import Gateway
 from realtime.line import Line
-from realtime.socket_io import MESSAGE_BYTES_MAX
+from realtime.socket_io import MESSAGE_BYTES_MAX, SocketIo
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.serving import serve
@@ -21,6 +23,8 @@ from workers.serving import serve
 BACKLOG = 2048
 STOP_SECONDS = 5
 """How long clients may take to go when the process stops."""
+
+log = structlog.get_logger()
 
 
 def main() -> None:
@@ -34,10 +38,12 @@ async def _serve() -> None:
     async with open_redis(ours.redis_dsn) as redis:
         instruments = [i for exchange in ours.exchanges for i in read_master(exchange).values()]
         gateway = Gateway(ours, redis, instruments)
-        running = asyncio.create_task(gateway.run(), name="gateway")
+        socket_io = SocketIo(gateway)
+        running = asyncio.create_task(_run(gateway, socket_io), name="gateway")
+        running.add_done_callback(_fatal)
         try:
             await serve(
-                create_app(gateway),
+                create_app(gateway, socket_io),
                 ours.host,
                 ours.port("stream"),
                 redis,
@@ -54,6 +60,19 @@ async def _serve() -> None:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+
+async def _run(gateway: Gateway, socket_io: SocketIo) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(gateway.run())
+        tasks.create_task(socket_io.run())
+
+
+def _fatal(running: "asyncio.Task[None]") -> None:
+    """A gateway whose parts died by a bug dies with them rather than limping on."""
+    if not running.cancelled() and running.exception() is not None:
+        log.critical("a part of the gateway died", exc_info=running.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from config.crash_points import crash_point
 from storage.database import Connection, Database
 
 Asked = TypeVar("Asked")
@@ -66,6 +67,8 @@ class GroupCommit(Generic[Asked, Answer]):
     async def _commit(self, batch: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
         async with self._database.transaction() as conn:
             answers = await self._write(conn, [asked for asked, _ in batch])
+            crash_point("group_commit.before_commit")
+        crash_point("group_commit.before_answer")
         done: list[tuple[Asked, Answer]] = []
         for (asked, future), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):

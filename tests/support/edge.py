@@ -1,7 +1,6 @@
 """The exchange edge under a test's hand: both simulators and the gateway as processes on real servers."""
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from redis import Redis
 
 from config.settings import Settings
 from stack import probes
+from tests.support.market import environment
 from workers.health import read_one
 
 
@@ -75,12 +75,7 @@ def edge(settings: Settings) -> Iterator[Edge]:
 
 
 def start(settings: Settings, program: str, crash_at: str = "") -> "subprocess.Popen[bytes]":
-    environment = os.environ | {
-        "HUNDI_DATA_DIR": str(settings.data_dir),
-        "HUNDI_PORT_OFFSET": str(settings.port_offset),
-        "HUNDI_CRASH_AT": crash_at,
-    }
-    return subprocess.Popen([sys.executable, "-c", program], env=environment)
+    return subprocess.Popen([sys.executable, "-c", program], env=environment(settings, crash_at))
 
 
 def until(condition: object, seconds: float = 30) -> None:

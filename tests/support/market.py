@@ -6,6 +6,7 @@ Every call blocks; from an async test use `await asyncio.to_thread(market.proces
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,21 @@ class Market:
         """`postgres`, `simulator-nse`, `order-worker-0`, ...: the names of `stack/processes.py`."""
         return MarketProcess(name, self.supervisor)
 
+    @contextmanager
+    def crashing(self, name: str, point: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """The process, for once started here with a crash point (config/crash_points.py) to die at; when
+        the context is left it runs again as before, healthy."""
+        ours, row = self.process(name), self.supervisor.processes[name]
+        ours.stop()
+        dying = subprocess.Popen(row.command, env=environment(self.settings, point) | row.environment)
+        try:
+            yield dying
+        finally:
+            dying.kill()
+            dying.wait()
+            ours.start()
+            ours.wait_healthy()
+
     def heal(self) -> None:
         """Start whatever is dead and wait until everything is healthy."""
         for names in self.supervisor.waves().values():
@@ -100,6 +116,15 @@ def running(settings: Settings, processes: list[Process]) -> Iterator[Supervisor
         if EXCHANGES not in waves:
             prepare_books(settings)
         yield supervisor
+
+
+def environment(settings: Settings, crash_at: str = "") -> dict[str, str]:
+    """Of a process that a test starts itself."""
+    return os.environ | {
+        "HUNDI_DATA_DIR": str(settings.data_dir),
+        "HUNDI_PORT_OFFSET": str(settings.port_offset),
+        "HUNDI_CRASH_AT": crash_at,
+    }
 
 
 def start_and_wait(supervisor: Supervisor, names: list[str]) -> None:

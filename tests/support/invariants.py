@@ -1,0 +1,220 @@
+"""What must hold of a market at rest, reckoned from outside; each rule tells what breaks it, in a sentence.
+
+Client records, SQL and the exchange's files are held against each other; no counter of ours is believed. At
+rest means: no process is missing and nothing is under way, so each order is final or stands in the book.
+tests/support/test_invariants.py plants faults to prove that each rule can fail.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+
+from domain.orders import IllegalTransition, OrderEvent, OrderStatus, Side, next_status
+from tests.support.evidence import Evidence, Row
+
+Rule = Callable[[Evidence], Iterator[str]]
+
+
+def broken(evidence: Evidence) -> list[str]:
+    """Everything that does not hold, `I4: ...`; empty is what a test asserts."""
+    return [f"{name}: {fault}" for name, rule in RULES.items() for fault in rule(evidence)]
+
+
+def _every_acknowledgement_stands(e: Evidence) -> Iterator[str]:
+    stored = {str(row["order_id"]) for row in e.orders} & {str(row["order_id"]) for row in e.intake}
+    for request in e.requests:
+        for order_id in set(request.acknowledged) - stored:
+            yield f"{request.client_id} was told of order {order_id} and it is not there"
+
+
+def _one_order_a_key(e: Evidence) -> Iterator[str]:
+    by_key = Counter((row["user_id"], row["idempotency_key"]) for row in e.orders)
+    yield from (f"{n} orders of user {user} have key {key}" for (user, key), n in by_key.items() if n > 1)
+    for request in e.requests:
+        if len(set(request.acknowledged)) > 1:
+            yield f"one key of {request.client_id} was answered with orders {request.acknowledged}"
+    promised = {(row["user_id"], row["key"]): row["order_id"] for row in e.keys}
+    for row in e.orders:
+        if promised.get((row["user_id"], row["idempotency_key"])) != row["order_id"]:
+            yield f"order {row['order_id']} is not the order of its key"
+
+
+def _one_order_at_the_exchange(e: Evidence) -> Iterator[str]:
+    entered = Counter(cl_ord_id for column in e.entered.values() for cl_ord_id in column)
+    for row in e.orders:
+        times = entered[str(row["order_id"])]
+        # Our own refusals have no exchange order id; neither has what was withdrawn before it left.
+        expected = 0 if _never_left(row) else 1
+        if times != expected:
+            yield f"order {row['order_id']} ({row['status']}) entered the exchange {times} times"
+
+
+def _money_is_conserved(e: Evidence) -> Iterator[str]:
+    movements: Counter[str] = Counter()
+    accounts: Counter[str] = Counter()
+    for posting in e.postings:
+        movements[posting["movement"]] += posting["amount"]
+        accounts[posting["account"]] += posting["amount"]
+    yield from (f"movement {name} sums to {amount}" for name, amount in movements.items() if amount)
+    for ledger in e.ledgers:
+        user = ledger["user_id"]
+        own = _of(user, e.trades)
+        paid = sum(_value(t) for t in own if t["product"] == "CNC" and t["transaction_type"] == "BUY")
+        pledged = sum(position["margin"] for position in _of(user, e.positions))
+        profit = sum(t["realized_pnl"] for t in own if t["product"] != "CNC")
+        owed = sum(_value(row) * Side(row["side"].upper()).sign for row in _filed(e, user))
+        for what, ledgers, reckoned in (
+            ("cash", ledger["cash"], accounts[f"cash:{user}"]),
+            ("used margin", ledger["used_margin"], paid + pledged),
+            ("realised profit", ledger["realized_pnl"], profit),
+            ("unsettled", accounts[f"unsettled:{user}"], -owed),
+        ):
+            if ledgers != reckoned:
+                yield f"{what} of user {user} is {ledgers} and comes to {reckoned}"
+
+
+def _nobody_overspends(e: Evidence) -> Iterator[str]:
+    for ledger in e.ledgers:
+        loss = min(ledger["realized_pnl"], 0)
+        left = ledger["cash"] + loss - ledger["blocked_margin"] - ledger["used_margin"]
+        if left < 0 or left != ledger["available_cash"]:
+            yield f"user {ledger['user_id']} has {left} available, the ledger says {ledger['available_cash']}"
+
+
+def _blocked_is_what_open_orders_hold(e: Evidence) -> Iterator[str]:
+    orders = {row["order_id"]: row for row in e.orders}
+    held: Counter[int] = Counter()
+    shares: Counter[tuple[int, str]] = Counter()
+    for hold in e.holds:
+        order, left = orders[hold["order_id"]], hold["open_quantity"] + hold["close_quantity"]
+        held[hold["user_id"]] += hold["open_quantity"] * hold["unit_margin"]
+        if hold["product"] == "CNC" and hold["transaction_type"] == "SELL":
+            shares[hold["user_id"], hold["instrument_id"]] += left
+        final = OrderStatus(order["status"]).is_final
+        expected = 0 if final else order["quantity"] - order["filled_quantity"]
+        if left != expected:
+            yield f"order {hold['order_id']} ({order['status']}) holds {left} shares' margin, not {expected}"
+    without = orders.keys() - {hold["order_id"] for hold in e.holds}
+    for order_id in without:
+        if not OrderStatus(orders[order_id]["status"]).is_final:
+            yield f"order {order_id} ({orders[order_id]['status']}) stands without a hold"
+    for ledger in e.ledgers:
+        if ledger["blocked_margin"] != held[ledger["user_id"]]:
+            told = f"{ledger['blocked_margin']} blocked, its holds {held[ledger['user_id']]}"
+            yield f"user {ledger['user_id']} has {told}"
+    for holding in e.holdings:
+        promised = shares[holding["user_id"], holding["instrument_id"]]
+        if holding["blocked_quantity"] != promised:
+            told = f"{holding['blocked_quantity']} {holding['instrument_id']} promised, its orders {promised}"
+            yield f"user {holding['user_id']} has {told}"
+
+
+def _statuses_move_along_their_edges(e: Evidence) -> Iterator[str]:
+    reached: dict[int, OrderStatus] = {}
+    for record in e.records:
+        order_id, event = record["order_id"], record["event"]
+        if event == OrderEvent.ACCEPTED:
+            reached[order_id] = OrderStatus.PENDING_VALIDATION
+        elif event in OrderEvent.__members__ and not record["detail"].get("repeated"):
+            # (A send whose outcome was unknown is repeated, perhaps after its report: it moves nothing.)
+            try:
+                reached[order_id] = next_status(reached[order_id], OrderEvent(event))
+            except (IllegalTransition, KeyError) as illegal:
+                yield f"order {order_id}: {illegal}"
+        if record["status"] != reached.get(order_id):
+            yield f"order {order_id} was told to be {record['status']} after {event}"
+    for row in e.orders:
+        if row["status"] != reached.get(row["order_id"]):
+            told = reached.get(row["order_id"])
+            yield f"order {row['order_id']} is {row['status']} and its record ends at {told}"
+
+
+def _fills_are_the_exchanges(e: Evidence) -> Iterator[str]:
+    filed, booked = _by_order(e.file, "cl_ord_id"), _by_order(e.trades, "order_id")
+    for row in e.orders:
+        order_id = str(row["order_id"])
+        if filed[order_id] != booked[order_id]:
+            told = f"{sorted(filed[order_id])}, booked {sorted(booked[order_id])}"
+            yield f"order {order_id} traded {told}"
+        quantity = sum(quantity for _, _, quantity, _ in filed[order_id].elements())
+        value = sum(quantity * price for _, _, quantity, price in filed[order_id].elements())
+        if (row["filled_quantity"], row["filled_value"]) != (quantity, value) or quantity > row["quantity"]:
+            told = f"{row['filled_quantity']} of {row['quantity']} for {row['filled_value']}"
+            yield f"order {order_id} is filled {told}, the exchange says {quantity} for {value}"
+
+
+def _first_come_first_sent(e: Evidence) -> Iterator[str]:
+    places = {str(row["order_id"]): (row["user_id"], row["seq"]) for row in e.intake}
+    for exchange, entered in e.entered.items():
+        last: dict[int, int] = defaultdict(int)
+        for user, seq in (places[order_id] for order_id in entered if order_id in places):
+            if seq < last[user]:
+                yield f"place {seq} of user {user} came to {exchange} after place {last[user]}"
+            last[user] = max(last[user], seq)
+
+
+def _the_record_has_no_gap(e: Evidence) -> Iterator[str]:
+    numbers = defaultdict(list)
+    for record in e.records:
+        numbers[record["user_id"]].append(record["user_seq"])
+    for user, own in numbers.items():
+        if own != list(range(1, len(own) + 1)):
+            yield f"the updates of user {user} are numbered {own}"
+
+
+def _redis_agrees(e: Evidence) -> Iterator[str]:
+    for ledger in e.ledgers:
+        view = e.views.get(ledger["user_id"]) or {"generation": -1}
+        if view["generation"] != ledger["generation"]:
+            continue  # Another generation's view is rebuilt before its next answer.
+        for ours, theirs in (("blocked", "blocked_margin"), ("used", "used_margin")):
+            if view[ours] != ledger[theirs]:
+                told = f"{view[ours]} {ours} in Redis, {ledger[theirs]} in the ledger"
+                yield f"user {ledger['user_id']} has {told}"
+
+
+def _everything_is_at_rest(e: Evidence) -> Iterator[str]:
+    for row in e.orders:
+        if row["status"] in (OrderStatus.PENDING_VALIDATION, OrderStatus.PENDING_OPEN):
+            yield f"order {row['order_id']} is still {row['status']}"
+
+
+RULES: dict[str, Rule] = {
+    "I1": _every_acknowledgement_stands,
+    "I2": _one_order_a_key,
+    "I3": _one_order_at_the_exchange,
+    "I4": _money_is_conserved,
+    "I5": _nobody_overspends,
+    "I6": _blocked_is_what_open_orders_hold,
+    "I7": _statuses_move_along_their_edges,
+    "I8": _fills_are_the_exchanges,
+    "I9": _first_come_first_sent,
+    "I11": _the_record_has_no_gap,
+    "I12": _redis_agrees,
+    "I14": _everything_is_at_rest,
+}
+"""By the number of the invariant."""
+
+
+def _never_left(order: Row) -> bool:
+    return order["exchange_order_id"] is None and OrderStatus(order["status"]).is_final
+
+
+def _of(user: int, rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["user_id"] == user]
+
+
+def _filed(e: Evidence, user: int) -> list[Row]:
+    own = {str(row["order_id"]) for row in _of(user, e.orders)}
+    return [row for row in e.file if row["cl_ord_id"] in own]
+
+
+def _value(trade: Row) -> int:
+    value: int = trade["quantity"] * trade["price"]
+    return value
+
+
+def _by_order(trades: list[Row], column: str) -> defaultdict[str, Counter[tuple[str, str, int, int]]]:
+    found: defaultdict[str, Counter[tuple[str, str, int, int]]] = defaultdict(Counter)
+    for row in trades:
+        found[str(row[column])][row["exchange"], row["exec_id"], row["quantity"], row["price"]] += 1
+    return found

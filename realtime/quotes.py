@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.money import rupees
 from domain.time import NANOS, rfc3339
-from realtime.bus import Ticks
+from exchange.ticks import Ticks
 
 
 class Mode(StrEnum):

@@ -15,7 +15,8 @@ import numpy as np
 from redis.asyncio import Redis
 
 from domain.instruments import Instrument
-from realtime.bus import TICK, Ticks, Watcher
+from exchange.ticks import TICK, Ticks
+from realtime.bus import Watcher
 from realtime.clients import Client, Closing
 from realtime.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
 from realtime.quotes import Mode, changes, element

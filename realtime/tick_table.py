@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from domain.instruments import Instrument
-from realtime.bus import TICK, Ticks, group_of
+from exchange.ticks import TICK, Ticks, group_of
 
 PUSH_SECONDS = 0.25
 

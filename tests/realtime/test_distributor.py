@@ -11,8 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from config.settings import Settings
+from exchange.ticks import Ticks, group_of, latest
 from realtime import distributor as distributing
-from realtime.bus import Publisher, Ticks, Watcher, group_of, latest
+from realtime.bus import Publisher, Watcher
 from realtime.distributor import Distributor
 from realtime.feed_handler import FeedHandler
 from stack import servers as server_commands

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from exchange.master import read_master
-from realtime.bus import Ticks, Watcher, group_of
+from exchange.ticks import Ticks, group_of
+from realtime.bus import Watcher
 from realtime.candles import MINUTE_NS
 from storage import candles
 from storage.database import Database

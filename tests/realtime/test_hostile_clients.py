@@ -20,7 +20,8 @@ import socketio
 from redis.asyncio import Redis
 
 from exchange.master import read_master
-from realtime.bus import TICK, Publisher, Ticks, group_of
+from exchange.ticks import TICK, Ticks, group_of
+from realtime.bus import Publisher
 from realtime.gateway import CONNECTIONS_MAX
 from realtime.socket_io import MESSAGE_BYTES_MAX
 from storage import updates

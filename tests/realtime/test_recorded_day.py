@@ -23,7 +23,8 @@ from domain.money import paise
 from exchange.feed import FeedLine, feed_address, feed_port
 from exchange.master import read_master
 from exchange.simulator.tape import FeedSocket, Tape
-from realtime.bus import Ticks, Watcher, group_of
+from exchange.ticks import Ticks, group_of
+from realtime.bus import Watcher
 from tests.realtime.test_distributor_process import Distributor
 from tests.support.eventually import eventually
 

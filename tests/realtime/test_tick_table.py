@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from realtime.bus import TICK, Ticks, group_of
+from exchange.ticks import TICK, Ticks, group_of
 from realtime.tick_table import PUSH_SECONDS, TickTable
 from tests.support.builders import an_instrument
 

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from domain.money import rupees
 from domain.time import rfc3339
 from exchange.master import read_master
-from realtime.bus import TICK, Publisher, Ticks, channel, group_of, latest
+from exchange.ticks import TICK, Ticks, channel, group_of, latest
+from realtime.bus import Publisher
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, Told, a_token, plain, socket_io
 

@@ -14,7 +14,7 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
 from domain.reports import ExecutionReport
-from storage import books, cancellations, submissions, updates, wakeups
+from storage import books, submissions, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
@@ -56,18 +56,6 @@ class Books:
         crash_point("order_worker.after_submit")
         when = f"in {' or '.join(departure.release_phases)}" if departure.release_phases else "now"
         said = f"In the outbox for {placed.terms.exchange}; the gateway sends it {when}."
-        return Decision(said, PASSED, time.time_ns())
-
-    @activity.defn(name="cancel")
-    async def cancel(self, placed: PlacedOrder) -> Decision:
-        """Withdraw the order, or ask the exchange to cancel it; its answer comes as a report."""
-        async with self._database.transaction() as conn:
-            submission = await cancellations.cancel(conn, placed)
-        if submission.refusal is not None:
-            refusal = submission.refusal
-            return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
-        await self._owed([placed], [submission.told])
-        said = "Withdrawn before it left." if submission.told else "The exchange is asked to cancel."
         return Decision(said, PASSED, time.time_ns())
 
     @activity.defn(name="refuse")

@@ -33,8 +33,8 @@ class Acknowledged(BaseModel):
     timestamp: Time
 
 
-class CancelAsked(BaseModel):
-    """What became of the cancel follows as an order update; the exchange decides."""
+class ChangeAsked(BaseModel):
+    """What became of the change or cancel follows as an order update; the exchange decides."""
 
     order_id: OrderId
     status: OrderStatus

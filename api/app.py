@@ -16,6 +16,7 @@ from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.redis_client import open_redis
 from storage.update_refills import refilling
+from workflows.payloads import DATA_CONVERTER
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -35,7 +36,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.intake = Intake(database, redis)
             # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.
             app.state.temporal = await Client.connect(
-                settings.temporal_target, namespace=settings.temporal_namespace, lazy=True
+                settings.temporal_target,
+                namespace=settings.temporal_namespace,
+                data_converter=DATA_CONVERTER,
+                lazy=True,
             )
             yield
 

@@ -1,4 +1,4 @@
-"""Orders: placed durably, read back at once.
+"""Orders: placed durably, read back at once, changed and cancelled by asking their workflow.
 
 `POST` answers 202 when the order is on disk; whatever no later state could mend is refused before that.
 """
@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -20,22 +20,24 @@ from api import answers
 from api.bodies import read_body
 from api.openapi import described
 from api.problems import Problem, ProblemCode, documented, refused
-from api.schemas import PlaceOrder
+from api.schemas import ChangeOrder, PlaceOrder
 from api.session import SignedIn
-from domain.orders import OrderStatus, OrderTerms
+from config.tokens import Session
+from domain.changes import change_refusals
+from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
-from domain.validation import terms_refusals
+from domain.validation import PRICED, terms_refusals
 from storage import order_reads
 from storage.intake import IdempotencyConflict, OrderRequest
-from workflows.contracts import CANCEL, order_workflow_id
+from workflows.contracts import CANCEL, CHANGE, order_workflow_id
 
 router = APIRouter(
     prefix="/api/v1/orders",
     tags=["orders"],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-CANCEL_SECONDS = 5
+ASK_SECONDS = 5
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
 REPLAYED = "Idempotent-Replayed"
 _PLACED = {
@@ -121,38 +123,88 @@ async def order(request: Request, session: SignedIn, order_id: OrderId) -> answe
     return answers.OrderDetail.of(row, history=[answers.HistoryEntry.of(entry) for entry in history])
 
 
+@router.put(
+    "/{order_id}",
+    status_code=HTTPStatus.ACCEPTED,
+    openapi_extra=described(ChangeOrder),
+    responses=documented(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ),
+)
+async def change(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
+    """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
+    asked = await read_body(request, ChangeOrder)
+    row = await _open_order(request, session, order_id)
+    instrument = request.app.state.instruments.get(row["instrument_id"])
+    today = trade_date(time.time_ns())
+    refusals = (
+        change_refusals(_terms(row), asked.change, row["filled_quantity"], 0, instrument, today)
+        if instrument
+        else [Refusal(RejectCode.INSTRUMENT_UNKNOWN)]
+    )
+    if refusals:
+        raise refused(refusals)
+    answer = await _ask(request.app.state.temporal, int(order_id), CHANGE, asked.change)
+    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
+
+
 @router.delete(
     "/{order_id}",
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> answers.CancelAsked:
+async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
     """Ask for a cancel. 202: asked; what became of it follows as an order update, the exchange decides."""
+    row = await _open_order(request, session, order_id)
+    answer = await _ask(request.app.state.temporal, int(order_id), CANCEL)
+    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
+
+
+async def _open_order(request: Request, session: Session, order_id: str) -> dict[str, Any]:
     row = await order_reads.find_order(request.app.state.database, session.user_id, int(order_id))
     if row is None:
         raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.ORDER_UNKNOWN, "You have no such order.")
     if OrderStatus(row["status"]).is_final:
         raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)])
-    asked = await _ask_cancel(request.app.state.temporal, int(order_id))
-    if asked.reject_code is not None:
-        raise refused([Refusal(RejectCode(asked.reject_code))])
-    return answers.CancelAsked(order_id=order_id, status=row["status"], detail=asked.sentence)
+    return row
 
 
-async def _ask_cancel(temporal: Client, order_id: int) -> Decision:
+async def _ask(temporal: Client, order_id: int, update: str, *arguments: Any) -> Decision:
+    """Ask the order's workflow. Raises Problem when it refuses or does not answer."""
     handle = temporal.get_workflow_handle(order_workflow_id(order_id))
     try:
         asked: Decision = await handle.execute_update(
-            CANCEL, result_type=Decision, rpc_timeout=timedelta(seconds=CANCEL_SECONDS)
+            update, args=arguments, result_type=Decision, rpc_timeout=timedelta(seconds=ASK_SECONDS)
         )
-        return asked
     except WorkflowUpdateFailedError:
         raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)]) from None
     except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError):
-        # Not started yet, or nobody answers: whether the cancel was taken is not known.
+        # Not started yet, or nobody answers: whether it was taken is not known.
         detail = "The order's workflow does not answer; ask again."
         status = HTTPStatus.SERVICE_UNAVAILABLE
         raise Problem(status, ProblemCode.ORDER_BUSY, detail, retryable=True) from None
+    if asked.reject_code is not None:
+        raise refused([Refusal(RejectCode(asked.reject_code))])
+    return asked
+
+
+def _terms(row: dict[str, Any]) -> OrderTerms:
+    """As the order stands; an unpriced order has no price, whatever the exchange made of it."""
+    order_type = OrderType(row["order_type"])
+    return OrderTerms(
+        row["instrument_id"],
+        order_type,
+        Side(row["transaction_type"]),
+        Product(row["product"]),
+        Validity(row["validity"]),
+        row["quantity"],
+        row["price"] if order_type in PRICED else None,
+        row["trigger_price"],
+        row["market_protection"],
+    )
 
 
 def _hash(terms: OrderTerms, tag: str | None) -> bytes:

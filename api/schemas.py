@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from domain.changes import Change
 from domain.money import paise
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 
@@ -57,6 +58,18 @@ class Asked(BaseModel):
 class SignIn(Asked):
     client_id: Annotated[str, Field(strict=True, min_length=1, max_length=20, pattern=r"^[A-Z0-9]+$")]
     password: Annotated[str, Field(strict=True, min_length=1, max_length=128)]
+
+
+class ChangeOrder(Asked):
+    """What is given replaces what stands; `quantity` is the new total."""
+
+    quantity: Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)] | None = None
+    price: Rupees | None = None
+    trigger_price: Rupees | None = None
+
+    @property
+    def change(self) -> Change:
+        return Change(self.quantity, self.price, self.trigger_price)
 
 
 class PlaceOrder(Asked):

@@ -7,6 +7,7 @@ The booking transaction (storage/books.py) reads, applies these steps in the ord
 
 from dataclasses import dataclass, field, replace
 
+from domain.changes import settled
 from domain.margin import Hold, Use, unit_margin, use_of_fill
 from domain.orders import OrderTerms, Product, Side
 from domain.positions import Holding, Position
@@ -22,6 +23,14 @@ class BookedFill:
     use: Use
     realized_pnl: int
     """Of the closing part; a delivery sale's profit is not margin before it settles, so not in `use`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """What an answered change did to the order's hold."""
+
+    before: Hold
+    after: Hold
 
 
 @dataclass(slots=True)
@@ -55,6 +64,18 @@ class UserBooks:
             close_quantity=hold.close_quantity - use.close_quantity,
         )
         return booked
+
+    def settle(self, order_id: int, terms: OrderTerms, unit: int, quantity: int, filled: int) -> Resized:
+        """The exchange has answered a change: the hold is what the order needs as it now stands."""
+        before = self.holds[order_id]
+        after = settled(before, unit, quantity, filled)
+        self.holds[order_id] = after
+        if terms.product is Product.CNC and terms.side is Side.SELL:
+            shares = after.open_quantity + after.close_quantity - before.open_quantity - before.close_quantity
+            holding = self.holdings[terms.instrument_id]
+            promised = replace(holding, blocked_quantity=holding.blocked_quantity + shares)
+            self.holdings[terms.instrument_id] = promised
+        return Resized(before, after)
 
     def close(self, order_id: int, terms: OrderTerms) -> Hold | None:
         """The order is final: what was left of its hold, given back, money and shares; None when nothing."""

@@ -47,6 +47,13 @@ class Account:
         return self.cash + min(self.realized_pnl, 0) - self.blocked - self.used
 
 
+class ResizeOutcome(StrEnum):
+    RESIZED = "RESIZED"
+    INSUFFICIENT = "INSUFFICIENT"
+    VOID = "VOID"
+    """The view is of another generation, or has no such hold: block or settle anew."""
+
+
 class BlockOutcome(StrEnum):
     BLOCKED = "BLOCKED"
     INSUFFICIENT = "INSUFFICIENT"
@@ -132,11 +139,12 @@ class MarginBook:
     holds: dict[int, Hold] = field(default_factory=dict)
     blocks: dict[int, Block] = field(default_factory=dict)
     fills: set[str] = field(default_factory=set)
+    resizes: set[str] = field(default_factory=set)
 
     def load(self, account: Account, net: dict[str, int], holds: dict[int, Hold]) -> None:
         """Replace the view by the ledger's state, of a newer generation."""
         self.account, self.net, self.holds = account, dict(net), dict(holds)
-        self.reserved, self.blocks, self.fills = {}, {}, set()
+        self.reserved, self.blocks, self.fills, self.resizes = {}, {}, set(), set()
         for order_id, hold in holds.items():
             self._reserve(hold, hold.close_quantity)
             self.blocks[order_id] = Block(
@@ -197,6 +205,24 @@ class MarginBook:
             close_quantity=hold.close_quantity - use.close_quantity,
         )
         return True
+
+    def resize(
+        self, step_id: str, order_id: int, to: Hold, generation: int, *, must_be_covered: bool
+    ) -> tuple[ResizeOutcome, int]:
+        """Give a hold new terms; the outcome and what was available before."""
+        if self.account is None or self.account.generation != generation or order_id not in self.holds:
+            return ResizeOutcome.VOID, 0
+        available, hold = self.account.available, self.holds[order_id]
+        if step_id in self.resizes:
+            return ResizeOutcome.RESIZED, available
+        more = to.blocked - hold.blocked
+        if must_be_covered and more > 0 and more > max(available, 0):
+            return ResizeOutcome.INSUFFICIENT, available
+        self.resizes.add(step_id)
+        self.holds[order_id] = to
+        self.account = replace(self.account, blocked=self.account.blocked + more)
+        self._reserve(hold, to.close_quantity - hold.close_quantity)
+        return ResizeOutcome.RESIZED, available
 
     def release(self, order_id: int, generation: int) -> int:
         """Give back what is left of a hold; returns the paise freed, 0 when void or repeated."""

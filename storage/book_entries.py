@@ -5,9 +5,10 @@ make every value here the only writer's. Called by storage/books.py.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from domain.booking import BookedFill, UserBooks
+from domain.booking import BookedFill, Resized, UserBooks
 from domain.margin import Hold
 from domain.orders import PlacedOrder, Product
 from domain.positions import Position
@@ -29,8 +30,12 @@ _WRITE_POSTINGS = """
     SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])
 """
 _WRITE_HOLDS = """
-    UPDATE margin_holds h SET open_quantity = w.open, close_quantity = w.close, state = w.state::hold_state
-    FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::text[]) AS w (order_id, open, close, state)
+    UPDATE margin_holds h SET unit_margin = w.unit, open_quantity = w.open, close_quantity = w.close,
+        state = w.state::hold_state,
+        changed_unit = CASE WHEN w.settled THEN NULL ELSE changed_unit END,
+        kept_unit = CASE WHEN w.settled THEN NULL ELSE kept_unit END
+    FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::text[], %s::bool[])
+        AS w (order_id, unit, open, close, state, settled)
     WHERE h.order_id = w.order_id
 """
 _WRITE_LEDGERS = """
@@ -71,22 +76,34 @@ class Fill(NamedTuple):
     """Of the hold."""
 
 
+class Settled(NamedTuple):
+    """A change was answered: the hold is what the order needs as it stands."""
+
+    placed: PlacedOrder
+    step_id: str
+    resized: Resized
+
+
 class Released(NamedTuple):
+    """The order is final: what was left of its hold."""
+
     placed: PlacedOrder
     hold: Hold
 
 
-async def write(
-    conn: Connection, books: dict[int, UserBooks], fills: list[Fill], released: list[Released]
-) -> None:
+Entry = Fill | Settled | Released
+
+
+async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence[Entry]) -> None:
+    """Write what the entries, applied in their order, have made of the books."""
     now = time.time_ns()
+    if not entries:
+        return
+    fills = [entry for entry in entries if isinstance(entry, Fill)]
     if fills:
         await conn.execute(_WRITE_TRADES, columns(_trade(fill, now) for fill in fills))
         await conn.execute(_WRITE_POSTINGS, columns(row for fill in fills for row in _postings(fill, now)))
-    touched = {(f.placed.user_id, f.placed.terms.instrument_id, f.placed.terms.product) for f in fills}
-    touched |= {(r.placed.user_id, r.placed.terms.instrument_id, r.placed.terms.product) for r in released}
-    if not touched:
-        return
+    touched = {(e.placed.user_id, e.placed.terms.instrument_id, e.placed.terms.product) for e in entries}
     held = [
         (user_id, instrument_id, h.quantity, h.t1_quantity, h.blocked_quantity, h.cost)
         for user_id, instrument_id, product in sorted(touched)
@@ -101,8 +118,8 @@ async def write(
     ]
     if positions:
         await conn.execute(_WRITE_POSITIONS, columns(positions))
-    await conn.execute(_WRITE_HOLDS, columns(_holds(books, fills, released)))
-    await conn.execute(_WRITE_LEDGERS, columns(_ledgers(fills, released, now)))
+    await conn.execute(_WRITE_HOLDS, columns(_holds(books, entries)))
+    await conn.execute(_WRITE_LEDGERS, columns(_ledgers(entries, now)))
 
 
 def _trade(fill: Fill, now: int) -> tuple[Any, ...]:
@@ -146,29 +163,31 @@ def _position(position: Position) -> tuple[int, ...]:
     )
 
 
-def _holds(
-    books: dict[int, UserBooks], fills: list[Fill], released: list[Released]
-) -> list[tuple[int, int, int, str]]:
-    given_back = {one.placed.order_id for one in released}
-    orders = [fill.placed for fill in fills] + [one.placed for one in released]
-    touched = {placed.order_id: placed.user_id for placed in orders}
+def _holds(books: dict[int, UserBooks], entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
+    given_back = {entry.placed.order_id for entry in entries if isinstance(entry, Released)}
+    settled = {entry.placed.order_id for entry in entries if isinstance(entry, Settled)}
     rows = []
-    for order_id, user_id in touched.items():
+    for order_id, user_id in {entry.placed.order_id: entry.placed.user_id for entry in entries}.items():
         hold = books[user_id].holds[order_id]
         consumed = hold.open_quantity == hold.close_quantity == 0
         state = "RELEASED" if order_id in given_back else "CONSUMED" if consumed else "BLOCKED"
-        rows.append((order_id, hold.open_quantity, hold.close_quantity, state))
+        is_settled = order_id in settled or order_id in given_back
+        rows.append((order_id, hold.unit_margin, hold.open_quantity, hold.close_quantity, state, is_settled))
     return rows
 
 
-def _ledgers(fills: list[Fill], released: list[Released], now: int) -> list[tuple[int, ...]]:
+def _ledgers(entries: Sequence[Entry], now: int) -> list[tuple[int, ...]]:
     """Change of blocked, used and realised by user."""
     changes: dict[int, list[int]] = {}
-    for fill in fills:
-        change, use = changes.setdefault(fill.placed.user_id, [0, 0, 0]), fill.booked.use
-        change[0] -= use.open_quantity * fill.unit_margin
-        change[1] += use.used
-        change[2] += use.realized_pnl
-    for one in released:
-        changes.setdefault(one.placed.user_id, [0, 0, 0])[0] -= one.hold.blocked
+    for entry in entries:
+        change = changes.setdefault(entry.placed.user_id, [0, 0, 0])
+        if isinstance(entry, Fill):
+            use = entry.booked.use
+            change[0] -= use.open_quantity * entry.unit_margin
+            change[1] += use.used
+            change[2] += use.realized_pnl
+        elif isinstance(entry, Settled):
+            change[0] += entry.resized.after.blocked - entry.resized.before.blocked
+        else:
+            change[0] -= entry.hold.blocked
     return [(user_id, *change, now) for user_id, change in changes.items()]

@@ -9,18 +9,18 @@ themselves are in domain/booking.py; called by the order worker, in groups.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.booking import UserBooks
 from domain.margin import Hold, position_key
 from domain.orders import OrderStatus, PlacedOrder, Product
 from domain.positions import Holding, Position
-from domain.reports import ExecType, ExecutionReport
+from domain.reports import CancelRejected, ExecType, ExecutionReport
 from storage import book_entries
-from storage.book_entries import Fill, Released
+from storage.book_entries import Entry, Fill, Released, Settled
 from storage.database import Connection, columns
 from storage.inbox import report_of
-from storage.margin_book import FillStep, MarginBook, ReleaseStep, Step
+from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep, Step
 
 _LOCK_LEDGERS = """
     SELECT user_id, generation FROM margin_ledger WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE
@@ -33,12 +33,13 @@ _DUE = """
         WHERE order_id = ANY(%(order_ids)s) AND consumed_at_ns IS NULL AND broken IS NULL
         RETURNING order_id, seq, exchange, report
     )
-    SELECT o.order_id, status, filled_quantity, exchange_order_id, reject_code, reject_reason, seq, exchange,
-           report
+    SELECT o.order_id, status, quantity, filled_quantity, exchange_order_id, reject_code, reject_reason, seq,
+           exchange, report
     FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
 """
 _HOLDS = """
-    SELECT order_id, unit_margin, open_quantity, close_quantity FROM margin_holds WHERE order_id = ANY(%s)
+    SELECT order_id, unit_margin, open_quantity, close_quantity, changed_unit, kept_unit FROM margin_holds
+    WHERE order_id = ANY(%s)
 """
 _HOLDINGS = """
     SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost FROM holdings
@@ -64,6 +65,15 @@ class Standing:
     """Booked now, in the order of the reports."""
 
 
+class _Told(NamedTuple):
+    """One due report of an order."""
+
+    placed: PlacedOrder
+    exchange: str
+    report: ExecutionReport | CancelRejected
+    row: dict[str, Any]
+
+
 async def book(
     conn: Connection, view: MarginBook, orders: Sequence[PlacedOrder], intraday_percent: int
 ) -> list[Standing]:
@@ -74,26 +84,26 @@ async def book(
     due = await conn.execute(_DUE, {"now": time.time_ns(), "order_ids": list(placed)})
     rows = await due.fetchall()
     standings = {row["order_id"]: _standing(row) for row in rows}
-    fills = [(row["order_id"], row["exchange"], fill) for row in rows if (fill := _fill(row)) is not None]
+    told = [
+        _Told(placed[row["order_id"]], row["exchange"], report_of(row["report"]), row)
+        for row in rows
+        if row["seq"] is not None
+    ]
+    moving = [one for one in told if _is_fill(one.report) or _answers_change(one.report)]
     final = [order_id for order_id, standing in standings.items() if standing.status.is_final]
-    if fills or final:
-        books = await _read(conn, [placed[i] for i in {*final, *(order_id for order_id, _, _ in fills)}])
-        booked = []
-        for order_id, exchange, fill in fills:
-            order = placed[order_id]
-            unit = _unit(books, order)
-            done = books[order.user_id].book_fill(
-                order_id, order.terms, fill.last_quantity, fill.last_price, intraday_percent
-            )
-            booked.append(Fill(order, exchange, fill, done, unit))
-            standings[order_id].fills.append(fill)
-        released = [
+    if moving or final:
+        read = await _read(conn, [placed[i] for i in {*final, *(one.placed.order_id for one in moving)}])
+        entries = [entry for one in moving if (entry := _entry(read, one, moving, intraday_percent))]
+        for entry in entries:
+            if isinstance(entry, Fill):
+                standings[entry.placed.order_id].fills.append(entry.report)
+        entries += [
             Released(placed[i], hold)
             for i in final
-            if (hold := books[placed[i].user_id].close(i, placed[i].terms)) is not None
+            if (hold := read.books[placed[i].user_id].close(i, placed[i].terms)) is not None
         ]
-        await book_entries.write(conn, books, booked, released)
-        await view.follow(_view_steps(booked, released, generations))
+        await book_entries.write(conn, read.books, entries)
+        await view.follow([_view_step(entry, generations[entry.placed.user_id]) for entry in entries])
     return [standings[order.order_id] for order in orders]
 
 
@@ -107,19 +117,57 @@ def _standing(row: dict[str, Any]) -> Standing:
     )
 
 
-def _fill(row: dict[str, Any]) -> ExecutionReport | None:
-    report = report_of(row["report"]) if row["seq"] is not None else None
-    traded = isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE
-    return report if traded and isinstance(report, ExecutionReport) else None
+def _is_fill(report: ExecutionReport | CancelRejected) -> bool:
+    return isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE
 
 
-def _unit(books: dict[int, UserBooks], order: PlacedOrder) -> int:
-    hold = books[order.user_id].holds.get(order.order_id)
-    return hold.unit_margin if hold else 0
+def _answers_change(report: ExecutionReport | CancelRejected) -> bool:
+    if isinstance(report, CancelRejected):
+        return report.response_to_replace
+    return report.exec_type is ExecType.REPLACED
 
 
-async def _read(conn: Connection, orders: Sequence[PlacedOrder]) -> dict[int, UserBooks]:
-    """The books that these orders touch; their users' ledger rows are locked."""
+@dataclass(slots=True)
+class _Read:
+    """The books that the orders at hand touch, and what each hold becomes once its change is answered."""
+
+    books: dict[int, UserBooks]
+    changed_units: dict[int, tuple[int, int]]
+    """By order: unit margin if the exchange took the change, and if it refused it."""
+
+
+def _entry(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent: int) -> Entry | None:
+    """Apply one report to the books."""
+    placed, report = one.placed, one.report
+    books = read.books[placed.user_id]
+    if isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE:
+        hold = books.holds.get(placed.order_id)
+        booked = books.book_fill(
+            placed.order_id, placed.terms, report.last_quantity, report.last_price, intraday_percent
+        )
+        return Fill(placed, one.exchange, report, booked, hold.unit_margin if hold else 0)
+    if placed.order_id not in read.changed_units:
+        return None
+    changed, kept = read.changed_units.pop(placed.order_id)
+    if isinstance(report, ExecutionReport):
+        unit, quantity, filled = changed, report.quantity, report.cumulative_quantity
+    else:
+        unit, quantity, filled = kept, one.row["quantity"], _filled_before(one, moving)
+    resized = books.settle(placed.order_id, placed.terms, unit, quantity, filled)
+    return Settled(placed, f"settled:{report.cl_ord_id}", resized)
+
+
+def _filled_before(one: _Told, moving: Sequence[_Told]) -> int:
+    """What the order had filled when this report was told: a refusal does not say it itself."""
+    later = moving[moving.index(one) + 1 :]
+    same = [t.report for t in later if t.placed.order_id == one.placed.order_id]
+    since = sum(report.last_quantity for report in same if isinstance(report, ExecutionReport))
+    return int(one.row["filled_quantity"]) - since
+
+
+async def _read(conn: Connection, orders: Sequence[PlacedOrder]) -> _Read:
+    """Their users' ledger rows are locked."""
+    changed_units: dict[int, tuple[int, int]] = {}
     books = {order.user_id: UserBooks() for order in orders}
     by_id = {order.order_id: order for order in orders}
     touched = columns({(order.user_id, order.terms.instrument_id) for order in orders})
@@ -130,6 +178,9 @@ async def _read(conn: Connection, orders: Sequence[PlacedOrder]) -> dict[int, Us
         order = by_id[row.pop("order_id")]
         terms = order.terms
         key, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
+        changed, kept = row.pop("changed_unit"), row.pop("kept_unit")
+        if changed is not None:
+            changed_units[order.order_id] = changed, kept
         books[order.user_id].holds[order.order_id] = Hold(side=terms.side, position=key, nets=nets, **row)
     for row in await holdings.fetchall():
         user_id, instrument_id = row.pop("user_id"), row.pop("instrument_id")
@@ -137,23 +188,15 @@ async def _read(conn: Connection, orders: Sequence[PlacedOrder]) -> dict[int, Us
     for row in await positions.fetchall():
         user_id, instrument_id, product = row.pop("user_id"), row.pop("instrument_id"), row.pop("product")
         books[user_id].positions[instrument_id, Product(product)] = Position(**row)
-    return books
+    return _Read(books, changed_units)
 
 
-def _view_steps(fills: list[Fill], released: list[Released], generations: dict[int, int]) -> list[Step]:
-    """What the margin view must do, in the order of the books."""
-    filled = [
-        FillStep(
-            fill.placed.user_id,
-            fill.placed.order_id,
-            f"{fill.exchange}:{fill.report.exec_id}",
-            fill.booked.use,
-            generations[fill.placed.user_id],
-        )
-        for fill in fills
-    ]
-    given_back = [
-        ReleaseStep(one.placed.user_id, one.placed.order_id, generations[one.placed.user_id])
-        for one in released
-    ]
-    return [*filled, *given_back]
+def _view_step(entry: Entry, generation: int) -> Step:
+    """What the margin view must do for it."""
+    user_id, order_id = entry.placed.user_id, entry.placed.order_id
+    if isinstance(entry, Fill):
+        fill_id = f"{entry.exchange}:{entry.report.exec_id}"
+        return FillStep(user_id, order_id, fill_id, entry.booked.use, generation)
+    if isinstance(entry, Settled):
+        return ResizeStep(user_id, order_id, entry.step_id, entry.resized.after, generation)
+    return ReleaseStep(user_id, order_id, generation)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from domain.margin import Account, Block, BlockOutcome, Hold, Use, position_key
+from domain.margin import Account, Block, BlockOutcome, Hold, ResizeOutcome, Use, position_key
 from domain.orders import Product, Side
 from storage.database import Connection, Database
 
@@ -39,7 +39,17 @@ class ReleaseStep(NamedTuple):
     generation: int
 
 
-Step = FillStep | ReleaseStep
+class ResizeStep(NamedTuple):
+    """Give the hold new terms; `step_id` names the change, once an order."""
+
+    user_id: int
+    order_id: int
+    step_id: str
+    to: Hold
+    generation: int
+
+
+Step = FillStep | ReleaseStep | ResizeStep
 
 
 class AccountUnknown(Exception):
@@ -52,9 +62,9 @@ class MarginBook:
     def __init__(self, redis: Redis, database: Database) -> None:
         self._redis = redis
         self._database = database
-        self._load, self._block, self._fill, self._release = (
+        self._load, self._block, self._fill, self._release, self._resize = (
             redis.register_script((_LUA / f"{verb}.lua").read_text())
-            for verb in ("load", "block", "fill", "release")
+            for verb in ("load", "block", "fill", "release", "resize")
         )
 
     async def block(
@@ -75,7 +85,7 @@ class MarginBook:
         """Take steps that the ledger has taken, in their order and one round trip.
 
         A fill answers 1 when applied, 0 when the view has it already; a release the paise freed, 0 on a
-        repeat. Of a view that was rebuilt since, nothing is left to do: 0 either way.
+        repeat; a resize 1. Of a view that was rebuilt since, nothing is left to do: 0 in every case.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             for step in steps:
@@ -84,9 +94,17 @@ class MarginBook:
                     arguments: list[str | int] = [step.fill_id, step.generation, step.use.open_quantity]
                     arguments += [step.use.close_quantity, step.use.used, step.use.realized_pnl]
                     await self._fill(keys, arguments, client=pipe)
+                elif isinstance(step, ResizeStep):
+                    await self._resize(keys, _resizing(step, must_be_covered=False), client=pipe)
                 else:
                     await self._release(keys, [step.generation], client=pipe)
-            return [int(answer) for answer in await pipe.execute()] if steps else []
+            return [_done(answer) for answer in await pipe.execute()] if steps else []
+
+    async def resize(self, step: ResizeStep) -> tuple[ResizeOutcome, int]:
+        """Resize a hold if available covers it; the outcome and what was available before."""
+        keys = _keys(step.user_id, step.order_id)
+        outcome, available = await self._resize(keys, _resizing(step, must_be_covered=True))
+        return ResizeOutcome(outcome.decode()), int(available)
 
     async def account(self, user_id: int) -> Account | None:
         """The view as it stands, None when there is none."""
@@ -178,6 +196,16 @@ def _hold(row: dict[str, Any]) -> Hold:
 def _block(answer: list[Any]) -> Block:
     outcome, opening, closing, unit, available, generation = answer
     return Block(BlockOutcome(outcome.decode()), opening, closing, unit, available, generation)
+
+
+def _resizing(step: ResizeStep, *, must_be_covered: bool) -> list[str | int]:
+    to = step.to
+    sizes = [to.unit_margin, to.open_quantity, to.close_quantity]
+    return [step.step_id, step.generation, *sizes, int(must_be_covered)]
+
+
+def _done(answer: Any) -> int:
+    return int(answer[0] == b"RESIZED") if isinstance(answer, list) else int(answer)
 
 
 def _account_key(user_id: int) -> str:

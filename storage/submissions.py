@@ -153,7 +153,12 @@ async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[OrderUpda
 
 
 def entry(
-    placed: PlacedOrder, order: LockedOrder, event: OrderEvent, status: OrderStatus, now: int, **detail: Any
+    placed: PlacedOrder,
+    order: LockedOrder,
+    event: OrderEvent | str,
+    status: OrderStatus,
+    now: int,
+    **detail: Any,
 ) -> AuditEntry:
     """The record of a step by the order's owner."""
     return AuditEntry(

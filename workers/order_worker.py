@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.books import Books
+from activities.changes import Changes
 from activities.gates import Gates
 from activities.lingering import Lingering
 from activities.tracing import StepTracing
@@ -74,10 +75,11 @@ async def _run(ours: Settings) -> None:
         day = TradingDay(instruments.values())
         gates = Gates(instruments, day, phases, LastPrices(redis), book, percent)
         books = Books(database, redis, book, lingering, percent)
+        changes = Changes(database, redis, instruments, day, phases, book, percent)
         pullers = _Pullers(client, database, lingering, ours)
         async with (
             following(phases, announced),
-            _worker(client, ours, gates, books),
+            _worker(client, ours, gates, books, changes),
             wakeups.listening(redis, wakeups.INTAKE) as intake,
             wakeups.listening(redis, wakeups.inbox(ours.worker_id)) as inbox,
             reporting(redis, ours.worker_id),
@@ -92,7 +94,7 @@ async def _run(ours: Settings) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _worker(client: Client, ours: Settings, gates: Gates, books: Books) -> Worker:
+def _worker(client: Client, ours: Settings, gates: Gates, books: Books, changes: Changes) -> Worker:
     # An order holds a slot from its start until its first reports are booked; pollers hold slots too.
     slots = 2 * ours.orders_in_progress_max + 10
     return Worker(
@@ -103,7 +105,8 @@ def _worker(client: Client, ours: Settings, gates: Gates, books: Books) -> Worke
             gates.validate,
             gates.block_margin,
             books.submit,
-            books.cancel,
+            changes.change,
+            changes.cancel,
             books.refuse,
             books.book_first_reports,
             books.book,

@@ -10,6 +10,8 @@ ORDER_QUEUE = "orders"
 ORDER_WORKFLOW = "OrderWorkflow"
 CANCEL = "cancel"
 """Update: answers whether the exchange is asked; refused once the order is finished."""
+CHANGE = "change"
+"""Update: a client's change of price, quantity or trigger; answers like CANCEL."""
 EXCHANGE_REPORTS = "exchange_reports"
 """Signal: reports of this order were journaled; carries a sentence for each."""
 

@@ -14,8 +14,10 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.books import Books
+    from activities.changes import Changes
     from activities.decision import REFUSED, STALE, Booked, Decision
     from activities.gates import Gates
+    from domain.changes import Change
     from domain.departure import Entry
     from domain.margin import Block
     from domain.orders import OrderStatus, PlacedOrder
@@ -38,6 +40,8 @@ class OrderWorkflow:
         self._submitted = False
         self._finished = False
         self._reports_due = False
+        self._requests = 0
+        """Numbers what clients ask of the order: each request's ClOrdID, however often its step runs."""
 
     @workflow.run
     async def run(self, placed: PlacedOrder) -> str:
@@ -63,16 +67,34 @@ class OrderWorkflow:
     @workflow.update(name=contracts.CANCEL)
     async def cancel(self) -> Decision:
         """Ask for a cancel: whether it was asked is the answer, the exchange decides the race with a fill."""
-        await workflow.wait_condition(lambda: self._submitted or self._finished)
-        asked = await self._local(Books.cancel, "Cancel for the client", self._placed)
+        number = await self._next_request()
+        asked = await self._local(Changes.cancel, "Cancel for the client", self._placed, number)
         # A withdrawn order is final without a report of the exchange.
         self._reports_due = True
         return asked
 
+    @workflow.update(name=contracts.CHANGE)
+    async def change(self, asked: Change) -> Decision:
+        """Ask for a change; until the exchange has answered, the order stands as it is."""
+        number = await self._next_request()
+        return await self._local(Changes.change, "Change for the client", self._placed, number, asked)
+
     @cancel.validator
     def _may_cancel(self) -> None:
+        self._must_be_open()
+
+    @change.validator
+    def _may_change(self, asked: Change) -> None:
+        self._must_be_open()
+
+    def _must_be_open(self) -> None:
         if self._finished:
             raise ApplicationError("the order is finished", type=RejectCode.ORDER_ALREADY_FINAL)
+
+    async def _next_request(self) -> int:
+        await workflow.wait_condition(lambda: self._submitted or self._finished)
+        self._requests += 1
+        return self._requests
 
     @workflow.signal(name=contracts.EXCHANGE_REPORTS)
     def exchange_reports(self, _sentences: list[str]) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from domain.money import paise
+from domain.money import paise, rupees
 from tests.support.eventually import eventually
 from tests.support.market import Market
 
@@ -51,9 +51,13 @@ def cancel(client: httpx.Client, order_id: str) -> httpx.Response:
     return client.delete(f"/api/v1/orders/{order_id}")
 
 
+def instrument(client: httpx.Client) -> dict[str, Any]:
+    found = client.get("/api/v1/instruments", params={"q": "NSE:RELIANCE"}).json()["instruments"]
+    return next(dict(row) for row in found if row["instrument_id"] == "NSE:RELIANCE")
+
+
 def lower_band(client: httpx.Client) -> str:
-    found = client.get("/api/v1/instruments", params={"q": "RELIANCE"}).json()["instruments"]
-    return str(found[0]["lower_band"])
+    return str(instrument(client)["lower_band"])
 
 
 def books(market: Market, user: str) -> dict[str, Any]:
@@ -160,3 +164,82 @@ async def test_an_intraday_round_trip_frees_its_margin_and_keeps_the_difference(
         before["used_margin"],
         before["blocked_margin"],
     )
+
+
+def change(client: httpx.Client, order_id: str, **asked: Any) -> httpx.Response:
+    return client.put(f"/api/v1/orders/{order_id}", json=asked)
+
+
+async def test_a_changed_order_keeps_the_margin_of_what_it_is_now(
+    market: Market, client: httpx.Client
+) -> None:
+    blocked = books(market, "DEMO0021")["blocked_margin"]
+    low = lower_band(client)
+    order_id = place(client, order_type="LIMIT", price=low, quantity=4)
+    await ended(client, order_id, "OPEN")
+
+    async def stands(quantity: int, price: str) -> None:
+        def settled() -> bool:
+            order = client.get(f"/api/v1/orders/{order_id}").json()
+            now = books(market, "DEMO0021")
+            return (order["quantity"], order["price"], now["blocked_margin"]) == (
+                quantity,
+                price,
+                blocked + quantity * paise(price),
+            ) and now["held"] == now["blocked_margin"]
+
+        assert await eventually(settled, within=20)
+
+    for quantity, price in ((9, low), (9, rupees(paise(low) + 500)), (2, rupees(paise(low) + 500))):
+        assert change(client, order_id, quantity=quantity, price=price).status_code == 202
+        await stands(quantity, price)
+    again = change(client, order_id, quantity=2)
+    assert (again.status_code, again.json()["code"]) == (422, "NOTHING_TO_CHANGE")
+    dear = change(client, order_id, quantity=14_000)
+    assert (dear.status_code, dear.json()["code"]) == (422, "MARGIN_INSUFFICIENT")
+    await stands(2, rupees(paise(low) + 500))
+    assert cancel(client, order_id).status_code == 202
+    await ended(client, order_id, "CANCELLED")
+    assert await eventually(lambda: books(market, "DEMO0021")["blocked_margin"] == blocked, within=20)
+    over = change(client, order_id, quantity=3)
+    assert (over.status_code, over.json()["code"]) == (409, "ORDER_ALREADY_FINAL")
+
+
+async def test_a_growing_sale_needs_shares_that_are_free(client: httpx.Client) -> None:
+    high = rupees(paise(instrument(client)["upper_band"]))
+    sale = place(client, order_type="LIMIT", transaction_type="SELL", price=high, quantity=30)
+    await ended(client, sale, "OPEN")
+    held = change(client, sale, quantity=14_000)
+    assert (held.status_code, held.json()["code"]) == (422, "HOLDINGS_INSUFFICIENT")
+    assert change(client, sale, quantity=40).status_code == 202
+    assert await eventually(lambda: promised(client) == 40, within=20)
+    assert cancel(client, sale).status_code == 202
+    assert await eventually(lambda: promised(client) == 0, within=20)
+
+
+def promised(client: httpx.Client) -> int:
+    """Shares of RELIANCE that sell orders have been promised."""
+    held = client.get("/api/v1/portfolio/holdings").json()["holdings"]
+    return sum(row["blocked_quantity"] for row in held if row["instrument_id"] == "NSE:RELIANCE")
+
+
+async def test_stops_wait_and_immediate_orders_end(client: httpx.Client) -> None:
+    close = paise(instrument(client)["previous_close"])
+    near, far = rupees(close * 103 // 1000 * 10), rupees(close * 104 // 1000 * 10)
+    stop = place(client, order_type="SL", trigger_price=near, price=far, quantity=1)
+    await ended(client, stop, "TRIGGER_PENDING")
+    unpriced = place(client, order_type="SL-M", trigger_price=near, quantity=1)
+    waiting = await ended(client, unpriced, "TRIGGER_PENDING")
+    assert paise(waiting["history"][1]["protected_price"]) > paise(near)
+    assert change(client, unpriced, trigger_price=far).status_code == 202
+    moved = await eventually(lambda: trigger_of(client, unpriced) == far, within=20)
+    assert moved
+    for order_id in (stop, unpriced):
+        assert cancel(client, order_id).status_code == 202
+        await ended(client, order_id, "CANCELLED")
+    immediate = place(client, order_type="LIMIT", validity="IOC", price=lower_band(client), quantity=1)
+    await ended(client, immediate, "CANCELLED")
+
+
+def trigger_of(client: httpx.Client, order_id: str) -> str:
+    return str(client.get(f"/api/v1/orders/{order_id}").json()["trigger_price"])

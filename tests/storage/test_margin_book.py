@@ -11,11 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from domain.margin import Account, BlockOutcome, Hold, Use, position_key, unit_margin, use_of_fill
+from domain.margin import (
+    Account,
+    BlockOutcome,
+    Hold,
+    ResizeOutcome,
+    Use,
+    position_key,
+    unit_margin,
+    use_of_fill,
+)
 from domain.margin import MarginBook as Twin
 from domain.orders import Product, Side
 from storage.database import Database
-from storage.margin_book import FillStep, MarginBook, ReleaseStep
+from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep
 
 CASH = 10_00_000
 POSITIONS = ("NSE:RELIANCE|MIS", "NSE:TCS|MIS", "NSE:RELIANCE|CNC")
@@ -35,6 +44,13 @@ STEPS = st.lists(
         st.tuples(st.just("repeat"), st.integers(1, 8)),
         st.tuples(st.just("release"), st.integers(1, 8)),
         st.tuples(st.just("stale"), st.integers(1, 8)),
+        st.tuples(
+            st.just("resize"),
+            st.integers(1, 8),
+            st.integers(0, 20_000),
+            st.integers(1, 150),
+            st.booleans(),
+        ),
     ),
     min_size=1,
     max_size=40,
@@ -82,6 +98,24 @@ class Pair:
         freed = self.twin.release(order_id, self.account.generation)
         step = ReleaseStep(self.user_id, order_id, self.account.generation)
         assert await self.book.follow([step]) == [freed]
+
+    async def resize(self, order_id: int, unit: int, quantity: int, covered: bool) -> None:
+        hold = self.twin.holds.get(order_id)
+        if hold is None or not hold.open_quantity + hold.close_quantity:
+            return
+        closing = min(hold.close_quantity, quantity)
+        to = replace(hold, unit_margin=unit, open_quantity=quantity - closing, close_quantity=closing)
+        name, generation = f"R{next(self.fills)}", self.account.generation
+        step = ResizeStep(self.user_id, order_id, name, to, generation)
+        for _ in range(2):
+            twin = self.twin.resize(name, order_id, to, generation, must_be_covered=covered)
+            if covered:
+                assert await self.book.resize(step) == twin
+                assert self.account.available >= 0 or self.account.realized_pnl < 0
+            else:
+                assert await self.book.follow([step]) == [twin[0] is ResizeOutcome.RESIZED]
+        late = self.twin.resize("late", order_id, to, generation - 1, must_be_covered=covered)
+        assert await self.book.resize(step._replace(step_id="late", generation=generation - 1)) == late
 
     async def apply_last(self, order_id: int, generation: int) -> bool:
         fill_id, use = self.last_fill[order_id]

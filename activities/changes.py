@@ -1,0 +1,105 @@
+"""What a client asks of an order that is under way: change it, or take it back.
+
+Each is keyed by the number that the workflow gives the request; the exchange's answer comes as a report.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from redis.asyncio import Redis
+from temporalio import activity
+
+from activities.decision import PASSED, REFUSED, Decision
+from activities.trading_day import TradingDay
+from domain.changes import Change, change_refusals, phase_refusal
+from domain.departure import Departure, Entry, departure
+from domain.instruments import Instrument
+from domain.margin import unit_margin
+from domain.orders import OrderTerms, PlacedOrder
+from domain.rejects import Refusal, RejectCode
+from domain.reports import MarketPhase
+from domain.time import trade_date
+from storage import cancellations, changes, updates, wakeups
+from storage.audit import OrderUpdate
+from storage.changes import Standing
+from storage.database import Database
+from storage.margin_book import MarginBook
+from storage.market_phases import MarketPhases
+
+
+def request_id(placed: PlacedOrder, number: int) -> str:
+    """ClOrdID (11) of the order's n-th request after the order itself."""
+    return f"{placed.order_id}-{number}"
+
+
+class Changes:
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        instruments: Mapping[str, Instrument],
+        day: TradingDay,
+        phases: MarketPhases,
+        book: MarginBook,
+        intraday_percent: int,
+    ) -> None:
+        self._database, self._redis, self._book = database, redis, book
+        self._instruments, self._day, self._phases = instruments, day, phases
+        self._intraday_percent = intraday_percent
+
+    @activity.defn(name="change")
+    async def change(self, placed: PlacedOrder, number: int, asked: Change) -> Decision:
+        """Put an order right that has not left, or ask the exchange to replace it."""
+        while True:
+            async with self._database.transaction() as conn:
+                cl_ord_id = request_id(placed, number)
+                changed = await changes.change(conn, self._book, placed, cl_ord_id, asked, self._judge(asked))
+            if not changed.stale:
+                break
+            await self._book.ensure(placed.user_id)
+        if changed.refusal is not None:
+            return _refused(changed.refusal)
+        await self._tell(placed, [changed.told] if changed.told else [])
+        said = "Changed before it left." if changed.told else "The exchange is asked to change the order."
+        return Decision(said, PASSED, time.time_ns())
+
+    @activity.defn(name="cancel")
+    async def cancel(self, placed: PlacedOrder, number: int) -> Decision:
+        """Withdraw the order, or ask the exchange to cancel it."""
+        async with self._database.transaction() as conn:
+            cancelled = await cancellations.cancel(conn, placed, request_id(placed, number))
+        if cancelled.refusal is not None:
+            return _refused(cancelled.refusal)
+        await self._tell(placed, [cancelled.told] if cancelled.told else [])
+        said = "Withdrawn before it left." if cancelled.told else "The exchange is asked to cancel."
+        return Decision(said, PASSED, time.time_ns())
+
+    def _judge(self, asked: Change) -> changes.Judge:
+        def judge(stands: Standing, terms: OrderTerms) -> tuple[Departure, int] | Refusal:
+            now_ns = time.time_ns()
+            instrument = self._instruments[terms.instrument_id]
+            today = trade_date(now_ns)
+            refusals = change_refusals(stands.terms, asked, stands.filled, stands.changes, instrument, today)
+            closed = None if stands.unsent else phase_refusal(terms, self._phases.phase(instrument))
+            if closed is not None:
+                refusals.append(closed)
+            if refusals:
+                return refusals[0]
+            # An order that can be changed has a price or a trigger: no last price is needed.
+            leaves = departure(
+                terms, instrument, Entry(MarketPhase.CONTINUOUS), None, self._day.protection(now_ns)
+            )
+            if isinstance(leaves, Refusal):
+                return leaves
+            unit = unit_margin(terms.product, terms.side, leaves.margin_price, self._intraday_percent)
+            return Refusal(RejectCode.MARGIN_UNKNOWN) if unit is None else (leaves, unit)
+
+        return judge
+
+    async def _tell(self, placed: PlacedOrder, told: Sequence[OrderUpdate]) -> None:
+        await wakeups.wake(self._redis, wakeups.outbox(placed.terms.exchange))
+        await updates.publish(self._redis, told)
+
+
+def _refused(refusal: Refusal) -> Decision:
+    return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)

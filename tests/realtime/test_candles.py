@@ -128,6 +128,7 @@ def rows_of(file: Path) -> Iterator[list[str]]:
         yield from reader
 
 
+@pytest.mark.timeout(300)
 def test_a_real_day_gives_the_bars_that_others_derived_from_it(recorded: Path) -> None:
     ticks: list[tuple[int, ...]] = []
     token_of: dict[str, int] = {}
@@ -137,8 +138,8 @@ def test_a_real_day_gives_the_bars_that_others_derived_from_it(recorded: Path) -
         token = token_of.setdefault(symbol, len(token_of) + 1)
         trades[token] += 1
         at = _ns(stamp[:16]) + int(stamp[17:]) * NANOS
-        ticks.append((token, paise(price), at, int(volume), trades[token]))
-        prices_of[token, at // MINUTE_NS * MINUTE_NS].append(paise(price))
+        ticks.append((token, _paise(price), at, int(volume), trades[token]))
+        prices_of[token, _ns(stamp[:16])].append(_paise(price))
     records = np.zeros(len(ticks), RECORD)
     for name, values in zip(
         ("token", "ltp", "time_ns", "volume", "trades"), zip(*ticks, strict=True), strict=True
@@ -158,8 +159,8 @@ def test_a_real_day_gives_the_bars_that_others_derived_from_it(recorded: Path) -
         key = (token_of[symbol], _ns(minute))
         candle, prices = ours.pop(key), prices_of[key]
         assert (candle["open"], candle["close"]) == (prices[0], prices[-1])
-        assert (candle["high"], candle["low"]) == (paise(high), paise(low))
-        contradictions += (prices[0], prices[-1]) != (paise(opened), paise(closed))
+        assert (candle["high"], candle["low"]) == (_paise(high), _paise(low))
+        contradictions += (prices[0], prices[-1]) != (_paise(opened), _paise(closed))
         assert candle["closing_volume"] == int(total)
         # The file does not know what was traded before the day's first bar.
         assert not volume or candle["closing_volume"] - candle["opening_volume"] == int(volume)
@@ -168,6 +169,9 @@ def test_a_real_day_gives_the_bars_that_others_derived_from_it(recorded: Path) -
     assert len(ours) == 511 and min(minute for _, minute in ours) == _ns("2021-06-11 15:30"), (
         "the bars end with the continuous session, the ticks go on"
     )
+
+
+_paise = cache(paise)
 
 
 @cache

@@ -7,6 +7,7 @@ of its process, and what it lost is told beside it.
 """
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import socket
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
+
+import structlog
 
 from benchmarks.feed_load import INSTRUMENTS, FeedLoad
 from benchmarks.rows import Row, Trial, compare
@@ -108,7 +111,8 @@ def _load(ours: Settings, pipe: Connection, *, lines: int, rate: int) -> None:
 
 
 def _feed_handler(ours: Settings, pipe: Connection) -> None:
-    """The distributor's own loops; nothing is published."""
+    """The distributor's own loops; nothing is published, and what was lost is counted, not logged."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     async def run() -> None:
         lines = [

@@ -2,7 +2,8 @@
 
 `$HUNDI_DATA_DIR/simulator-<EXCHANGE>/control.sock`, readable by its owner alone. Commands carry `verb`:
 `flow` (symbol, events), `end_flow` (symbol), `prices` (rows of [symbol, paise, quantity]), `phase` (phase,
-session_class or all), `day` (phase_seconds), `bust` (exec_id), `correct` (exec_id, quantity, price in paise).
+session_class or all), `day` (phase_seconds), `halt` (seconds, auction_seconds), `bust` (exec_id), `correct`
+(exec_id, quantity, price in paise).
 The answer is {"counts": {...}} after the command has been journaled, or {"error": "..."}.
 """
 
@@ -48,6 +49,13 @@ class DayCommand(msgspec.Struct, tag_field="verb", tag="day", frozen=True):
     phase_seconds: Annotated[float, msgspec.Meta(ge=0.2, le=3600)]
 
 
+class HaltCommand(msgspec.Struct, tag_field="verb", tag="halt", frozen=True):
+    """Stop every class that trades, and reopen it by an auction, as after a market-wide circuit breaker."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0.2, le=24 * 3600)]
+    auction_seconds: Annotated[float, msgspec.Meta(ge=0.2, le=3600)] = 900
+
+
 class BustCommand(msgspec.Struct, tag_field="verb", tag="bust", frozen=True):
     exec_id: str
 
@@ -59,7 +67,14 @@ class CorrectCommand(msgspec.Struct, tag_field="verb", tag="correct", frozen=Tru
 
 
 Command = (
-    FlowCommand | EndFlowCommand | PricesCommand | PhaseCommand | DayCommand | BustCommand | CorrectCommand
+    FlowCommand
+    | EndFlowCommand
+    | PricesCommand
+    | PhaseCommand
+    | DayCommand
+    | HaltCommand
+    | BustCommand
+    | CorrectCommand
 )
 Answer = dict[str, int] | str
 """Counts, or why not."""

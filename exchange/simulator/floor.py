@@ -22,6 +22,7 @@ from exchange.simulator.control import (
     DayCommand,
     EndFlowCommand,
     FlowCommand,
+    HaltCommand,
     PhaseCommand,
     PricesCommand,
 )
@@ -29,8 +30,8 @@ from exchange.simulator.corrections import bust, correct
 from exchange.simulator.flow import Flow
 from exchange.simulator.journal import Step
 from exchange.simulator.participants import Participants
-from exchange.simulator.timetable import CompressedDay, Timetable, calendar_day, compressed_day
-from exchange.simulator.trading_day import TradingDay
+from exchange.simulator.timetable import CompressedDay, Halt, Timetable, calendar_day, compressed_day, halted
+from exchange.simulator.trading_day import TRADING, TradingDay
 from exchange.simulator.venue import Addressed, Venue
 
 REFRESHED_A_BEAT = 2
@@ -83,6 +84,10 @@ class Floor:
                 return [self._enter(c, phase, now_ns, now_ns, 0) for c in classes]
             case DayCommand(phase_seconds):
                 return [self._play(round(phase_seconds * NANOS), now_ns)]
+            case HaltCommand(seconds, auction_seconds):
+                halt = Halt(now_ns, round(seconds * NANOS), round(auction_seconds * NANOS))
+                self._halt(halt)
+                return [Step(NOBODY, halt, [])]
             case BustCommand(exec_id):
                 return [Step(NOBODY, None, bust(self.venue, exec_id, now_ns))]
             case CorrectCommand(exec_id, quantity, price):
@@ -117,10 +122,13 @@ class Floor:
         today = trade_date(self._now_ns)
         opening = dict(self.venue.sessions)
         for step in steps:
-            recovery.restore(self.venue, step.session, step.request, step.told, step.prices)
+            recovery.restore(self.venue, step)
             self._averages.restore(told.report for told in step.told)
-            if isinstance(step.request, CompressedDay) and trade_date(step.request.begun_ns) == today:
-                self._timetable = compressed_day(self._rules, step.request, self._seed)
+            match step.request:
+                case CompressedDay(begun_ns=begun_ns) if trade_date(begun_ns) == today:
+                    self._timetable = compressed_day(self._rules, step.request, self._seed)
+                case Halt(begun_ns=begun_ns) if trade_date(begun_ns) == today:
+                    self._halt(step.request)
         for session_class, phase in self.venue.sessions.items():
             if trade_date(phase.since_ns) != today:
                 self.venue.sessions[session_class] = opening[session_class]
@@ -159,6 +167,11 @@ class Floor:
     ) -> Step:
         self.touched.update(self._day.symbols(session_class))
         return self._day.enter(session_class, phase, since_ns, now_ns, average_ns)
+
+    def _halt(self, halt: Halt) -> None:
+        """Whatever trades, or is about to, stops."""
+        trading = [c for c, s in self.venue.sessions.items() if s.phase in TRADING]
+        self._timetable = halted(self._timetable, halt, trading)
 
     def _play(self, phase_ns: int, now_ns: int) -> Step:
         """Begin a compressed day by the rules of the next trading day."""

@@ -19,7 +19,7 @@ import msgspec
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
 from domain.reports import CancelRejected, ExecutionReport, SessionPhase
 from domain.time import trade_date
-from exchange.simulator.timetable import CompressedDay
+from exchange.simulator.timetable import CompressedDay, Halt
 from exchange.simulator.venue import Addressed
 
 TRADE_COLUMNS = (
@@ -41,6 +41,7 @@ _WORDS: dict[str, Any] = {
         ReplaceOrder,
         StatusRequest,
         CompressedDay,
+        Halt,
         ExecutionReport,
         CancelRejected,
         SessionPhase,
@@ -52,7 +53,7 @@ class Step(NamedTuple):
     """One request (None: the market moved by itself) and what it caused."""
 
     session: str
-    request: Instruction | CompressedDay | None
+    request: Instruction | CompressedDay | Halt | None
     told: list[Addressed]
     prices: dict[str, int] = {}  # noqa: RUF012 - never written to
     """Reference and closing prices that were fixed, by symbol."""

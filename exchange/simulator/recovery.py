@@ -4,36 +4,28 @@ Invariant: after `rest` each working order has the quantity, terms and priority 
 the phase of before. What nobody was told of (participants' quotes) is made anew. Called by floor.py.
 """
 
-from collections.abc import Iterable
-
-from domain.instructions import Instruction, NewOrder
+from domain.instructions import NewOrder
 from domain.orders import OrderType
 from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, SessionPhase
 from domain.sessions import SessionClass
 from exchange.simulator.execution_reports import NO_ORDER, Entry, fresh_order, serial_of
+from exchange.simulator.journal import Step
 from exchange.simulator.ladder import Order
-from exchange.simulator.timetable import CompressedDay
-from exchange.simulator.venue import WORKING, Addressed, Venue
+from exchange.simulator.venue import WORKING, Venue
 
 _TRADES = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
 _REPLACED_TRADES = frozenset({ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT})
 
 
-def restore(
-    venue: Venue,
-    session: str,
-    request: Instruction | CompressedDay | None,
-    told: Iterable[Addressed],
-    prices: dict[str, int],
-) -> None:
+def restore(venue: Venue, step: Step) -> None:
     """Take one step as it was."""
-    venue.prices.update(prices)
-    for _, report in told:
+    venue.prices.update(step.prices)
+    for _, report in step.told:
         match report:
             case SessionPhase():
                 venue.sessions[SessionClass(report.session_class or "")] = report
             case ExecutionReport():
-                _take(venue, session, request, report)
+                _take(venue, step, report)
             case CancelRejected():
                 continue  # the order is untouched
 
@@ -46,16 +38,14 @@ def rest(venue: Venue) -> None:
             venue.books[symbol].rest(_as_resting(venue, entry), entry.report.leaves_quantity)
 
 
-def _take(
-    venue: Venue, session: str, request: Instruction | CompressedDay | None, report: ExecutionReport
-) -> None:
+def _take(venue: Venue, step: Step, report: ExecutionReport) -> None:
     venue.serial = max(venue.serial, serial_of(report.exec_id), serial_of(report.exchange_order_id))
     if report.exec_type is ExecType.ORDER_STATUS or report.exchange_order_id == NO_ORDER:
         return  # an answer about an order, or about none
     entry = venue.requests.get(report.orig_cl_ord_id or report.cl_ord_id)
     if entry is None:
-        assert isinstance(request, NewOrder), "an order begins with its request"
-        entry = Entry(session, request, fresh_order(request, report), report)
+        assert isinstance(step.request, NewOrder), "an order begins with its request"
+        entry = Entry(step.session, step.request, fresh_order(step.request, report), report)
         venue.orders[entry.order.order_id] = entry
     if _loses_priority(entry.report, report):
         venue.orders[entry.order.order_id] = venue.orders.pop(entry.order.order_id)

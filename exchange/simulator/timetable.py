@@ -5,7 +5,7 @@ class hears the same bell, and a restarted exchange draws the same again. Called
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time
 from random import Random
@@ -18,6 +18,8 @@ from domain.time import NANOS, ist_ns, trade_date
 MORNING = time(8, 45)
 """Where a compressed day begins."""
 _MINUTE = 60 * NANOS
+_CALL_PERCENT = 60
+"""Of a reopening auction's time, for entry; the rest is matching and transition."""
 
 
 class Due(NamedTuple):
@@ -38,15 +40,24 @@ class CompressedDay:
 
 
 @dataclass(frozen=True, slots=True)
+class Halt:
+    """The market stops for `halt_ns` and reopens by an auction that takes `auction_ns`."""
+
+    begun_ns: int
+    halt_ns: int
+    auction_ns: int
+
+    @property
+    def ends_ns(self) -> int:
+        return self.begun_ns + self.halt_ns + self.auction_ns
+
+
+@dataclass(frozen=True, slots=True)
 class Timetable:
     day: date
     """Of the calendar by which it runs."""
     dues: tuple[Due, ...]
     """Ascending."""
-
-    @property
-    def ends_ns(self) -> int:
-        return self.dues[-1].at_ns if self.dues else 0
 
 
 def calendar_day(rules: SessionRules, day: date, seed: int) -> Timetable:
@@ -71,6 +82,26 @@ def compressed_day(rules: SessionRules, compressed: CompressedDay, seed: int) ->
     reopens = max(due.at_ns for due in dues) + compressed.phase_ns
     dues += [Due(reopens, c, MarketPhase.CONTINUOUS, 0) for c in SessionClass]
     return Timetable(trade_date(compressed.begun_ns), tuple(sorted(dues)))
+
+
+def halted(timetable: Timetable, halt: Halt, classes: Iterable[SessionClass]) -> Timetable:
+    """The day with a halt of these classes; what could not reopen in time stays halted to its close."""
+    dues = list(timetable.dues)
+    for session_class in classes:
+        mine = [d for d in dues if d.session_class is session_class and d.at_ns > halt.begun_ns]
+        reopens = not mine or mine[0].at_ns > halt.ends_ns
+        resumes = halt.ends_ns if reopens else next(d.at_ns for d in mine if d.phase is MarketPhase.CLOSED)
+        dues = [d for d in dues if d not in mine or d.at_ns >= resumes]
+        dues.append(Due(halt.begun_ns, session_class, MarketPhase.HALTED, 0))
+        if reopens:
+            entry_ns = halt.begun_ns + halt.halt_ns
+            matching_ns = entry_ns + halt.auction_ns * _CALL_PERCENT // 100
+            dues += [
+                Due(entry_ns, session_class, MarketPhase.PRE_OPEN_ENTRY, 0),
+                Due(matching_ns, session_class, MarketPhase.PRE_OPEN_MATCHING, 0),
+                Due(halt.ends_ns, session_class, MarketPhase.CONTINUOUS, 0),
+            ]
+    return Timetable(timetable.day, tuple(sorted(dues)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ CANCELLED_STOP = "CLOSING_AUCTION: a stop that was not triggered does not take p
 CANCELLED_OUT_OF_BAND = "CLOSING_AUCTION: the price is outside the auction's band"
 _MATCHED = frozenset({MarketPhase.CONTINUOUS, MarketPhase.POST_CLOSE})
 """Phases in which an order meets the book at once; in all others orders gather, if they enter at all."""
-_TRADING = frozenset(
+TRADING = frozenset(
     {
         MarketPhase.PRE_OPEN_ENTRY,
         MarketPhase.PRE_OPEN_LIMIT,
@@ -49,7 +49,7 @@ class TradingDay:
         known, told = dict(self._venue.prices), [Addressed(EVERY_SESSION, announced)]
         for symbol in self.symbols(session_class):
             self._venue.books[symbol].calling = phase not in _MATCHED
-            if before in _TRADING and phase not in _TRADING:
+            if before in TRADING and phase not in TRADING:
                 self._venue.prices[symbol] = self._average(symbol, average_since_ns)
             told += self._enter(symbol, phase, now_ns)
         fixed = {s: p for s, p in self._venue.prices.items() if known.get(s) != p}

@@ -9,8 +9,8 @@ from domain.orders import OrderType, Side, Validity
 from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, OrdStatus
 from domain.sessions import PERMISSIONS, SessionClass
 from exchange.master import read_master
-from exchange.simulator.control import BustCommand, ControlRefused, CorrectCommand, DayCommand
-from tests.support.exchange_day import ExchangeDay, Told
+from exchange.simulator.control import BustCommand, ControlRefused, CorrectCommand, DayCommand, HaltCommand
+from tests.support.exchange_day import ExchangeDay, Told, at
 
 MASTER = read_master("NSE")
 TCS, ETF = MASTER["TCS"], MASTER["NIFTYBEES"]
@@ -213,6 +213,40 @@ def test_a_halt_keeps_orders_and_the_market_reopens_by_auction(nse: ExchangeDay)
     assert fills(told) == [("3", 10, near(-1)), ("4", 10, near(-1)), ("1", 2, near(-1)), ("4", 2, near(-1))]
     assert fills(nse.enter(P.CONTINUOUS)) == []
     assert nse.floor.venue.books["TCS"].depth(5) == ([(near(-1), 8)], [])
+
+
+SECOND = 10**9
+
+
+def test_a_halt_for_a_time_reopens_by_itself_and_survives_a_kill(tmp_path: Path) -> None:
+    nse = ExchangeDay(tmp_path, FOUR, "2026-11-23 08:00:00", follow_calendar=True)
+    nse.until(at("2026-11-23 11:00:00"))
+    nse.control(HaltCommand(45 * 60, 15 * 60))
+    nse.phases.clear()
+    nse.until(at("2026-11-23 11:10:00"))
+    assert nse.phases == [(c, P.HALTED) for c in sorted(SessionClass)]
+    nse.kill()
+    nse.phases.clear()
+    nse.until(at("2026-11-23 12:10:00"))
+    reopening = [phase for session_class, phase in nse.phases if session_class is SessionClass.FO]
+    assert reopening == [P.PRE_OPEN_ENTRY, P.PRE_OPEN_MATCHING, P.CONTINUOUS]
+    since = {s.since_ns for s in nse.floor.venue.sessions.values()}
+    assert since == {nse.floor.venue.sessions[SessionClass.CAS].since_ns}
+    assert 0 <= min(since) - at("2026-11-23 12:00:00") <= 2 * SECOND
+    nse.until(at("2026-11-23 15:16:00"))
+    assert nse.floor.venue.phase_of("TCS") is P.CLOSING_REFERENCE
+
+
+def test_a_market_that_would_not_reopen_before_its_close_stays_halted(tmp_path: Path) -> None:
+    nse = ExchangeDay(tmp_path, FOUR, "2026-11-23 08:00:00", follow_calendar=True)
+    nse.until(at("2026-11-23 14:30:00"))
+    nse.phases.clear()
+    nse.control(HaltCommand(105 * 60))
+    nse.until(at("2026-11-23 15:45:00"))
+    seen: dict[SessionClass, list[MarketPhase]] = {}
+    for session_class, phase in nse.phases:
+        seen.setdefault(session_class, []).append(phase)
+    assert set(map(tuple, seen.values())) == {(P.HALTED, P.CLOSED)}
 
 
 def test_a_stop_that_the_reopening_price_reaches_is_triggered_when_trading_resumes(nse: ExchangeDay) -> None:

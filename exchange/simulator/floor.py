@@ -30,8 +30,16 @@ from exchange.simulator.corrections import bust, correct
 from exchange.simulator.flow import Flow
 from exchange.simulator.journal import Step
 from exchange.simulator.participants import Participants
-from exchange.simulator.timetable import CompressedDay, Halt, Timetable, calendar_day, compressed_day, halted
-from exchange.simulator.trading_day import TRADING, TradingDay
+from exchange.simulator.timetable import (
+    TRADING,
+    CompressedDay,
+    Halt,
+    Timetable,
+    calendar_day,
+    compressed_day,
+    halted,
+)
+from exchange.simulator.trading_day import TradingDay
 from exchange.simulator.venue import Addressed, Venue
 
 REFRESHED_A_BEAT = 2

@@ -21,6 +21,17 @@ _MINUTE = 60 * NANOS
 _CALL_PERCENT = 60
 """Of a reopening auction's time, for entry; the rest is matching and transition."""
 
+TRADING = frozenset(
+    {
+        MarketPhase.PRE_OPEN_ENTRY,
+        MarketPhase.PRE_OPEN_LIMIT,
+        MarketPhase.PRE_OPEN_MATCHING,
+        MarketPhase.CONTINUOUS,
+        MarketPhase.HALTED,
+    }
+)
+"""Phases of a class that is to trade today; leaving them, it gets its closing or reference price."""
+
 
 class Due(NamedTuple):
     at_ns: int
@@ -89,9 +100,11 @@ def halted(timetable: Timetable, halt: Halt, classes: Iterable[SessionClass]) ->
     dues = list(timetable.dues)
     for session_class in classes:
         mine = [d for d in dues if d.session_class is session_class and d.at_ns > halt.begun_ns]
-        reopens = not mine or mine[0].at_ns > halt.ends_ns
-        resumes = halt.ends_ns if reopens else next(d.at_ns for d in mine if d.phase is MarketPhase.CLOSED)
-        dues = [d for d in dues if d not in mine or d.at_ns >= resumes]
+        ends = [d for d in mine if d.phase not in TRADING]
+        reopens = not ends or ends[0].at_ns > halt.ends_ns
+        resumes = next((d for d in ends if reopens or d.phase is MarketPhase.CLOSED), None)
+        # What an earlier halt had planned goes with the rest.
+        dues = [d for d in dues if d not in mine or (resumes and d.at_ns >= resumes.at_ns)]
         dues.append(Due(halt.begun_ns, session_class, MarketPhase.HALTED, 0))
         if reopens:
             entry_ns = halt.begun_ns + halt.halt_ns

@@ -12,22 +12,13 @@ from exchange.simulator.auction import equilibrium
 from exchange.simulator.averages import Averages
 from exchange.simulator.journal import Step
 from exchange.simulator.participants import Participants
+from exchange.simulator.timetable import TRADING
 from exchange.simulator.venue import EVERY_SESSION, Addressed, Venue
 
 CANCELLED_STOP = "CLOSING_AUCTION: a stop that was not triggered does not take part"
 CANCELLED_OUT_OF_BAND = "CLOSING_AUCTION: the price is outside the auction's band"
 _MATCHED = frozenset({MarketPhase.CONTINUOUS, MarketPhase.POST_CLOSE})
 """Phases in which an order meets the book at once; in all others orders gather, if they enter at all."""
-TRADING = frozenset(
-    {
-        MarketPhase.PRE_OPEN_ENTRY,
-        MarketPhase.PRE_OPEN_LIMIT,
-        MarketPhase.PRE_OPEN_MATCHING,
-        MarketPhase.CONTINUOUS,
-        MarketPhase.HALTED,
-    }
-)
-"""Leaving these, a class gets its closing price, or the closing auction's reference price."""
 
 
 class TradingDay:

@@ -237,6 +237,17 @@ def test_a_halt_for_a_time_reopens_by_itself_and_survives_a_kill(tmp_path: Path)
     assert nse.floor.venue.phase_of("TCS") is P.CLOSING_REFERENCE
 
 
+def test_a_second_halt_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    nse = ExchangeDay(tmp_path, FOUR, "2026-11-24 20:00:00")  # without hours
+    nse.control(HaltCommand(45 * 60, 15 * 60))
+    nse.until(at("2026-11-24 20:30:00"))
+    nse.control(HaltCommand(105 * 60, 15 * 60))
+    nse.until(at("2026-11-24 22:00:00"))
+    assert {s.phase for s in nse.floor.venue.sessions.values()} == {P.HALTED}
+    nse.until(at("2026-11-24 22:31:00"))
+    assert {s.phase for s in nse.floor.venue.sessions.values()} == {P.CONTINUOUS}
+
+
 def test_a_market_that_would_not_reopen_before_its_close_stays_halted(tmp_path: Path) -> None:
     nse = ExchangeDay(tmp_path, FOUR, "2026-11-23 08:00:00", follow_calendar=True)
     nse.until(at("2026-11-23 14:30:00"))

@@ -89,6 +89,7 @@ def test_holidays_special_sessions_and_days_nobody_knows(moment: str, phase: Mar
     assert {RULES.phase_at(at(moment), c) for c in SessionClass} == {phase}
 
 
+@pytest.mark.filterwarnings("ignore:Series.values")
 def test_the_weekdays_of_our_calendar_are_those_that_others_keep() -> None:
     calendar = exchange_calendars.get_calendar("XBOM")
     theirs = {day.date() for day in calendar.sessions_in_range("2025-12-25", "2026-12-31")}

@@ -1,0 +1,142 @@
+"""Records the workflow history of an order of each outcome, on a whole market: what the replay test replays.
+
+    python -m tests.support.record_histories
+
+Run it after a change of the workflow that its earlier histories still replay (`workflow.patched`), and
+commit what it adds to tests/workflows/histories. Files are only ever added: orders of old versions live on.
+"""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from temporalio.client import Client as Temporal
+
+from config.settings import Settings
+from tests.support.clients import Client, Request
+from tests.support.edge import until
+from tests.support.market import Market, free_offset
+from workflows.contracts import order_workflow_id
+
+HISTORIES = Path(__file__).parents[1] / "workflows" / "histories"
+_OF_THIS_MACHINE = {"identity", "workerVersion", "binaryChecksum"}
+
+
+def executed(market: Market, client: Client) -> Request:
+    return _ends(client, client.place(instrument_id="NSE:TCS", quantity=2), "EXECUTED")
+
+
+def executed_intraday(market: Market, client: Client) -> Request:
+    order = client.place(instrument_id="NSE:SBIN", quantity=5, product="MIS", transaction_type="SELL")
+    return _ends(client, order, "EXECUTED")
+
+
+def refused_for_margin(market: Market, client: Client) -> Request:
+    return _ends(client, client.place(quantity=9_000), "REJECTED")
+
+
+def refused_for_holdings(market: Market, client: Client) -> Request:
+    """By the ledger, after the margin was blocked: the block is given back."""
+    return _ends(client, client.place(quantity=14_000, transaction_type="SELL"), "REJECTED")
+
+
+def cancelled(market: Market, client: Client) -> Request:
+    order = _ends(client, _resting(client), "OPEN")
+    client.http.delete(f"/api/v1/orders/{order.order_id}").raise_for_status()
+    return _ends(client, order, "CANCELLED")
+
+
+def withdrawn(market: Market, client: Client) -> Request:
+    """Cancelled while it had not left."""
+    with _stopped(market, "gateway"):
+        order = _ends(client, _resting(client), "PENDING_OPEN")
+        client.http.delete(f"/api/v1/orders/{order.order_id}").raise_for_status()
+        return _ends(client, order, "CANCELLED")
+
+
+def another_worker(market: Market, client: Client) -> Request:
+    """Filled by a worker that did not start it."""
+    order = _ends(client, _resting(client), "OPEN")
+    market.process("order-worker-0").kill9()
+    with _stopped(market, "order-worker-0"):
+        pass
+    client.http.delete(f"/api/v1/orders/{order.order_id}").raise_for_status()
+    return _ends(client, order, "CANCELLED")
+
+
+OUTCOMES: dict[str, Callable[[Market, Client], Request]] = {
+    step.__name__: step
+    for step in (
+        executed,
+        executed_intraday,
+        refused_for_margin,
+        refused_for_holdings,
+        cancelled,
+        withdrawn,
+        another_worker,
+    )
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="hundi-histories-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        settings = Settings(data_dir=directory, port_offset=free_offset())
+        with (
+            Market.opened(settings, directory) as market,
+            httpx.Client(base_url=market.api_url, timeout=20) as http,
+        ):
+            client = Client("DEMO0091", http)
+            client.sign_in()
+            orders = {outcome: step(market, client).order_id for outcome, step in OUTCOMES.items()}
+            asyncio.run(_save(settings, orders))
+
+
+async def _save(settings: Settings, orders: dict[str, str]) -> None:
+    temporal = await Temporal.connect(settings.temporal_target, namespace=settings.temporal_namespace)
+    for outcome, order_id in orders.items():
+        handle = temporal.get_workflow_handle(order_workflow_id(int(order_id)))
+        await handle.result()
+        history = (await handle.fetch_history()).to_json()
+        number = 1 + len(list(HISTORIES.glob(f"{outcome}-*.json")))
+        path = HISTORIES / f"{outcome}-{number}.json"
+        path.write_text(json.dumps(_portable(json.loads(history)), indent=1) + "\n")
+        print(path.name)
+
+
+def _portable(value: Any) -> Any:
+    """Without the names of the machine it was recorded on."""
+    if isinstance(value, dict):
+        if value.get("kind") == "TASK_QUEUE_KIND_STICKY":
+            value = value | {"name": "sticky"}
+        return {key: _portable(item) for key, item in value.items() if key not in _OF_THIS_MACHINE}
+    return [_portable(item) for item in value] if isinstance(value, list) else value
+
+
+def _resting(client: Client) -> Request:
+    found = client.http.get("/api/v1/instruments", params={"q": "NSE:TCS"}).json()["instruments"]
+    return client.place(instrument_id="NSE:TCS", order_type="LIMIT", price=found[0]["lower_band"])
+
+
+def _ends(client: Client, request: Request, status: str) -> Request:
+    until(lambda: client.status(request) == status)
+    return request
+
+
+@contextmanager
+def _stopped(market: Market, name: str) -> Iterator[None]:
+    process = market.process(name)
+    process.stop()
+    yield
+    process.start()
+    process.wait_healthy()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""OrderWorkflow on a real Temporal server, with the real steps over real books, in both runners."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkflowRunner
+
+from activities.books import Books
+from activities.decision import PASSED, REFUSED, Decision
+from domain.margin import Block
+from domain.orders import OrderType, PlacedOrder, Product, Side
+from domain.reports import ExecType
+from tests.support.builders import a_report, some_trades
+from tests.support.eventually import eventually
+from tests.support.stories import CASH, Stories
+from workflows import contracts
+from workflows.orders import OrderWorkflow
+
+Handle = WorkflowHandle[OrderWorkflow, str]
+WORTH = 10 * 2450_00
+
+
+async def ended(handle: Handle) -> str:
+    return await asyncio.wait_for(handle.result(), 60)
+
+
+async def submitted(stories: Stories, placed: PlacedOrder) -> bool:
+    return bool(await stories.rows("SELECT 1 FROM exchange_outbox WHERE order_id = %s", placed.order_id))
+
+
+async def under_way(stories: Stories, user_id: int, **changes: Any) -> tuple[PlacedOrder, Handle]:
+    """An order that stands in the exchange's book."""
+    placed = await stories.place(user_id, **changes)
+    handle = await stories.start(placed)
+    assert await eventually(lambda: submitted(stories, placed))
+    await stories.send(placed)
+    await stories.tell([a_report(placed.order_id)])
+    return placed, handle
+
+
+async def attribute(handle: Handle, key: Any) -> Any:
+    return (await handle.describe()).typed_search_attributes.get(key)
+
+
+async def markers(handle: Handle, step: str) -> int:
+    """How many local activities of this name the history records."""
+    events = [event async for event in handle.fetch_history_events()]
+    recorded = [
+        event.marker_recorded_event_attributes
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED
+    ]
+    return sum(f'"{step}"'.encode() in marker.details["data"].payloads[0].data for marker in recorded)
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], int | None, str]] = {
+    "nobody lists it": ({"instrument_id": "XT:NOSUCH"}, CASH, "INSTRUMENT_UNKNOWN"),
+    "it is only quoted": ({"instrument_id": "XT:QUOTED"}, CASH, "INSTRUMENT_NOT_TRADABLE"),
+    "the price is off the tick": ({"price": 2450_01}, CASH, "PRICE_NOT_TICK_MULTIPLE"),
+    "the market is closed": ({"instrument_id": "XT:CLOSED"}, CASH, "MARKET_CLOSED"),
+    "the phase is not told": ({"instrument_id": "XT:UNTOLD"}, CASH, "MARKET_PHASE_UNKNOWN"),
+    "there is no account": ({}, None, "ACCOUNT_UNKNOWN"),
+    "it is too dear": ({}, WORTH - 1, "MARGIN_INSUFFICIENT"),
+    "the shares are not held": ({"side": Side.SELL}, CASH, "HOLDINGS_INSUFFICIENT"),
+}
+
+
+@pytest.mark.parametrize(("changes", "cash", "code"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_refused_order_ends_rejected_with_its_reason_and_blocks_nothing(
+    stories: Stories, runner: WorkflowRunner, changes: dict[str, Any], cash: int | None, code: str
+) -> None:
+    user_id = await stories.client(cash)
+    async with stories.worker(runner):
+        placed = await stories.place(user_id, **changes)
+        handle = await stories.start(placed)
+        said = await ended(handle)
+    order = await stories.order(placed)
+    assert (order["status"], order["reject_code"]) == ("REJECTED", code)
+    assert said == f"Rejected: {order['reject_reason']}"
+    assert await attribute(handle, contracts.REJECT_CODE) == code
+    assert await attribute(handle, contracts.ORDER_STATUS) == "REJECTED"
+    if cash is not None:
+        assert await stories.blocked(user_id) == (0, 0)
+    assert not await submitted(stories, placed)
+    (intake,) = await stories.rows("SELECT * FROM order_intake WHERE order_id = %s", placed.order_id)
+    assert intake["gate_passed_at_ns"] is not None, "the user's later orders wait for ever"
+
+
+async def test_an_order_is_filled_in_parts_and_booked_to_the_paisa(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        assert await eventually(lambda: stories.blocked(user_id)) == (WORTH, WORTH)
+        first, last = some_trades(placed.order_id, [(4, 2450_00), (6, 2449_00)])
+        await stories.tell([first])
+        await stories.tell([last])
+        said = await ended(handle)
+    assert said.endswith("The order is EXECUTED.")
+    paid = 4 * 2450_00 + 6 * 2449_00
+    ledger = await stories.ledger(user_id)
+    assert (ledger["used_margin"], ledger["blocked_margin"]) == (paid, 0)
+    assert ledger["available_cash"] == CASH - paid
+    assert await attribute(handle, contracts.ORDER_STATUS) == "EXECUTED"
+    assert await attribute(handle, contracts.EXCHANGE_ORDER_ID) == f"X{placed.order_id}"
+
+
+async def test_reports_in_bursts_and_repeated_are_booked_once_each(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """The journal keeps the exchange's order; signals may come early, late, too often, for nothing."""
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        trades = some_trades(placed.order_id, [(1, 2450_00)] * 10)
+        await stories.tell(trades[:3], signals=5)
+        await stories.tell([trades[0], *trades[:5], trades[1]], signals=5)
+        await asyncio.gather(*(stories.signal(placed.order_id, "nothing new") for _ in range(20)))
+        await stories.tell([*trades, *trades], signals=3)
+        await ended(handle)
+    booked = await stories.rows("SELECT exec_id FROM trades WHERE order_id = %s", placed.order_id)
+    assert sorted(row["exec_id"] for row in booked) == sorted(trade.exec_id for trade in trades)
+    order = await stories.order(placed)
+    assert (order["status"], order["filled_quantity"], order["filled_value"]) == ("EXECUTED", 10, WORTH)
+    assert (await stories.ledger(user_id))["used_margin"] == WORTH
+
+
+async def test_an_order_that_expires_half_filled_gives_the_other_half_back(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        (trade,) = some_trades(placed.order_id, [(4, 2450_00)])
+        over = replace(trade, exec_id=f"{placed.order_id}/end", exec_type=ExecType.EXPIRED, last_quantity=0)
+        await stories.tell([trade, replace(over, leaves_quantity=0)])
+        assert (await ended(handle)).endswith("The order is EXPIRED.")
+    assert await stories.blocked(user_id) == (0, 0)
+    assert (await stories.ledger(user_id))["used_margin"] == 4 * 2450_00
+
+
+class RebuiltBetween(Books):
+    """The margin view is rebuilt after the block and before the first submit, as after a loss of Redis."""
+
+    rebuilt = 0
+
+    @activity.defn(name="submit")
+    async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
+        if not self.rebuilt:
+            self.rebuilt += 1
+            await self._book.rebuild(placed.user_id)
+        return await super().submit(placed, block)
+
+
+async def test_a_margin_view_that_went_stale_is_asked_again_and_blocks_once(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner, RebuiltBetween) as books:
+        _, handle = await under_way(stories, user_id)
+        assert isinstance(books, RebuiltBetween)
+        assert books.rebuilt == 1
+        # The history has the steps of a workflow task once that task is completed.
+        assert await eventually(lambda: markers(handle, "block_margin")) == 2
+        assert await stories.blocked(user_id) == (WORTH, WORTH)
+        await handle.terminate()
+
+
+class ReleaseFails(Books):
+    """Giving margin back fails twice, as when Redis is away."""
+
+    attempts = 0
+
+    @activity.defn(name="release_margin")
+    async def release_margin(self, placed: PlacedOrder, block: Block) -> str:
+        self.attempts += 1
+        if self.attempts <= 2:
+            raise ConnectionError("Redis is away")
+        return await super().release_margin(placed, block)
+
+
+async def test_margin_of_a_refused_order_is_given_back_however_often_that_fails(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """The ledger has less than the view thinks, so it refuses what was blocked."""
+    user_id = await stories.client()
+    await stories.book.ensure(user_id)
+    async with stories.database.transaction() as conn:
+        await conn.execute("UPDATE margin_ledger SET cash = 5 WHERE user_id = %s", (user_id,))
+    async with stories.worker(runner, ReleaseFails) as books:
+        placed = await stories.place(user_id)
+        handle = await stories.start(placed)
+        await ended(handle)
+        assert isinstance(books, ReleaseFails)
+        assert books.attempts == 3
+    assert (await stories.order(placed))["reject_code"] == "MARGIN_INSUFFICIENT"
+    assert await stories.blocked(user_id) == (0, 0)
+
+
+class SubmitWaits(Books):
+    """Submitting takes as long as the test wants."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.asked, self.may_go = asyncio.Event(), asyncio.Event()
+
+    @activity.defn(name="submit")
+    async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
+        self.asked.set()
+        await self.may_go.wait()
+        return await super().submit(placed, block)
+
+
+async def test_a_cancel_before_the_order_was_handed_on_waits_and_then_withdraws_it(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner, SubmitWaits) as books:
+        assert isinstance(books, SubmitWaits)
+        placed = await stories.place(user_id)
+        handle = await stories.start(placed)
+        await asyncio.wait_for(books.asked.wait(), 10)
+        asking = asyncio.create_task(handle.execute_update(contracts.CANCEL, result_type=Decision))
+        books.may_go.set()
+        answer = await asyncio.wait_for(asking, 10)
+        assert (answer.decision, answer.sentence) == (PASSED, "Withdrawn before it left.")
+        assert (await ended(handle)).endswith("The order is CANCELLED.")
+    assert (await stories.order(placed))["status"] == "CANCELLED"
+    assert await stories.blocked(user_id) == (0, 0)
+
+
+async def test_a_cancel_is_asked_of_the_exchange_once_and_a_fill_may_still_win(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        asked = await handle.execute_update(contracts.CANCEL, result_type=Decision)
+        again = await handle.execute_update(contracts.CANCEL, result_type=Decision)
+        assert asked.decision == PASSED
+        assert (again.decision, again.reject_code) == (REFUSED, "CANCEL_ALREADY_PENDING")
+        await stories.tell(some_trades(placed.order_id, [(10, 2450_00)]))
+        assert (await ended(handle)).endswith("The order is EXECUTED.")
+        owed = await stories.rows(
+            "SELECT kind FROM exchange_outbox WHERE order_id = %s ORDER BY seq", placed.order_id
+        )
+        assert [row["kind"] for row in owed] == ["NEW", "CANCEL"]
+
+
+async def test_a_cancel_of_a_finished_order_is_refused_and_asks_nobody(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        await stories.tell(some_trades(placed.order_id, [(10, 2450_00)]))
+        await ended(handle)
+        with pytest.raises(RPCError) as refused:
+            await handle.execute_update(contracts.CANCEL, result_type=Decision)
+    assert refused.value.status is RPCStatusCode.NOT_FOUND
+    owed = await stories.rows("SELECT kind FROM exchange_outbox WHERE order_id = %s", placed.order_id)
+    assert [row["kind"] for row in owed] == ["NEW"]
+
+
+async def test_another_worker_goes_on_where_one_stopped(stories: Stories, runner: WorkflowRunner) -> None:
+    """Reports that come while nobody works are booked by the next."""
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        trades = some_trades(placed.order_id, [(3, 2450_00), (7, 2448_00)])
+        await stories.tell(trades[:1])
+        assert await eventually(lambda: fills(stories, placed, 1))
+    await stories.tell(trades[1:])
+    async with stories.worker(runner):
+        assert (await ended(handle)).endswith("The order is EXECUTED.")
+    assert await fills(stories, placed, 2)
+    assert (await stories.ledger(user_id))["used_margin"] == 3 * 2450_00 + 7 * 2448_00
+    assert await markers(handle, "validate") == 1
+
+
+async def fills(stories: Stories, placed: PlacedOrder, number: int) -> bool:
+    return len(await stories.rows("SELECT 1 FROM trades WHERE order_id = %s", placed.order_id)) == number
+
+
+async def test_an_intraday_market_order_blocks_its_share_at_the_worst_price(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        terms = {"order_type": OrderType.MARKET, "price": None, "product": Product.MIS}
+        placed, handle = await under_way(stories, user_id, **terms)
+        worst = 10 * 2695_00 * 20 // 100
+        assert await stories.blocked(user_id) == (worst, worst)
+        await stories.tell(some_trades(placed.order_id, [(10, 2450_00)]))
+        await ended(handle)
+    ledger = await stories.ledger(user_id)
+    assert (ledger["used_margin"], ledger["blocked_margin"]) == (WORTH * 20 // 100, 0)

@@ -51,6 +51,15 @@ def cancelled(market: Market, client: Client) -> Request:
     return _ends(client, order, "CANCELLED")
 
 
+def changed(market: Market, client: Client) -> Request:
+    """To twice the quantity, then cancelled."""
+    order = _ends(client, _resting(client), "OPEN")
+    client.http.put(f"/api/v1/orders/{order.order_id}", json={"quantity": 20}).raise_for_status()
+    until(lambda: client.http.get(f"/api/v1/orders/{order.order_id}").json()["quantity"] == 20)
+    client.http.delete(f"/api/v1/orders/{order.order_id}").raise_for_status()
+    return _ends(client, order, "CANCELLED")
+
+
 def withdrawn(market: Market, client: Client) -> Request:
     """Cancelled while it had not left."""
     with _stopped(market, "gateway"):
@@ -77,6 +86,7 @@ OUTCOMES: dict[str, Callable[[Market, Client], Request]] = {
         refused_for_margin,
         refused_for_holdings,
         cancelled,
+        changed,
         withdrawn,
         another_worker,
     )

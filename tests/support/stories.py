@@ -11,17 +11,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 from redis.asyncio import Redis
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker, WorkflowRunner
 
 from activities.books import Books
+from activities.changes import Changes
 from activities.gates import Gates
 from activities.lingering import Lingering
+from activities.trading_day import TradingDay
 from domain.instruments import Instrument
 from domain.orders import OrderTerms, PlacedOrder
 from domain.reports import ExecutionReport, MarketPhase
+from exchange.last_prices import LastPrices
+from exchange.ticks import TICK, group_of
+from realtime.bus import Publisher
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.inbox import Arrival
@@ -65,20 +71,32 @@ class Stories:
     @asynccontextmanager
     async def worker(self, runner: WorkflowRunner, books_class: type[Books] = Books) -> AsyncIterator[Books]:
         """One order worker, polling this test's own queue; left at once, whatever is under way."""
-        phases = MarketPhases(self.database)
-        gates = Gates(phases, {row.instrument_id: row for row in INSTRUMENTS}, self.book, PERCENT)
+        phases, day = MarketPhases(self.database), TradingDay(INSTRUMENTS)
+        listed = {row.instrument_id: row for row in INSTRUMENTS}
+        gates = Gates(listed, day, phases, LastPrices(self.redis), self.book, PERCENT)
         books = books_class(self.database, self.redis, self.book, Lingering(), PERCENT)
+        changes = Changes(self.database, self.redis, listed, day, phases, self.book, PERCENT)
+        await self._tick()
         async with (
             following(phases, Wakeup()),
             Worker(
                 self.temporal,
                 task_queue=self.queue,
                 workflows=[OrderWorkflow],
-                activities=[*_steps(gates), *_steps(books)],
+                activities=[*_steps(gates), *_steps(books), *_steps(changes)],
                 workflow_runner=runner,
             ),
         ):
             yield books
+
+    async def _tick(self) -> None:
+        """XT:RELIANCE last traded at 2450.00, and the distributor is at work."""
+        reliance = INSTRUMENTS[0]
+        row = np.zeros(1, TICK)
+        row["token"], row["ltp"] = reliance.token, 2450_00
+        publisher = Publisher(self.redis)
+        await publisher.publish({group_of(EXCHANGE, reliance.token): row})
+        await publisher.beat()
 
     async def client(self, cash: int | None = CASH) -> int:
         """A user of this test alone; without cash there is no ledger either."""
@@ -160,12 +178,12 @@ class Stories:
 
 INSTRUMENTS = [
     listed(),
-    listed(symbol="CLOSED", token=2),
+    listed(symbol="HALTED", token=2),
     listed(symbol="UNTOLD", token=3),
     listed(symbol="QUOTED", token=4, tradable=False),
 ]
-"""Of three session classes: trading, closed, and one that the exchange has not told of."""
-_CLASSES = {"RELIANCE": "OPEN", "CLOSED": "SHUT", "UNTOLD": "NONE", "QUOTED": "OPEN"}
+"""Of three session classes: trading, halted, and one that the exchange has not told of."""
+_CLASSES = {"RELIANCE": "OPEN", "HALTED": "SHUT", "UNTOLD": "NONE", "QUOTED": "OPEN"}
 
 
 @asynccontextmanager
@@ -177,7 +195,7 @@ async def exchange_listed(database: Database) -> AsyncIterator[None]:
             names = ", ".join(facts)
             marks = ", ".join(f"%({name})s" for name in facts)
             await conn.execute(f"INSERT INTO instruments ({names}) VALUES ({marks})".encode(), facts)
-        for session_class, phase in (("OPEN", MarketPhase.CONTINUOUS), ("SHUT", MarketPhase.CLOSED)):
+        for session_class, phase in (("OPEN", MarketPhase.CONTINUOUS), ("SHUT", MarketPhase.HALTED)):
             await conn.execute(
                 "INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns)"
                 " VALUES (%s, 'CASH', %s, %s, 1)",

@@ -13,6 +13,7 @@ from temporalio.worker import WorkflowRunner
 
 from activities.books import Books
 from activities.decision import PASSED, REFUSED, Decision
+from domain.departure import Departure
 from domain.margin import Block
 from domain.orders import OrderType, PlacedOrder, Product, Side
 from domain.reports import ExecType
@@ -63,7 +64,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], int | None, str]] = {
     "nobody lists it": ({"instrument_id": "XT:NOSUCH"}, CASH, "INSTRUMENT_UNKNOWN"),
     "it is only quoted": ({"instrument_id": "XT:QUOTED"}, CASH, "INSTRUMENT_NOT_TRADABLE"),
     "the price is off the tick": ({"price": 2450_01}, CASH, "PRICE_NOT_TICK_MULTIPLE"),
-    "the market is closed": ({"instrument_id": "XT:CLOSED"}, CASH, "MARKET_CLOSED"),
+    "the market is halted": ({"instrument_id": "XT:HALTED"}, CASH, "MARKET_CLOSED"),
     "the phase is not told": ({"instrument_id": "XT:UNTOLD"}, CASH, "MARKET_PHASE_UNKNOWN"),
     "there is no account": ({}, None, "ACCOUNT_UNKNOWN"),
     "it is too dear": ({}, WORTH - 1, "MARGIN_INSUFFICIENT"),
@@ -152,11 +153,11 @@ class RebuiltBetween(Books):
     rebuilt = 0
 
     @activity.defn(name="submit")
-    async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
+    async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
         if not self.rebuilt:
             self.rebuilt += 1
             await self._book.rebuild(placed.user_id)
-        return await super().submit(placed, block)
+        return await super().submit(placed, block, departure)
 
 
 async def test_a_margin_view_that_went_stale_is_asked_again_and_blocks_once(
@@ -212,10 +213,10 @@ class SubmitWaits(Books):
         self.asked, self.may_go = asyncio.Event(), asyncio.Event()
 
     @activity.defn(name="submit")
-    async def submit(self, placed: PlacedOrder, block: Block) -> Decision:
+    async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
         self.asked.set()
         await self.may_go.wait()
-        return await super().submit(placed, block)
+        return await super().submit(placed, block, departure)
 
 
 async def test_a_cancel_before_the_order_was_handed_on_waits_and_then_withdraws_it(
@@ -289,15 +290,15 @@ async def fills(stories: Stories, placed: PlacedOrder, number: int) -> bool:
     return len(await stories.rows("SELECT 1 FROM trades WHERE order_id = %s", placed.order_id)) == number
 
 
-async def test_an_intraday_market_order_blocks_its_share_at_the_worst_price(
+async def test_an_intraday_market_order_blocks_its_share_at_the_protected_price(
     stories: Stories, runner: WorkflowRunner
 ) -> None:
     user_id = await stories.client()
     async with stories.worker(runner):
         terms = {"order_type": OrderType.MARKET, "price": None, "product": Product.MIS}
         placed, handle = await under_way(stories, user_id, **terms)
-        worst = 10 * 2695_00 * 20 // 100
-        assert await stories.blocked(user_id) == (worst, worst)
+        protected = 10 * 2462_20 * 20 // 100
+        assert await stories.blocked(user_id) == (protected, protected)
         await stories.tell(some_trades(placed.order_id, [(10, 2450_00)]))
         await ended(handle)
     ledger = await stories.ledger(user_id)

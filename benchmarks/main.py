@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import feed, margin, rows
+from benchmarks import fanout, feed, margin, rows
 from config.settings import Settings, settings
 from stack import data_dir, ports, servers
 from stack.processes import server_processes
@@ -57,4 +57,6 @@ async def _rows(ours: Settings, console: Console) -> list[rows.Row]:
         with console.status("margin checks"):
             found = await margin.rows(redis, database)
         with console.status("feed ingest"):
-            return found + await feed.rows(ours)
+            found += await feed.rows(ours)
+        with console.status("fan-out to sockets"):
+            return found + await fanout.rows(ours, redis)

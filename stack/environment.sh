@@ -14,7 +14,8 @@ done
 python=
 for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        python=$(command -v "$candidate") && break
+        # The interpreter itself, not a shim: uv makes an environment anew whose interpreter it cannot recognise.
+        python=$("$candidate" -c 'import os, sys; print(os.path.realpath(sys.executable))') && break
     fi
 done
 [ -n "$python" ] || fail "Python 3.11 or newer is needed and none is on the PATH"
@@ -40,7 +41,10 @@ fi
 
 groups=--no-dev
 [ "$purpose" = test ] && groups=--dev
-UV_PYTHON_DOWNLOADS=never "$uv" sync --frozen --inexact $groups --python "$python" &
+export UV_PYTHON_DOWNLOADS=never
+sync() { "$uv" sync --frozen --inexact $groups --python "$python" "$@"; }
+# What an earlier environment has built is taken as it is; asking the index again could compile QuickFIX again.
+sync --offline >/dev/null 2>&1 || sync &
 sync=$!
 trap 'kill $sync 2>/dev/null' INT TERM
 seconds=0

@@ -31,6 +31,7 @@ async def test_a_phase_is_told_at_once_and_to_whoever_connects_later(
             "type": "market_status",
             "exchange": "XS",
             "segment": "CASH",
+            "session_class": None,
             "phase": "CONTINUOUS",
             "since": "2024-02-15T15:55:00.123456790Z",
         }

@@ -7,14 +7,17 @@ from http import HTTPStatus
 from fastapi import Depends, FastAPI
 from temporalio.client import Client
 
-from api import market, openapi, orders, portfolio, problems, session
+from api import market, openapi, orders, portfolio, problems, risk, session
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
 from config.settings import Settings
+from storage import wakeups
 from storage.database import open_database
+from storage.following import following
 from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.redis_client import open_redis
+from storage.trading_states import TradingStates
 from storage.update_refills import refilling
 from workflows.payloads import DATA_CONVERTER
 
@@ -28,7 +31,11 @@ def create_app(settings: Settings) -> FastAPI:
             open_database(settings.postgres_dsn, application="api") as database,
             open_redis(settings.redis_dsn) as redis,
             refilling(redis, database),
+            wakeups.listening(redis, wakeups.TRADING_STATES) as frozen,
+            following(states := TradingStates(database), frozen),
         ):
+            app.state.trading_states = states
+            app.state.redis = redis
             app.state.settings = settings
             app.state.database = database
             app.state.instruments = await load_instruments(database)
@@ -52,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(openapi.known_parameters)],
         responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR),
     )
-    for routes in (session, orders, portfolio, market):
+    for routes in (session, orders, portfolio, market, risk):
         app.include_router(routes.router)
     openapi.install(app)
     problems.install(app)

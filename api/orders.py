@@ -46,7 +46,7 @@ _PLACED = {
             REPLAYED: {"schema": {"const": "true"}, "description": "the first answer to this key, again"}
         }
     },
-    **documented(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    **documented(HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 }
 
 
@@ -56,7 +56,15 @@ async def place(request: Request, response: Response, session: SignedIn) -> answ
     received_at_ns = time.time_ns()
     asked = await read_body(request, PlaceOrder)
     terms, state = asked.terms, request.app.state
-    refusals = terms_refusals(terms, state.instruments.get(terms.instrument_id), trade_date(received_at_ns))
+    instrument = state.instruments.get(terms.instrument_id)
+    refusals = terms_refusals(terms, instrument, trade_date(received_at_ns))
+    if instrument is not None:
+        frozen = state.trading_states.refusal(session.user_id, terms, instrument.segment)
+        # An order from before the freeze is acknowledged again as it was the first time.
+        if frozen and not await order_reads.key_is_used(
+            state.database, session.user_id, asked.idempotency_key
+        ):
+            refusals = [frozen, *refusals]
     if refusals:
         raise refused(refusals)
     try:

@@ -1,13 +1,14 @@
 """What clients send: rupees as decimal numbers or strings, nothing of a wrong type, nothing unknown."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from domain.changes import Change
-from domain.money import paise
+from domain.money import PAISE_MAX, paise
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
+from domain.trading_states import Scope, TradingState
 
 
 def _paise(value: object) -> int:
@@ -58,6 +59,33 @@ class Asked(BaseModel):
 class SignIn(Asked):
     client_id: Annotated[str, Field(strict=True, min_length=1, max_length=20, pattern=r"^[A-Z0-9]+$")]
     password: Annotated[str, Field(strict=True, min_length=1, max_length=128)]
+
+
+Reason = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=r"\S")]
+Quantity = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Amount = Annotated[Rupees, Field(ge=0, le=PAISE_MAX)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class Unfreeze(Asked):
+    """`id` is a client id, an instrument id, or a segment such as NSE:FO; of `all` there is none."""
+
+    scope: Scope
+    id: Text | None = None
+    reason: Reason
+
+
+class Freeze(Unfreeze):
+    state: Literal[TradingState.REDUCING, TradingState.HALTED] = TradingState.HALTED
+    cancel_pending: Flag = False
+    flatten: Flag = False
+
+
+class SetLimits(Asked):
+    exposure_limit: Amount
+    position_limit: Quantity
+    order_value_limit: Amount
+    reason: Reason
 
 
 class ChangeOrder(Asked):

@@ -17,6 +17,7 @@ from domain.instruments import InstrumentKind
 from domain.money import paise, scaled
 from domain.portfolio_margin import ExposureRate
 from domain.price_bands import BandRules, ProtectionRule
+from domain.risk_limits import RiskLimits
 from domain.time import NANOS
 
 FOLDER = Path(__file__).parent
@@ -121,6 +122,22 @@ def _protection_rules(rows: Iterable[dict[str, str]]) -> Iterable[ProtectionRule
             width_basis_points=_basis_points(row["width_percent"]) if row["width_percent"] else None,
             window_ns=int(row["reference_seconds"]) * NANOS,
         )
+
+
+def house_limits(folder: Path = FOLDER) -> list[tuple[date, RiskLimits]]:
+    """What an account may risk where nothing else is said of it, with the day from which on; every row."""
+    with (folder / "risk_limits.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            (date.fromisoformat(row["effective_from"]), _risk_limits(row)) for row in csv.DictReader(file)
+        ]
+
+
+def _risk_limits(row: dict[str, str]) -> RiskLimits:
+    return RiskLimits(
+        exposure=paise(row["exposure_limit"]),
+        position=int(row["position_limit"]),
+        order_value=paise(row["order_value_limit"]),
+    )
 
 
 def _basis_points(percent: str) -> int:

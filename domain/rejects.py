@@ -14,13 +14,18 @@ class RejectCode(StrEnum):
     """In order of precedence: the first that applies is an order's `reject_code`."""
 
     # who may ask at all
+    TRADING_STATE_UNKNOWN = "TRADING_STATE_UNKNOWN"
     TRADING_HALTED = "TRADING_HALTED"
+    SEGMENT_HALTED = "SEGMENT_HALTED"
+    INSTRUMENT_HALTED = "INSTRUMENT_HALTED"
     USER_FROZEN = "USER_FROZEN"
+    REDUCE_ONLY = "REDUCE_ONLY"
     ACCOUNT_UNKNOWN = "ACCOUNT_UNKNOWN"
     # what is asked for
     INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
     INSTRUMENT_NOT_TRADABLE = "INSTRUMENT_NOT_TRADABLE"
     INSTRUMENT_EXPIRED = "INSTRUMENT_EXPIRED"
+    BANNED_FOR_DERIVATIVES = "BANNED_FOR_DERIVATIVES"
     ORDER_TYPE_NOT_SUPPORTED = "ORDER_TYPE_NOT_SUPPORTED"
     VALIDITY_NOT_SUPPORTED = "VALIDITY_NOT_SUPPORTED"
     PRODUCT_NOT_ALLOWED = "PRODUCT_NOT_ALLOWED"
@@ -44,6 +49,9 @@ class RejectCode(StrEnum):
     PRICE_UNKNOWN = "PRICE_UNKNOWN"
     # with what
     HOLDINGS_INSUFFICIENT = "HOLDINGS_INSUFFICIENT"
+    ORDER_VALUE_LIMIT_EXCEEDED = "ORDER_VALUE_LIMIT_EXCEEDED"
+    POSITION_LIMIT_EXCEEDED = "POSITION_LIMIT_EXCEEDED"
+    EXPOSURE_LIMIT_EXCEEDED = "EXPOSURE_LIMIT_EXCEEDED"
     MARGIN_UNKNOWN = "MARGIN_UNKNOWN"
     MARGIN_INSUFFICIENT = "MARGIN_INSUFFICIENT"
     # what the exchange said
@@ -68,12 +76,17 @@ class RejectCode(StrEnum):
 _C = RejectCode
 
 SENTENCES: dict[RejectCode, str] = {
-    _C.TRADING_HALTED: "Trading is halted by the risk desk.",
+    _C.TRADING_STATE_UNKNOWN: "Whether trading is halted cannot be known at the moment.",
+    _C.TRADING_HALTED: "Trading is halted.",
+    _C.SEGMENT_HALTED: "Trading in this segment is halted by the risk desk.",
+    _C.INSTRUMENT_HALTED: "Trading in this instrument is halted by the risk desk.",
     _C.USER_FROZEN: "This account is frozen by the risk desk.",
+    _C.REDUCE_ONLY: "Only orders that reduce a position or sell held shares are taken.",
     _C.ACCOUNT_UNKNOWN: "This account has no margin ledger.",
     _C.INSTRUMENT_UNKNOWN: "No such instrument in today's master.",
     _C.INSTRUMENT_NOT_TRADABLE: "This instrument is quoted but not traded.",
     _C.INSTRUMENT_EXPIRED: "This contract has expired.",
+    _C.BANNED_FOR_DERIVATIVES: "The underlying is on the exchange's ban list: positions may only be reduced.",
     _C.ORDER_TYPE_NOT_SUPPORTED: "This order type is not accepted for this instrument.",
     _C.VALIDITY_NOT_SUPPORTED: "This validity is not accepted for this order.",
     _C.PRODUCT_NOT_ALLOWED: "This product is not allowed for this instrument.",
@@ -95,6 +108,9 @@ SENTENCES: dict[RejectCode, str] = {
     _C.PRICE_UNKNOWN: "The last price is not known, so a market order cannot be protected.",
     _C.MARKET_PROTECTION_OUT_OF_RANGE: "The market protection must be above 0 and not above the limit.",
     _C.HOLDINGS_INSUFFICIENT: "Not enough shares are held, free of other sell orders.",
+    _C.ORDER_VALUE_LIMIT_EXCEEDED: "The order's value is above this account's limit.",
+    _C.POSITION_LIMIT_EXCEEDED: "The position would pass this account's limit for an instrument.",
+    _C.EXPOSURE_LIMIT_EXCEEDED: "The account's exposure would pass its limit.",
     _C.MARGIN_UNKNOWN: "The margin of this order cannot be computed.",
     _C.MARGIN_INSUFFICIENT: "The available margin does not cover this order.",
     _C.EXCHANGE_UNKNOWN_SYMBOL: "The exchange does not know this symbol.",
@@ -116,10 +132,14 @@ SENTENCES: dict[RejectCode, str] = {
 
 HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
     **dict.fromkeys(RejectCode, HTTPStatus.UNPROCESSABLE_ENTITY),
+    _C.TRADING_STATE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.TRADING_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.SEGMENT_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.INSTRUMENT_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.MARKET_PHASE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.PRICE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.USER_FROZEN: HTTPStatus.FORBIDDEN,
+    _C.REDUCE_ONLY: HTTPStatus.FORBIDDEN,
     _C.ORDER_ALREADY_FINAL: HTTPStatus.CONFLICT,
     _C.CANCEL_ALREADY_PENDING: HTTPStatus.CONFLICT,
     _C.CHANGE_ALREADY_PENDING: HTTPStatus.CONFLICT,
@@ -129,7 +149,10 @@ HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
 
 RETRYABLE = frozenset(
     {
+        _C.TRADING_STATE_UNKNOWN,
         _C.TRADING_HALTED,
+        _C.SEGMENT_HALTED,
+        _C.INSTRUMENT_HALTED,
         _C.MARKET_PHASE_UNKNOWN,
         _C.MARKET_CLOSED,
         _C.PRICE_UNKNOWN,

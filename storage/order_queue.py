@@ -1,4 +1,4 @@
-"""What an order worker has to do: orders to start, and reports to tell workflows of.
+"""What an order worker has to do: orders to start, and reports and withdrawals to tell workflows of.
 
 Claims are leases: a row that was claimed and not started in time is claimed by another worker, a report
 that was told and not booked in time is told again. Telling twice is harmless.
@@ -42,6 +42,14 @@ _DUE = """
         ORDER BY seq LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING seq, order_id, report
 """
+_WITHDRAWN = """
+    UPDATE exchange_outbox o
+    SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' THEN %(now)s + %(again)s END
+    FROM (SELECT seq, order_id FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
+          ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED) due
+    LEFT JOIN margin_holds h USING (order_id)
+    WHERE o.seq = due.seq RETURNING o.order_id, h.state
+"""
 
 
 async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -> list[PlacedOrder]:
@@ -74,6 +82,13 @@ async def reports_due(database: Database, owner: str, now_ns: int) -> dict[int, 
     for row in sorted(rows, key=lambda row: row["seq"]):
         due.setdefault(row["order_id"], []).append(row)
     return due
+
+
+async def withdrawals_due(database: Database, now_ns: int) -> list[int]:
+    """Orders that were withdrawn without their workflows, until these have given the margin back."""
+    async with database.transaction() as conn:
+        rows = await (await conn.execute(_WITHDRAWN, {"now": now_ns, "again": TELL_AGAIN_NS})).fetchall()
+    return [row["order_id"] for row in rows if row["state"] == "BLOCKED"]
 
 
 def _placed(row: DictRow, owner: str) -> PlacedOrder:

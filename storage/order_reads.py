@@ -1,6 +1,7 @@
 """Orders and books as their owner reads them; every query is bound to one user."""
 
 from typing import Any
+from uuid import UUID
 
 from psycopg.rows import DictRow
 
@@ -47,6 +48,12 @@ async def find_order(database: Database, user_id: int, order_id: int) -> DictRow
         database, _ORDER + " AND order_id = %(order_id)s", {"user_id": user_id, "order_id": order_id}
     )
     return rows[0] if rows else None
+
+
+async def key_is_used(database: Database, user_id: int, key: UUID) -> bool:
+    """Whether an order of the user has this idempotency key."""
+    query = "SELECT 1 FROM idempotency_keys WHERE user_id = %(user_id)s AND key = %(key)s"
+    return bool(await _all(database, query, {"user_id": user_id, "key": key}))
 
 
 async def order_history(database: Database, user_id: int, order_id: int) -> list[DictRow]:

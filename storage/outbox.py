@@ -19,6 +19,7 @@ from domain.reports import MarketPhase
 from storage.audit import AuditEntry
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder
+from storage.stops import STOPPED
 
 IN_FLIGHT_MAX = 10
 _KINDS: dict[str, type[NewOrder] | type[CancelOrder] | type[ReplaceOrder]] = {
@@ -56,7 +57,8 @@ _CLAIM = f"""
                 AND p.exchange = o.exchange AND {_WAITING.format(row="p")} AND {_RELEASED.format(row="p")}
         ) earlier
         WHERE o.exchange = %(exchange)s AND o.kind = 'NEW' AND {_WAITING.format(row="o")}
-          AND {_RELEASED.format(row="o")} AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL
+          AND {_RELEASED.format(row="o")} AND NOT {STOPPED.format(row="o")}
+          AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL
           AND earlier.ahead = earlier.leaving
           AND earlier.ahead + COALESCE(f.orders, 0) < {IN_FLIGHT_MAX}
         ORDER BY o.intake_seq LIMIT %(limit)s
@@ -113,7 +115,10 @@ _OWE = """
               place)
     ORDER BY place
 """
-_SEND_AGAIN = "UPDATE exchange_outbox SET sent_at_ns = NULL WHERE cl_ord_id = ANY(%s::text[])"
+_SEND_AGAIN = """
+    UPDATE exchange_outbox SET sent_at_ns = NULL, claimed_at_ns = NULL, session = NULL
+    WHERE cl_ord_id = ANY(%s::text[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,8 @@ class Sent:
     at_ns: int
     repeated: bool
     """With PossResend."""
+    asked: bool = False
+    """Whether it ever left is not known: the exchange is asked, not told again."""
 
 
 def document(instruction: Instruction) -> dict[str, Any]:
@@ -226,7 +233,7 @@ async def answered(conn: Connection, cl_ord_ids: Sequence[str], now_ns: int) -> 
 
 
 async def send_again(conn: Connection, cl_ord_ids: Sequence[str]) -> None:
-    """The exchange does not know these requests: back to claimed and not sent, to be repeated."""
+    """The exchange does not know these requests: they are owed anew, if nothing stops them now."""
     await conn.execute(_SEND_AGAIN, (list(cl_ord_ids),))
 
 
@@ -235,6 +242,8 @@ def _entry(sent: Sent, order: LockedOrder) -> AuditEntry:
     detail: dict[str, Any] = {"cl_ord_id": owed.cl_ord_id}
     if sent.repeated:
         detail["repeated"] = True
+    if sent.asked:
+        detail["asked"] = True
     return AuditEntry(
         occurred_at_ns=sent.at_ns,
         user_id=owed.user_id,

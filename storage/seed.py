@@ -12,9 +12,10 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
+from config.rules import house_limits
 from domain.money import PAISE_PER_RUPEE
 from domain.time import trade_date
-from storage import instruments
+from storage import instruments, risk_limits
 from storage.database import Connection, Database
 
 MASTER = Path(__file__).parent / "instrument_master.csv"
@@ -43,11 +44,12 @@ _HOLDING = """
 
 
 async def seed(database: Database, *, demo_accounts: bool) -> None:
-    """One transaction: the master, the partitions of today and tomorrow, the demo accounts if wanted."""
+    """One transaction: master, house limits, partitions of today and tomorrow, demo accounts if wanted."""
     async with database.transaction() as conn:
         # Two seeds at once: the second waits, and finds everything there.
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('seed'))")
         await _add_instruments(conn)
+        await risk_limits.add_house_limits(conn, house_limits())
         await instruments.classify(conn, trade_date(time.time_ns()))
         await conn.execute(
             "SELECT ensure_day(today), ensure_day(today + 1) "

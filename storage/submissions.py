@@ -16,7 +16,7 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, Product, Side, next_status
 from domain.rejects import Refusal, RejectCode
-from storage import audit, outbox
+from storage import audit, outbox, risk_gate
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder, lock_orders
@@ -114,6 +114,7 @@ async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
     """Write holds, statuses, instructions and record. A repeat after success changes nothing."""
     orders = await lock_orders(conn, [a.placed.order_id for a in asked])
     accounts = await _lock_accounts(conn, [a.placed for a in asked])
+    desk = await risk_gate.read(conn, asked)
     answers: dict[int, Submission] = {}
     taken: list[Asked] = []
     for a in sorted(asked, key=lambda a: a.placed.intake_seq):
@@ -121,8 +122,12 @@ async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
         if order.view.status is not OrderStatus.PENDING_VALIDATION:
             answers.setdefault(order.order_id, await _first_answer(conn, order))
             continue
-        answers[order.order_id] = answer = accounts.take(a.placed, a.block)
+        refusal = desk.refusal(a.placed, a.block)
+        answers[order.order_id] = answer = (
+            Submission(refusal) if refusal else accounts.take(a.placed, a.block)
+        )
         if answer == Submission():
+            desk.take(a.placed, a.block)
             status = next_status(order.view.status, OrderEvent.SUBMITTED)
             order.view = replace(order.view, status=status)
             taken.append(a)

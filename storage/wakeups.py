@@ -13,6 +13,12 @@ from redis.exceptions import RedisError
 
 INTAKE = "wake:intake"
 """An order was acknowledged."""
+TRADING_STATES = "wake:trading-states"
+"""A trading state was set or lifted."""
+RISK_LIMITS = "wake:risk-limits"
+"""An account's limits were changed."""
+WITHDRAWN = "wake:withdrawn"
+"""Orders were taken out of the outbox without their workflows."""
 MARKET_STATUS = "market_status"
 """An exchange announced a phase: the channel of phases, and the hash of each exchange and segment's last one.
 The message is the `market_status` frame of the stream."""

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from config.settings import Settings, settings
 from exchange.codec import FixVersion
+from exchange.gateway.brake import Brake
 from exchange.gateway.breaker import RejectBreaker
 from exchange.gateway.line import Line, Trunk
 from exchange.gateway.sender import Sender
@@ -79,7 +80,8 @@ async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIt
         for exchange in config.exchanges:
             wakeup = await stack.enter_async_context(wakeups.listening(redis, wakeups.outbox(exchange)))
             own = [t for t in trunks if t.exchange == exchange]
-            senders.append((Sender(exchange, own, database, line, writer), wakeup))
+            brake = Brake(exchange, database, redis)
+            senders.append((Sender(exchange, own, database, line, writer, brake), wakeup))
         wire_log = wire_log_directory(config.data_dir)
         line.open(config.host, _store(config), wire_log, await _next_inbound(database, trunks))
         for sender, wakeup in senders:

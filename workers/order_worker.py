@@ -32,9 +32,10 @@ from domain.orders import PlacedOrder
 from exchange.last_prices import LastPrices
 from storage import order_queue, wakeups
 from storage.database import Database, open_database
+from storage.following import following
 from storage.instruments import load_instruments
 from storage.margin_book import MarginBook
-from storage.market_phases import MarketPhases, following
+from storage.market_phases import MarketPhases
 from storage.redis_client import open_redis
 from telemetry import stages
 from telemetry.process import telemetry
@@ -82,11 +83,13 @@ async def _run(ours: Settings) -> None:
             _worker(client, ours, gates, books, changes),
             wakeups.listening(redis, wakeups.INTAKE) as intake,
             wakeups.listening(redis, wakeups.inbox(ours.worker_id)) as inbox,
+            wakeups.listening(redis, wakeups.WITHDRAWN) as withdrawn,
             reporting(redis, ours.worker_id),
         ):
             tasks = [
                 asyncio.create_task(_for_ever(pullers.start_orders, intake), name="intake"),
                 asyncio.create_task(_for_ever(pullers.tell_reports, inbox), name="inbox"),
+                asyncio.create_task(_for_ever(pullers.tell_withdrawals, withdrawn), name="withdrawn"),
             ]
             await stopped.wait()
             for task in tasks:
@@ -171,20 +174,28 @@ class _Pullers:
     async def tell_reports(self) -> bool:
         due = await order_queue.reports_due(self._database, self._ours.worker_id, time.time_ns())
         signals = [
-            self._tell(order_id, rows) for order_id, rows in due.items() if not self._lingering.tell(order_id)
+            self._tell(order_id, [str(row["report"]) for row in rows])
+            for order_id, rows in due.items()
+            if not self._lingering.tell(order_id)
         ]
         await asyncio.gather(*signals)
         return bool(due)
 
-    async def _tell(self, order_id: int, rows: list[dict[str, object]]) -> None:
+    async def tell_withdrawals(self) -> bool:
+        due = await order_queue.withdrawals_due(self._database, time.time_ns())
+        said = ["Withdrawn before it left: the risk desk has stopped it."]
+        await asyncio.gather(*(self._tell(order_id, said) for order_id in due))
+        return bool(due)
+
+    async def _tell(self, order_id: int, sentences: list[str]) -> None:
         handle = self._client.get_workflow_handle(contracts.order_workflow_id(order_id))
         try:
-            await handle.signal(contracts.EXCHANGE_REPORTS, [str(row["report"]) for row in rows])
+            await handle.signal(contracts.EXCHANGE_REPORTS, sentences)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             # Told again later; an order whose story is over and still hears reports needs a person.
-            log.error("report_without_workflow", order_id=order_id, reports=len(rows))
+            log.error("report_without_workflow", order_id=order_id, reports=len(sentences))
 
 
 async def _for_ever(pull: Callable[[], Awaitable[bool]], wakeup: wakeups.Wakeup) -> None:

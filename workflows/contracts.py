@@ -8,6 +8,9 @@ from domain.time import trade_date
 
 ORDER_QUEUE = "orders"
 ORDER_WORKFLOW = "OrderWorkflow"
+OPERATIONS_QUEUE = "operations"
+"""What is done by the clock or for the risk desk: reconciliation, square-off, winding down, day roll."""
+WIND_DOWN_WORKFLOW = "WindDownWorkflow"
 CANCEL = "cancel"
 """Update: answers whether the exchange is asked; refused once the order is finished."""
 CHANGE = "change"
@@ -27,6 +30,10 @@ TRADE_DATE = SearchAttributeKey.for_keyword("TradeDate")
 
 def order_workflow_id(order_id: int) -> str:
     return f"order-{order_id}"
+
+
+def wind_down_id(about: str, asked_at_ns: int) -> str:
+    return f"wind-down-{about}-{asked_at_ns}"
 
 
 def search_attributes(placed: PlacedOrder) -> TypedSearchAttributes:

@@ -1,8 +1,9 @@
 """One exchange's sender: first what is unknown, then what is owed, in acknowledgement order.
 
-Claimed in one transaction, sent, then handed to the writer to be marked. A row found claimed and not
-marked is repeated with PossResend and its ClOrdID; a row sent and unanswered when a session comes back is
-asked about with OrderStatusRequest, and sent again only when the exchange says that it has no such order.
+Claimed in one transaction, sent, then handed to the writer to be marked. A row found claimed and not marked
+is repeated with PossResend and its ClOrdID; a row sent and unanswered when a session comes back is asked
+about with OrderStatusRequest, and sent again only when the exchange says that it has no such order. What a
+freeze stops does not leave, also if it was claimed; if it may have left before, the exchange is asked.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from config.crash_points import crash_point
 from domain.instructions import StatusRequest
 from domain.time import NANOS
 from exchange.codec import CodecError
+from exchange.gateway.brake import Brake
 from exchange.gateway.line import Line, Trunk
 from exchange.gateway.telemetry import ORDERS_SENT, send_span
 from exchange.gateway.writer import Writer
@@ -37,13 +39,20 @@ class Sender:
     """Runs until it is cancelled; the loop is its only thread."""
 
     def __init__(
-        self, exchange: str, trunks: Sequence[Trunk], database: Database, line: Line, writer: Writer
+        self,
+        exchange: str,
+        trunks: Sequence[Trunk],
+        database: Database,
+        line: Line,
+        writer: Writer,
+        brake: Brake,
     ) -> None:
         self.exchange = exchange
         self._trunks = trunks
         self._database = database
         self._line = line
         self._writer = writer
+        self._brake = brake
         self._repeat_due = True
         self._asked_logon: dict[str, float] = {}
 
@@ -56,7 +65,10 @@ class Sender:
             try:
                 while await self._turn():
                     pass
+                await self._brake.withdraw()
             except psycopg.OperationalError as error:
+                # What was claimed and not handed over counts as unknown from here on.
+                self._repeat_due = True
                 log.warning("outbox is waiting for the database", exchange=self.exchange, error=str(error))
             await wakeup.wait(POLL_SECONDS)
 
@@ -84,13 +96,22 @@ class Sender:
     async def _send(self, owed: Sequence[Owed], *, repeated: bool) -> None:
         """Send in order; what a session did not take stays unknown and is repeated later."""
         for start in range(0, len(owed), SENDS_A_TURN):
-            sent = [s for o in owed[start : start + SENDS_A_TURN] if (s := self._send_one(o, repeated))]
+            turn = owed[start : start + SENDS_A_TURN]
+            # The claim has just asked what is stopped; since then a freeze may have come.
+            stopped = await self._brake.stopped(turn) if start or repeated else set()
+            if stopped and not repeated:
+                await self._brake.put_back(stopped)
+            sent = [s for o in turn if o.seq not in stopped and (s := self._send_one(o, repeated))]
+            if repeated:
+                sent += [self._ask(o) for o in turn if o.seq in stopped]
             if sent:
                 crash_point("gateway.after_send")
                 self._writer.sent(sent)
             await asyncio.sleep(0)
 
     def _send_one(self, owed: Owed, repeated: bool) -> Sent | None:
+        # What the exchange was once told and did not know is owed anew, and said as the repeat that it is.
+        repeated = repeated or owed.sends > 0
         with send_span(owed, self.exchange, repeated):
             try:
                 taken = self._line.send(owed.session, owed.instruction, poss_resend=repeated)
@@ -118,8 +139,13 @@ class Sender:
             async with self._database.reading() as conn:
                 silent = await outbox.unanswered(conn, self.exchange, name, before_ns)
             for owed in silent:
-                log.info("asking for the status of an order", order_id=owed.order_id, session=name)
-                instruction = owed.instruction
-                assert not isinstance(instruction, StatusRequest)
-                question = StatusRequest(owed.cl_ord_id, instruction.symbol, instruction.side)
-                self._line.send(name, question, poss_resend=False)
+                self._ask(owed)
+
+    def _ask(self, owed: Owed) -> Sent:
+        """What became of this? If the exchange does not know, it is owed anew, and then perhaps stopped."""
+        log.info("asking for the status of an order", order_id=owed.order_id, session=owed.session)
+        instruction = owed.instruction
+        assert not isinstance(instruction, StatusRequest)
+        question = StatusRequest(owed.cl_ord_id, instruction.symbol, instruction.side)
+        self._line.send(owed.session, question, poss_resend=False)
+        return Sent(owed, time.time_ns(), repeated=False, asked=True)

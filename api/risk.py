@@ -1,0 +1,174 @@
+"""The risk desk: freeze and unfreeze, see what is frozen, and set what an account may risk.
+
+A freeze is committed before its answer, and effective with the commit (storage/stops.py). Cancelling what is
+pending and closing positions is a workflow of its own, named in the answer.
+"""
+
+import time
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from temporalio.service import RPCError
+
+from api import risk_answers as answers
+from api.bodies import read_body
+from api.openapi import described
+from api.problems import Problem, ProblemCode, documented
+from api.schemas import Freeze, SetLimits, Unfreeze
+from api.session import SignedIn
+from config.tokens import Session
+from domain.risk_limits import RiskLimits
+from domain.time import rfc3339, trade_date
+from domain.trading_states import Cause, Scope
+from domain.wind_down import Selection, WindDown
+from storage import risk_limits, trading_states, wakeups
+from storage.trading_states import Subject, Word
+from storage.users import find_user
+from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
+
+RISK = "RISK"
+
+
+def risk_desk(session: SignedIn) -> Session:
+    """The session of a member of the risk desk; 403 for anyone else."""
+    if session.role != RISK:
+        detail = "Only the risk desk may ask this."
+        raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
+    return session
+
+
+RiskDesk = Annotated[Session, Depends(risk_desk)]
+ClientId = Annotated[str, Path(pattern=r"^[A-Z0-9]{1,20}$")]
+_WRITES = documented(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+router = APIRouter(
+    prefix="/api/v1/risk",
+    tags=["risk"],
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+@router.post("/freeze", openapi_extra=described(Freeze), responses=_WRITES)
+async def freeze(request: Request, desk: RiskDesk) -> answers.Frozen:
+    """Stop new orders, withdraw those in the outbox; on request cancel what is pending, close positions."""
+    asked = await read_body(request, Freeze)
+    subject = await _subject(request, asked.scope, asked.id)
+    word = _word(request, desk, asked.reason)
+    async with request.app.state.database.transaction() as conn:
+        changed = await trading_states.freeze(conn, subject, asked.state, Cause.DESK, word)
+    await _tell(request)
+    wind_down = None
+    if asked.cancel_pending or asked.flatten:
+        wind_down = await _wind_down(request, subject, asked, word)
+    return answers.Frozen(
+        scope=subject.scope,
+        id=subject.scope_id,
+        state=asked.state,
+        changed=changed,
+        timestamp=rfc3339(word.at_ns),
+        wind_down=wind_down,
+    )
+
+
+@router.post("/unfreeze", openapi_extra=described(Unfreeze), responses=_WRITES)
+async def unfreeze(request: Request, desk: RiskDesk) -> answers.Unfrozen:
+    """Lift what the desk or a passed limit has frozen; a market-wide halt is the exchange's to lift."""
+    asked = await read_body(request, Unfreeze)
+    subject = await _subject(request, asked.scope, asked.id)
+    word = _word(request, desk, asked.reason)
+    async with request.app.state.database.transaction() as conn:
+        lifted = await trading_states.unfreeze(conn, subject, (Cause.DESK, Cause.LIMITS), word)
+    await _tell(request)
+    return answers.Unfrozen(
+        scope=subject.scope, id=subject.scope_id, lifted=lifted, timestamp=rfc3339(word.at_ns)
+    )
+
+
+@router.get("/states")
+async def states(request: Request, _desk: RiskDesk) -> answers.States:
+    """Everything that is frozen now."""
+    rows = await trading_states.in_force(request.app.state.database)
+    return answers.States(states=[answers.State.of(row) for row in rows])
+
+
+@router.get("/limits")
+async def limits(request: Request, _desk: RiskDesk) -> answers.AllLimits:
+    """The house's limits, then every account's own."""
+    rows = await risk_limits.in_force(request.app.state.database, trade_date(time.time_ns()))
+    return answers.AllLimits(limits=[answers.Limits.of(row) for row in rows])
+
+
+@router.put("/limits/{client_id}", openapi_extra=described(SetLimits), responses=_WRITES)
+async def set_limits(request: Request, desk: RiskDesk, client_id: ClientId) -> answers.Limits:
+    """Give an account limits of its own, from today on."""
+    asked = await read_body(request, SetLimits)
+    subject = await _subject(request, Scope.USER, client_id, field="client_id")
+    assert subject.user_id is not None
+    word = _word(request, desk, asked.reason)
+    day = trade_date(word.at_ns)
+    own = RiskLimits(asked.exposure_limit, asked.position_limit, asked.order_value_limit)
+    async with request.app.state.database.transaction() as conn:
+        await risk_limits.set_limits(conn, subject.user_id, day, own, word)
+    await wakeups.wake(request.app.state.redis, wakeups.RISK_LIMITS)
+    row = {
+        "client_id": client_id,
+        "effective_from": day,
+        "exposure_limit": own.exposure,
+        "position_limit": own.position,
+        "order_value_limit": own.order_value,
+    }
+    return answers.Limits.of(row)
+
+
+async def _subject(request: Request, scope: Scope, asked: str | None, field: str = "id") -> Subject:
+    """What a state is to be about. Raises Problem when there is no such thing."""
+    known, state = asked or "", request.app.state
+    if scope is Scope.ALL and asked is None:
+        return Subject(scope)
+    if scope is Scope.USER:
+        user = await find_user(state.database, known)
+        if user is not None:
+            return Subject(scope, known, user.user_id)
+    elif scope is Scope.INSTRUMENT:
+        if known in state.instruments:
+            return Subject(scope, known)
+    elif known in {f"{i.exchange}:{i.segment}" for i in state.instruments.values()}:
+        return Subject(scope, known)
+    detail = f"There is no such {scope}." if scope is not Scope.ALL else "Of all there is no id."
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    raise Problem(status, ProblemCode.SUBJECT_UNKNOWN, detail, field=field)
+
+
+def _word(request: Request, desk: Session, reason: str) -> Word:
+    return Word(desk.client_id, desk.user_id, reason, request.state.traceparent)
+
+
+async def _tell(request: Request) -> None:
+    await trading_states.tell(request.app.state.redis, request.app.state.settings.exchanges)
+
+
+async def _wind_down(request: Request, subject: Subject, asked: Freeze, word: Word) -> str:
+    """Start the workflow; the freeze itself stands already."""
+    exchange, _, segment = subject.scope_id.partition(":")
+    selection = Selection(
+        user_id=subject.user_id,
+        instrument_id=subject.scope_id if subject.scope is Scope.INSTRUMENT else None,
+        exchange=exchange if subject.scope is Scope.SEGMENT else None,
+        segment=segment if subject.scope is Scope.SEGMENT else None,
+    )
+    name = wind_down_id(subject.key, word.at_ns)
+    order = WindDown(selection, name, word.actor, word.reason, asked.cancel_pending, asked.flatten)
+    about = subject.scope_id or "all"
+    try:
+        await request.app.state.temporal.start_workflow(
+            WIND_DOWN_WORKFLOW,
+            order,
+            id=name,
+            task_queue=OPERATIONS_QUEUE,
+            static_summary=f"{asked.state} {about}: {word.reason}"[:200],
+        )
+    except (RPCError, RuntimeError):
+        detail = "The freeze stands, but nothing cancels or closes: ask again, that is harmless."
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        raise Problem(status, ProblemCode.WIND_DOWN_NOT_STARTED, detail, retryable=True) from None
+    return name

@@ -1,0 +1,130 @@
+"""The risk desk's gate, asked in the transaction that promises an order's margin: states, bans, limits.
+
+What an account risks is read under its ledger row's lock, so of racing orders each counts those before it.
+What the desk has said by then holds; what it says later is caught at the exchange gate (storage/stops.py).
+No limits on record: nothing may be risked. Called by storage/submissions.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from domain.instruments import Segment
+from domain.margin import Block
+from domain.orders import PlacedOrder, Product
+from domain.rejects import Refusal, RejectCode
+from domain.risk_limits import NOTHING, Risk, RiskLimits, limit_refusals
+from domain.time import trade_date
+from domain.trading_states import reduces, state_refusal
+from storage.database import Connection, columns
+from storage.trading_states import standing_of
+
+_READ = """
+    WITH asked AS (
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::date[])
+            AS a (order_id, user_id, instrument_id, product, side, day)
+    )
+    SELECT a.order_id, n.segment, n.lot_size, n.upper_band, l.exposure_limit, l.position_limit,
+           l.order_value_limit,
+           ARRAY(SELECT to_jsonb(s) FROM trading_states s WHERE s.state <> 'ACTIVE'
+                 AND s.key IN ('all', 'user:' || a.user_id, 'instrument:' || a.instrument_id,
+                               'segment:' || n.exchange || ':' || n.segment)) AS states,
+           EXISTS (SELECT FROM derivative_bans b
+                   WHERE b.trade_date = a.day AND b.underlying = n.underlying) AS banned,
+           EXISTS (SELECT FROM house_orders h
+                   JOIN orders o ON (o.user_id, o.idempotency_key) = (h.user_id, h.key)
+                   WHERE o.order_id = a.order_id) AS by_house,
+           p.net, h.same_side, p.exposure + h.exposure AS exposure
+    FROM asked a
+    LEFT JOIN instruments n USING (instrument_id)
+    LEFT JOIN LATERAL (
+        SELECT * FROM risk_limits r
+        WHERE (r.user_id = a.user_id OR r.user_id IS NULL) AND r.effective_from <= a.day
+        ORDER BY r.user_id NULLS LAST, r.effective_from DESC LIMIT 1) l ON true
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(sum(abs(open_cost)), 0)::bigint AS exposure,
+               COALESCE(sum(buy_quantity - sell_quantity) FILTER (
+                   WHERE p.instrument_id = a.instrument_id AND p.product = a.product::product), 0)::int AS net
+        FROM positions p WHERE p.user_id = a.user_id) p
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(sum(h.open_quantity * COALESCE(o.price, m.upper_band)), 0)::bigint AS exposure,
+               COALESCE(sum(h.open_quantity + h.close_quantity) FILTER (
+                   WHERE h.instrument_id = a.instrument_id AND h.product = a.product::product
+                     AND h.transaction_type = a.side::side), 0)::int AS same_side
+        FROM margin_holds h
+        JOIN orders o USING (order_id) JOIN instruments m ON m.instrument_id = h.instrument_id
+        WHERE h.user_id = a.user_id AND h.state = 'BLOCKED' AND h.product <> 'CNC') h
+"""
+
+
+class Asked(Protocol):
+    """What storage/submissions.py is asked to submit."""
+
+    @property
+    def placed(self) -> PlacedOrder: ...
+    @property
+    def block(self) -> Block: ...
+
+
+@dataclass(slots=True)
+class RiskGate:
+    """What the group's accounts risk, growing as its orders are taken one after the other."""
+
+    rows: dict[int, dict[str, Any]]
+    exposure: dict[int, int] = field(default_factory=dict)
+    """Taken by this group, by user."""
+    positions: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
+
+    def refusal(self, placed: PlacedOrder, block: Block) -> Refusal | None:
+        """Why the desk does not let the order pass."""
+        row, terms = self.rows[placed.order_id], placed.terms
+        if row["segment"] is None:
+            return Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")
+        opens, by_house = not reduces(terms, block), row["by_house"]
+        standings = [standing_of(state) for state in row["states"]]
+        refusal = state_refusal(standings, opens=opens, by_house=by_house)
+        if refusal is not None or by_house:
+            return refusal
+        if opens and row["banned"] and row["segment"] == Segment.FO:
+            return Refusal(RejectCode.BANNED_FOR_DERIVATIVES, "instrument_id")
+        return next(limit_refusals(_limits(row), terms, self._risk(placed, block)), None)
+
+    def take(self, placed: PlacedOrder, block: Block) -> None:
+        """The order has passed every gate: the group's later ones find it."""
+        if placed.terms.product is not Product.CNC:
+            side, risk = _side(placed), self._risk(placed, block)
+            self.positions[side] = self.positions.get(side, 0) + placed.terms.quantity
+            self.exposure[placed.user_id] = self.exposure.get(placed.user_id, 0) + risk.added_exposure
+
+    def _risk(self, placed: PlacedOrder, block: Block) -> Risk:
+        row, terms = self.rows[placed.order_id], placed.terms
+        return Risk(
+            price=terms.price if terms.price is not None else row["upper_band"],
+            lot_size=row["lot_size"],
+            open_quantity=block.open_quantity,
+            position=terms.side.sign * row["net"] + row["same_side"] + self.positions.get(_side(placed), 0),
+            exposure=row["exposure"] + self.exposure.get(placed.user_id, 0),
+        )
+
+
+async def read(conn: Connection, asked: Sequence[Asked]) -> RiskGate:
+    """What the gate needs to know of these orders; their users' ledger rows are locked."""
+    found = await conn.execute(_READ, columns(_row(a.placed) for a in asked))
+    return RiskGate({row["order_id"]: row for row in await found.fetchall()})
+
+
+def _row(placed: PlacedOrder) -> tuple[Any, ...]:
+    terms = placed.terms
+    day = trade_date(placed.accepted_at_ns)
+    return placed.order_id, placed.user_id, terms.instrument_id, terms.product.value, terms.side.value, day
+
+
+def _side(placed: PlacedOrder) -> tuple[int, str, str, str]:
+    terms = placed.terms
+    return placed.user_id, terms.instrument_id, terms.product, terms.side
+
+
+def _limits(row: dict[str, Any]) -> RiskLimits:
+    if row["exposure_limit"] is None:
+        return NOTHING
+    return RiskLimits(row["exposure_limit"], row["position_limit"], row["order_value_limit"])

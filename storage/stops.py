@@ -1,0 +1,125 @@
+"""What a freeze keeps from the exchange: orders of the outbox that a trading state stops.
+
+The rows of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and
+a database that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn
+order is CANCELLED with the code that stopped it; its workflow is told (storage/order_queue.py) and gives
+the margin back. Called by the gateway alone.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from domain.orders import OrderEvent, next_status
+from domain.rejects import Refusal
+from domain.trading_states import state_refusal
+from storage import audit
+from storage.audit import AuditEntry, OrderUpdate
+from storage.database import Connection, columns
+from storage.order_locks import LockedOrder, lock_orders
+from storage.trading_states import standing_of
+
+WITHDRAWN_AT_ONCE = 500
+
+_KEYS = """('all', 'user:' || {row}.user_id,
+            'instrument:' || {row}.exchange || ':' || ({row}.instruction->>'symbol'),
+            (SELECT 'segment:' || exchange || ':' || segment FROM instruments
+             WHERE instrument_id = {row}.exchange || ':' || ({row}.instruction->>'symbol')))"""
+# The names inside are none that a row may be called by.
+_OPENS = """(SELECT CASE product WHEN 'CNC' THEN placed.transaction_type = 'BUY'
+                    ELSE COALESCE(open_quantity, 1) > 0 END
+             FROM orders placed LEFT JOIN margin_holds hold USING (order_id, product)
+             WHERE order_id = {row}.order_id)"""
+_BY_HOUSE = """EXISTS (SELECT FROM house_orders house
+                       JOIN orders placed USING (user_id)
+                       WHERE placed.idempotency_key = house.key AND placed.order_id = {row}.order_id)"""
+# The first condition is one look at an index that is empty nearly always.
+STOPPED = f"""(EXISTS (SELECT FROM trading_states WHERE state <> 'ACTIVE') AND EXISTS (
+    SELECT FROM trading_states desk WHERE desk.state <> 'ACTIVE' AND desk.key IN {_KEYS}
+      AND ((desk.state = 'HALTED' AND (desk.cause = 'CIRCUIT' OR NOT {_BY_HOUSE})) OR {_OPENS})))"""
+"""A condition on a row of the outbox that is to leave for the first time; format it with the row's name."""
+
+_AMONG = f"""
+    SELECT seq FROM exchange_outbox o
+    WHERE seq = ANY(%s) AND kind = 'NEW' AND {STOPPED.format(row="o")}
+"""
+_PUT_BACK = """
+    UPDATE exchange_outbox SET claimed_at_ns = NULL, session = NULL WHERE seq = ANY(%s) AND sent_at_ns IS NULL
+"""
+_WAITING = "claimed_at_ns IS NULL AND sent_at_ns IS NULL AND withdrawn_at_ns IS NULL AND kind = 'NEW'"
+_FIND = f"""
+    SELECT w.order_id, s.scope, s.cause, s.state, {_OPENS.format(row="w")} AS opens,
+           {_BY_HOUSE.format(row="w")} AS by_house
+    FROM (SELECT * FROM exchange_outbox o WHERE exchange = %s AND {_WAITING} AND {STOPPED.format(row="o")}
+          ORDER BY intake_seq LIMIT {WITHDRAWN_AT_ONCE}) w
+    JOIN trading_states s ON s.state <> 'ACTIVE' AND s.key IN {_KEYS.format(row="w")}
+"""
+_WITHDRAW = f"""
+    UPDATE exchange_outbox SET withdrawn_at_ns = %(now)s, workflow_due_at_ns = %(now)s
+    WHERE order_id = ANY(%(order_ids)s) AND {_WAITING} RETURNING order_id
+"""
+_CANCEL = """
+    UPDATE orders o SET status = s.status::order_status, reject_code = s.code, reject_reason = s.reason,
+        updated_at_ns = s.at
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+        AS s (order_id, status, code, reason, at)
+    WHERE o.order_id = s.order_id
+"""
+_PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
+
+
+async def among(conn: Connection, seqs: Sequence[int]) -> set[int]:
+    """Which of these rows may not leave any more."""
+    found = await conn.execute(_AMONG, (list(seqs),))
+    return {row["seq"] for row in await found.fetchall()}
+
+
+async def put_back(conn: Connection, seqs: Sequence[int]) -> None:
+    """Claimed rows that were never handed to a session: unclaimed, to be withdrawn."""
+    await conn.execute(_PUT_BACK, (list(seqs),))
+
+
+async def withdraw(conn: Connection, exchange: str) -> list[OrderUpdate]:
+    """Take stopped orders out of the outbox, at most WITHDRAWN_AT_ONCE; publish what it answers."""
+    refusals = await _stopped(conn, exchange)
+    if not refusals:
+        return []
+    orders = await lock_orders(conn, refusals)
+    now = time.time_ns()
+    taken = await conn.execute(_WITHDRAW, {"now": now, "order_ids": list(orders)})
+    withdrawn = [orders[row["order_id"]] for row in await taken.fetchall()]
+    if not withdrawn:
+        return []
+    entries = [_entry(order, refusals[order.order_id], now) for order in withdrawn]
+    rows = [(e.order_id, e.status, e.detail["reject_code"], e.detail["reject_reason"], now) for e in entries]
+    await conn.execute(_CANCEL, columns(rows))
+    await conn.execute(_PASS_GATE, (now, [order.order_id for order in withdrawn]))
+    return await audit.append(conn, sorted(entries, key=lambda entry: entry.user_id))
+
+
+async def _stopped(conn: Connection, exchange: str) -> dict[int, Refusal]:
+    """Orders that wait and may not leave, and why."""
+    found = await conn.execute(_FIND, (exchange,))
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for row in await found.fetchall():
+        rows.setdefault(row["order_id"], []).append(row)
+    refusals: dict[int, Refusal] = {}
+    for order_id, own in rows.items():
+        standings, first = [standing_of(row) for row in own], own[0]
+        refusal = state_refusal(standings, opens=first["opens"], by_house=first["by_house"])
+        if refusal is not None:
+            refusals[order_id] = refusal
+    return refusals
+
+
+def _entry(order: LockedOrder, refusal: Refusal, now: int) -> AuditEntry:
+    return AuditEntry(
+        occurred_at_ns=now,
+        user_id=order.user_id,
+        event=OrderEvent.WITHDRAWN,
+        actor="gateway",
+        order_id=order.order_id,
+        status=next_status(order.view.status, OrderEvent.WITHDRAWN),
+        detail={"reject_code": refusal.code, "reject_reason": refusal.sentence},
+        traceparent=order.traceparent,
+    )

@@ -1,0 +1,185 @@
+"""Trading states: the truth in PostgreSQL, each change on record, and a view in memory for the API.
+
+A change is effective when it is committed: the order worker's submitting (storage/risk_gate.py) and the
+gateway's claims (storage/stops.py) ask these rows in their own transactions. The view only lets the API
+answer early. Set and lifted by the risk desk (api/risk.py) and, for their own causes, by the operations
+worker.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg.rows import DictRow
+from redis.asyncio import Redis
+
+from domain.orders import OrderTerms
+from domain.rejects import Refusal, RejectCode
+from domain.time import rfc3339
+from domain.trading_states import (
+    Cause,
+    Scope,
+    Standing,
+    TradingState,
+    keys_of,
+    state_key,
+    state_refusal,
+    surely_opens,
+)
+from storage import audit, wakeups
+from storage.audit import AuditEntry
+from storage.database import Connection, Database
+from storage.following import STALE_SECONDS
+
+_SET = """
+    INSERT INTO trading_states AS s
+        (key, cause, scope, scope_id, state, reason, actor, since_ns, reopens_at_ns)
+    VALUES (%(key)s, %(cause)s, %(scope)s, %(scope_id)s, %(state)s, %(reason)s, %(actor)s, %(since)s,
+            %(reopens)s)
+    ON CONFLICT (key, cause) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+        actor = excluded.actor, since_ns = excluded.since_ns, reopens_at_ns = excluded.reopens_at_ns
+    WHERE (s.state, s.reason, s.reopens_at_ns) IS DISTINCT FROM
+          (excluded.state, excluded.reason, excluded.reopens_at_ns)
+    RETURNING key
+"""
+_LIFT = """
+    UPDATE trading_states SET state = 'ACTIVE', reason = %(reason)s, actor = %(actor)s, since_ns = %(since)s,
+        reopens_at_ns = NULL
+    WHERE key = %(key)s AND cause = ANY(%(causes)s::trading_cause[]) AND state <> 'ACTIVE'
+    RETURNING cause
+"""
+_IN_FORCE = """
+    SELECT scope, scope_id, cause, state, reason, actor, since_ns, reopens_at_ns FROM trading_states
+    WHERE state <> 'ACTIVE' ORDER BY scope, scope_id, cause
+"""
+_READ = "SELECT key, scope, cause, state FROM trading_states WHERE state <> 'ACTIVE'"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a state is about."""
+
+    scope: Scope
+    scope_id: str = ""
+    """As people know it."""
+    user_id: int | None = None
+    """Of a user's scope."""
+
+    @property
+    def key(self) -> str:
+        return state_key(self.scope, self.scope_id if self.user_id is None else self.user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Who says so and why; `user_id` is under whom it is on record where the subject is no user."""
+
+    actor: str
+    user_id: int
+    reason: str
+    traceparent: str = ""
+    at_ns: int = field(default_factory=time.time_ns)
+
+
+async def freeze(
+    conn: Connection,
+    subject: Subject,
+    state: TradingState,
+    cause: Cause,
+    word: Word,
+    reopens_at_ns: int | None = None,
+) -> bool:
+    """Stop orders of the subject; False when it stands so already. Call `tell` after the commit."""
+    values = {
+        "key": subject.key,
+        "cause": cause,
+        "scope": subject.scope,
+        "scope_id": subject.scope_id,
+        "state": state,
+        "reason": word.reason,
+        "actor": word.actor,
+        "since": word.at_ns,
+        "reopens": reopens_at_ns,
+    }
+    changed = await (await conn.execute(_SET, values)).fetchone()
+    if changed is None:
+        return False
+    detail: dict[str, Any] = {"state": state, "cause": cause}
+    if reopens_at_ns is not None:
+        detail["reopens_at"] = rfc3339(reopens_at_ns)
+    await _record(conn, "FROZEN", subject, word, detail)
+    return True
+
+
+async def unfreeze(conn: Connection, subject: Subject, causes: Iterable[Cause], word: Word) -> list[Cause]:
+    """Lift the states of these causes; which were in force."""
+    values = {
+        "key": subject.key,
+        "causes": [cause.value for cause in causes],
+        "reason": word.reason,
+        "actor": word.actor,
+        "since": word.at_ns,
+    }
+    lifted = [Cause(row["cause"]) for row in await (await conn.execute(_LIFT, values)).fetchall()]
+    for cause in lifted:
+        await _record(conn, "UNFROZEN", subject, word, {"cause": cause})
+    return lifted
+
+
+async def tell(redis: Redis, exchanges: Iterable[str]) -> None:
+    """After the commit: views are read anew, the gateway withdraws what is stopped."""
+    await wakeups.wake(redis, wakeups.TRADING_STATES, *(wakeups.outbox(exchange) for exchange in exchanges))
+
+
+async def in_force(database: Database) -> list[DictRow]:
+    """Every state that is not ACTIVE."""
+    async with database.reading() as conn:
+        return await (await conn.execute(_IN_FORCE)).fetchall()
+
+
+class TradingStates:
+    """The states in memory, kept fresh by storage/following.py."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._standings: dict[str, list[Standing]] = {}
+        self._read_at = -STALE_SECONDS
+
+    def refusal(self, user_id: int, terms: OrderTerms, segment: str) -> Refusal | None:
+        """Why a client's order would surely be refused now; None does not mean that it passes."""
+        if time.monotonic() - self._read_at > STALE_SECONDS:
+            return Refusal(RejectCode.TRADING_STATE_UNKNOWN)
+        keys = keys_of(user_id, terms.instrument_id, segment)
+        standings = [standing for key in keys for standing in self._standings.get(key, ())]
+        return state_refusal(standings, opens=surely_opens(terms))
+
+    async def refresh(self) -> None:
+        asked_at = time.monotonic()
+        async with self._database.reading() as conn:
+            rows = await (await conn.execute(_READ)).fetchall()
+        standings: dict[str, list[Standing]] = {}
+        for row in rows:
+            standings.setdefault(row["key"], []).append(standing_of(row))
+        self._standings, self._read_at = standings, asked_at
+
+
+def standing_of(row: DictRow) -> Standing:
+    return Standing(Scope(row["scope"]), Cause(row["cause"]), TradingState(row["state"]))
+
+
+async def _record(conn: Connection, event: str, subject: Subject, word: Word, detail: dict[str, Any]) -> None:
+    about = {"scope": subject.scope, "id": subject.scope_id, "reason": word.reason, **detail}
+    await audit.append(
+        conn,
+        [
+            AuditEntry(
+                occurred_at_ns=word.at_ns,
+                user_id=subject.user_id if subject.user_id is not None else word.user_id,
+                event=event,
+                actor=word.actor,
+                detail=about,
+                traceparent=word.traceparent,
+            )
+        ],
+    )

@@ -1,0 +1,181 @@
+"""Freezes over the real outbox: what is stopped is never claimed and is withdrawn, the rest leaves."""
+
+import time
+from itertools import product
+
+import pytest
+
+from domain.margin import Block, BlockOutcome
+from domain.orders import OrderTerms, OrderType, Product, Side, Validity
+from domain.trading_states import Cause, Scope, Standing, TradingState, reduces, state_refusal
+from storage import order_queue, outbox, stops, trading_states
+from storage.database import Database
+from storage.trading_states import Subject
+from tests.support.desk import A_WORD, frozen, user
+from tests.support.orders import new_users, submit
+
+SESSIONS = ["S0", "S1"]
+KINDS = [
+    (Product.CNC, Side.BUY, 10),
+    (Product.CNC, Side.SELL, 10),
+    (Product.MIS, Side.SELL, 10),
+    (Product.MIS, Side.SELL, 0),
+]
+"""Product, side, and how many of ten open a position."""
+
+
+async def owed(database: Database, user_id: int, exchange: str, *kind: object, house: bool = False) -> int:
+    """An order of a kind in the outbox, with the hold that its submission wrote."""
+    product_, side, opening = kind or KINDS[0]
+    order_id = await submit(database, user_id, exchange, symbol="SBIN", side=side)
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE orders SET product = %s, transaction_type = %s WHERE order_id = %s",
+            (product_, side, order_id),
+        )
+        await conn.execute(
+            "INSERT INTO margin_holds (order_id, user_id, instrument_id, product, transaction_type,"
+            " unit_margin, open_quantity, close_quantity) VALUES (%s, %s, 'NSE:SBIN', %s, %s, 1, %s, %s)",
+            (order_id, user_id, product_, side, opening, 10 - int(str(opening))),
+        )
+        if house:
+            await conn.execute(
+                "INSERT INTO house_orders (purpose, user_id, key, actor, created_at_ns)"
+                " SELECT %s, user_id, idempotency_key, 'test', 1 FROM orders WHERE order_id = %s",
+                (f"test:{order_id}", order_id),
+            )
+    return order_id
+
+
+async def claim(database: Database, exchange: str) -> list[int]:
+    async with database.transaction() as conn:
+        return [o.order_id for o in await outbox.claim(conn, exchange, SESSIONS, time.time_ns())]
+
+
+async def withdraw(database: Database, exchange: str) -> dict[int, str]:
+    async with database.transaction() as conn:
+        told = await stops.withdraw(conn, exchange)
+    return {int(update.body["order_id"]): update.body["reject_code"] for update in told}
+
+
+@pytest.mark.parametrize(
+    ("subject", "code"),
+    [
+        (Subject(Scope.ALL), "TRADING_HALTED"),
+        (Subject(Scope.SEGMENT, "NSE:CASH"), "SEGMENT_HALTED"),
+        (Subject(Scope.INSTRUMENT, "NSE:SBIN"), "INSTRUMENT_HALTED"),
+        (None, "USER_FROZEN"),
+    ],
+)
+async def test_what_waits_is_withdrawn_with_its_code_and_nothing_else_is(
+    database: Database, subject: Subject | None, code: str
+) -> None:
+    first, second = await new_users(database, 2)
+    exchange = "NSE"
+    stopped = await owed(database, first, exchange)
+    elsewhere = [
+        await submit(database, second, exchange, symbol="TCS"),
+        await submit(database, second, "BSE", symbol="TCS"),
+    ]
+    async with frozen(database, subject or user(first)):
+        claimed = await claim(database, exchange)
+        withdrawn = await withdraw(database, exchange)
+    assert stopped not in claimed
+    assert withdrawn[stopped] == code
+    if subject is None or subject.scope is Scope.INSTRUMENT:
+        assert elsewhere[0] in claimed and elsewhere[0] not in withdrawn
+    assert elsewhere[1] not in withdrawn
+    async with database.reading() as conn:
+        found = await conn.execute(
+            "SELECT status, reject_code, gate_passed_at_ns IS NOT NULL AS passed, withdrawn_at_ns IS NOT NULL"
+            " AS withdrawn FROM orders JOIN order_intake USING (order_id) JOIN exchange_outbox"
+            " USING (order_id) WHERE order_id = %s",
+            (stopped,),
+        )
+        row = await found.fetchone()
+    assert row == {"status": "CANCELLED", "reject_code": code, "passed": True, "withdrawn": True}
+    assert await withdraw(database, exchange) == {}
+
+
+async def test_sql_and_domain_agree_on_every_state_cause_kind_and_owner(database: Database) -> None:
+    (user_id,) = await new_users(database, 1)
+    cells = list(product([TradingState.REDUCING, TradingState.HALTED], Cause, KINDS, [False, True]))
+    expected, seen = {}, {}
+    for number, (state, cause, kind, house) in enumerate(cells):
+        exchange = f"T{number}"
+        order_id = await owed(database, user_id, exchange, *kind, house=house)
+        block = Block(BlockOutcome.BLOCKED, kind[2], 10 - kind[2], 1, 1, 1)
+        terms = OrderTerms("NSE:SBIN", OrderType.LIMIT, kind[1], kind[0], Validity.DAY, 10, 100)
+        standing = Standing(Scope.USER, cause, state)
+        refusal = state_refusal([standing], opens=not reduces(terms, block), by_house=house)
+        expected[order_id] = refusal.code.value if refusal else "leaves"
+        async with frozen(database, user(user_id), state, cause):
+            withdrawn = await withdraw(database, exchange)
+            seen[order_id] = withdrawn.get(order_id) or "waits"
+            if await claim(database, exchange) == [order_id]:
+                seen[order_id] = "leaves"
+        async with database.transaction() as conn:
+            await conn.execute(
+                "UPDATE order_intake SET gate_passed_at_ns = 1 WHERE order_id = %s", (order_id,)
+            )
+            await conn.execute(
+                "UPDATE exchange_outbox SET sent_at_ns = 1, answered_at_ns = 1 WHERE order_id = %s",
+                (order_id,),
+            )
+    assert seen == expected
+    assert set(expected.values()) == {"leaves", "USER_FROZEN", "REDUCE_ONLY"}
+
+
+async def test_a_claimed_order_that_a_freeze_overtook_is_put_back_and_withdrawn(database: Database) -> None:
+    (user_id,) = await new_users(database, 1)
+    order_id = await owed(database, user_id, "XB")
+    async with database.transaction() as conn:
+        (claimed,) = await outbox.claim(conn, "XB", SESSIONS, time.time_ns())
+    async with frozen(database, user(user_id)):
+        async with database.transaction() as conn:
+            assert await stops.among(conn, [claimed.seq]) == {claimed.seq}
+            await stops.put_back(conn, [claimed.seq])
+        assert await claim(database, "XB") == []
+        assert await withdraw(database, "XB") == {order_id: "USER_FROZEN"}
+    async with database.transaction() as conn:
+        assert await stops.among(conn, [claimed.seq]) == set()
+
+
+async def test_the_workflow_is_told_until_the_margin_is_given_back(database: Database) -> None:
+    (user_id,) = await new_users(database, 1)
+    order_id = await owed(database, user_id, "XW")
+    async with frozen(database, user(user_id)):
+        await withdraw(database, "XW")
+    now = time.time_ns()
+    assert order_id in await order_queue.withdrawals_due(database, now)
+    assert order_id not in await order_queue.withdrawals_due(database, now)
+    later = now + order_queue.TELL_AGAIN_NS
+    assert order_id in await order_queue.withdrawals_due(database, later)
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE margin_holds SET state = 'RELEASED', open_quantity = 0, close_quantity = 0"
+            " WHERE order_id = %s",
+            (order_id,),
+        )
+    for again in (1, 2, 3):
+        assert order_id not in await order_queue.withdrawals_due(database, later + again * 10**11)
+
+
+async def test_each_change_is_on_record_and_a_repeat_is_none(database: Database) -> None:
+    (user_id,) = await new_users(database, 1)
+    subject = user(user_id)
+    async with database.transaction() as conn:
+        first = await trading_states.freeze(conn, subject, TradingState.HALTED, Cause.DESK, A_WORD)
+        again = await trading_states.freeze(conn, subject, TradingState.HALTED, Cause.DESK, A_WORD)
+        lifted = await trading_states.unfreeze(conn, subject, Cause, A_WORD)
+        found = await conn.execute(
+            "SELECT event, actor, detail->>'reason' AS reason FROM audit_log WHERE user_id = %s"
+            " ORDER BY audit_id",
+            (user_id,),
+        )
+        record = await found.fetchall()
+    assert (first, again, lifted) == (True, False, [Cause.DESK])
+    assert [(row["event"], row["actor"], row["reason"]) for row in record] == [
+        ("FROZEN", "RISK01", "a test"),
+        ("UNFROZEN", "RISK01", "a test"),
+    ]

@@ -122,18 +122,18 @@ async def set_limits(request: Request, desk: RiskDesk, client_id: ClientId) -> a
 
 async def _subject(request: Request, scope: Scope, asked: str | None, field: str = "id") -> Subject:
     """What a state is to be about. Raises Problem when there is no such thing."""
-    known, state = asked or "", request.app.state
-    if scope is Scope.ALL and asked is None:
-        return Subject(scope)
+    instruments = request.app.state.instruments
     if scope is Scope.USER:
-        user = await find_user(state.database, known)
+        user = await find_user(request.app.state.database, asked or "")
         if user is not None:
-            return Subject(scope, known, user.user_id)
-    elif scope is Scope.INSTRUMENT:
-        if known in state.instruments:
-            return Subject(scope, known)
-    elif known in {f"{i.exchange}:{i.segment}" for i in state.instruments.values()}:
-        return Subject(scope, known)
+            return Subject(scope, user.client_id, user.user_id)
+    known: dict[Scope, set[str | None]] = {
+        Scope.ALL: {None},
+        Scope.SEGMENT: {f"{i.exchange}:{i.segment}" for i in instruments.values()},
+        Scope.INSTRUMENT: set(instruments),
+    }
+    if asked in known.get(scope, ()):
+        return Subject(scope, asked or "")
     detail = f"There is no such {scope}." if scope is not Scope.ALL else "Of all there is no id."
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     raise Problem(status, ProblemCode.SUBJECT_UNKNOWN, detail, field=field)

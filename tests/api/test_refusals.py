@@ -22,6 +22,7 @@ from tests.support.clients import an_order, sign_in
 OPEN = [
     ("POST", "/api/v1/session"),
     ("GET", "/api/v1/instruments"),
+    ("GET", "/api/v1/market/candles"),
     ("GET", "/api/v1/market/status"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
@@ -35,10 +36,26 @@ CLOSED = [
     ("GET", "/api/v1/portfolio/positions"),
     ("GET", "/api/v1/portfolio/margins"),
 ]
+DESK = [
+    ("POST", "/api/v1/risk/freeze"),
+    ("POST", "/api/v1/risk/unfreeze"),
+    ("GET", "/api/v1/risk/states"),
+    ("GET", "/api/v1/risk/limits"),
+    ("PUT", "/api/v1/risk/limits/{client_id}"),
+]
+CLOSED += DESK
 OF_ONE_ORDER = [route for route in CLOSED if "{order_id}" in route[1]]
 BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/session": {"client_id": "DEMO0041", "password": "demo"},
     "/api/v1/orders": an_order(),
+    "/api/v1/risk/freeze": {"scope": "user", "id": "DEMO0042", "reason": "a test"},
+    "/api/v1/risk/unfreeze": {"scope": "user", "id": "DEMO0042", "reason": "a test"},
+    "/api/v1/risk/limits/{client_id}": {
+        "exposure_limit": "1.00",
+        "position_limit": 1,
+        "order_value_limit": "1.00",
+        "reason": "a test",
+    },
 }
 
 
@@ -66,9 +83,10 @@ def tokens(servers: Settings) -> dict[str, str]:
 
 async def ask(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> httpx.Response:
     """The route with an order id of the right shape, and a body that is in order."""
-    if method == "POST":
+    if method in ("POST", "PUT"):
         request = {"json": BODIES[path], **request}
-    return await http.request(method, path.format(order_id="991231000000001"), **request)
+    whole = path.format(order_id="991231000000001", client_id="DEMO0042")
+    return await http.request(method, whole, **request)
 
 
 def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
@@ -103,6 +121,15 @@ async def test_only_our_own_unexpired_token_opens_a_route(
         answer = await ask(http, method, path, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401, fault
         assert answer.json()["code"] == ("TOKEN_REFUSED" if token else "TOKEN_MISSING"), fault
+
+
+@pytest.mark.parametrize(("method", "path"), DESK)
+@pytest.mark.parametrize("client_id", ["DEMO0041", "SUPPORT01", "COMPLY01"])
+async def test_the_risk_desk_s_routes_are_the_risk_desk_s_alone(
+    http: httpx.AsyncClient, client_id: str, method: str, path: str
+) -> None:
+    await sign_in(http, client_id)
+    assert_refused(await ask(http, method, path), 403, "ROLE_REQUIRED")
 
 
 @pytest.mark.parametrize(("method", "path"), OF_ONE_ORDER)
@@ -150,7 +177,7 @@ async def test_an_unknown_parameter_is_refused_by_its_name(
     assert answer.json()["field"] == "user_id"
 
 
-@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("path", ["/api/v1/session", "/api/v1/orders"])
 @pytest.mark.parametrize("field", ["user_id", "status", "order_id", "role"])
 async def test_an_extra_member_of_a_body_is_refused_by_its_name(
     http: httpx.AsyncClient, path: str, field: str

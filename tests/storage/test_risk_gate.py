@@ -1,0 +1,188 @@
+"""The desk's gate inside the submitting transaction: races counted once, reducing orders let through."""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from redis.asyncio import Redis
+
+from domain.margin import BlockOutcome, position_key, unit_margin
+from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
+from domain.risk_limits import RiskLimits
+from domain.time import trade_date
+from domain.trading_states import Cause, Scope, TradingState
+from storage import risk_limits, submissions
+from storage.database import Database
+from storage.group_commit import GroupCommit
+from storage.margin_book import MarginBook, ReleaseStep
+from storage.submissions import Asked, Submission
+from storage.trading_states import Subject
+from tests.support.builders import some_terms
+from tests.support.desk import A_WORD, frozen, user
+from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
+
+CASH = 10_00_00_000_00
+PRICE = 1_000_00
+MIS = some_terms(instrument_id="NSE:SBIN", product=Product.MIS, price=PRICE, quantity=10)
+
+
+async def an_account(database: Database, limits: RiskLimits | None = None) -> int:
+    (user_id,) = await new_users(database, 1)
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO margin_ledger (user_id, cash, updated_at_ns) VALUES (%s, %s, 1)", (user_id, CASH)
+        )
+        if limits is not None:
+            await risk_limits.set_limits(conn, user_id, trade_date(time.time_ns()), limits, A_WORD)
+    return user_id
+
+
+async def placed(database: Database, user_id: int, terms: OrderTerms) -> PlacedOrder:
+    """Acknowledged, and nothing more."""
+    order_id = an_order_id()
+    new = a_new_order(
+        order_id, symbol=terms.symbol, side=terms.side, quantity=terms.quantity, price=terms.price
+    )
+    if terms.order_type is OrderType.MARKET:
+        new = replace(new, order_type=OrderType.MARKET, price=None)
+    async with database.transaction() as conn:
+        seq = await acknowledge(conn, user_id, new, terms.exchange)
+        await conn.execute(
+            "UPDATE orders SET status = 'PENDING_VALIDATION', product = %s WHERE order_id = %s",
+            (terms.product, order_id),
+        )
+    return PlacedOrder(order_id, user_id, seq, time.time_ns(), terms, "", "test")
+
+
+class Desk:
+    """Orders on their way through block and submit, as the order worker takes them."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self.database, self.book = database, MarginBook(redis, database)
+        self.submitting = GroupCommit(database, submissions.submit)
+
+    async def submit(self, user_id: int, terms: OrderTerms) -> str:
+        """`passed`, or the code of the refusal."""
+        order = await placed(self.database, user_id, terms)
+        unit = unit_margin(terms.product, terms.side, terms.price or PRICE, 20)
+        assert unit is not None
+        while True:
+            position, nets = (
+                position_key(terms.instrument_id, terms.product),
+                terms.product is not Product.CNC,
+            )
+            block = await self.book.block(
+                user_id, order.order_id, terms.side, position, nets, terms.quantity, unit
+            )
+            assert block.outcome is BlockOutcome.BLOCKED
+            answer: Submission = await self.submitting.commit(Asked(order, block))
+            if answer.stale:
+                await self.book.ensure(user_id)
+            elif answer.refusal is None:
+                return "passed"
+            else:
+                await self.book.follow([ReleaseStep(user_id, order.order_id, block.generation)])
+                return answer.refusal.code.value
+
+
+@pytest.fixture
+def desk(database: Database, redis: Redis) -> Desk:
+    return Desk(database, redis)
+
+
+async def holding_intraday(
+    database: Database, user_id: int, quantity: int, instrument: str = "NSE:SBIN"
+) -> None:
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO positions (user_id, instrument_id, product, buy_quantity, buy_value, open_cost)"
+            " VALUES (%s, %s, 'MIS', %s, %s, %s)",
+            (user_id, instrument, quantity, quantity * PRICE, quantity * PRICE),
+        )
+
+
+async def test_64_racing_orders_fill_the_exposure_limit_exactly(desk: Desk, database: Database) -> None:
+    user_id = await an_account(
+        database, RiskLimits(exposure=5 * 10 * PRICE, position=10**6, order_value=10**12)
+    )
+    answers = await asyncio.gather(*(desk.submit(user_id, MIS) for _ in range(64)))
+    assert answers.count("passed") == 5
+    assert answers.count("EXPOSURE_LIMIT_EXCEEDED") == 59
+
+
+async def test_64_racing_orders_fill_the_position_limit_exactly(desk: Desk, database: Database) -> None:
+    user_id = await an_account(database, RiskLimits(exposure=10**14, position=75, order_value=10**12))
+    answers = await asyncio.gather(*(desk.submit(user_id, MIS) for _ in range(64)))
+    assert answers.count("passed") == 7
+    assert answers.count("POSITION_LIMIT_EXCEEDED") == 57
+
+
+async def test_an_order_may_be_worth_its_limit_and_no_paisa_more(desk: Desk, database: Database) -> None:
+    user_id = await an_account(database, RiskLimits(10**14, 10**6, order_value=10 * PRICE))
+    assert await desk.submit(user_id, MIS) == "passed"
+    assert await desk.submit(user_id, replace(MIS, price=PRICE + 5)) == "ORDER_VALUE_LIMIT_EXCEEDED"
+
+
+async def test_a_reduced_account_may_close_what_it_holds_and_open_nothing(
+    desk: Desk, database: Database
+) -> None:
+    user_id = await an_account(database)
+    await holding_intraday(database, user_id, 10)
+    selling = replace(MIS, side=Side.SELL, quantity=6)
+    async with frozen(database, user(user_id), TradingState.REDUCING, Cause.LIMITS):
+        assert await desk.submit(user_id, MIS) == "REDUCE_ONLY"
+        assert await desk.submit(user_id, selling) == "passed"
+        # Four are left to close: six would open two.
+        assert await desk.submit(user_id, selling) == "REDUCE_ONLY"
+        assert await desk.submit(user_id, replace(selling, quantity=4)) == "passed"
+    assert await desk.submit(user_id, MIS) == "passed"
+
+
+@pytest.mark.parametrize(
+    ("subject", "code"),
+    [
+        (Subject(Scope.ALL), "TRADING_HALTED"),
+        (Subject(Scope.SEGMENT, "NSE:CASH"), "SEGMENT_HALTED"),
+        (Subject(Scope.INSTRUMENT, "NSE:SBIN"), "INSTRUMENT_HALTED"),
+        (Subject(Scope.SEGMENT, "NSE:FO"), "passed"),
+        (Subject(Scope.INSTRUMENT, "BSE:SBIN"), "passed"),
+    ],
+)
+async def test_a_freeze_holds_for_its_scope_and_no_other(
+    desk: Desk, database: Database, subject: Subject, code: str
+) -> None:
+    user_id = await an_account(database)
+    async with frozen(database, subject):
+        assert await desk.submit(user_id, MIS) == code
+
+
+async def test_on_a_banned_underlying_derivatives_may_only_be_reduced(desk: Desk, database: Database) -> None:
+    user_id = await an_account(database)
+    future = some_terms(instrument_id="NSE:TCS26DECFUT", product=Product.MIS, price=PRICE, quantity=175)
+    await holding_intraday(database, user_id, 175, "NSE:TCS26DECFUT")
+    today: date = trade_date(time.time_ns())
+    async with database.transaction() as conn:
+        await conn.execute("INSERT INTO derivative_bans VALUES (%s, 'NSE:TCS')", (today,))
+    try:
+        assert await desk.submit(user_id, future) == "BANNED_FOR_DERIVATIVES"
+        assert await desk.submit(user_id, replace(future, side=Side.SELL)) == "passed"
+        share = some_terms(instrument_id="NSE:TCS", product=Product.MIS, price=PRICE, quantity=1)
+        assert await desk.submit(user_id, share) == "passed"
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM derivative_bans WHERE trade_date = %s", (today,))
+    assert await desk.submit(user_id, future) == "passed"
+
+
+async def test_the_latest_own_limits_go_before_the_house_s(desk: Desk, database: Database) -> None:
+    user_id = await an_account(database)
+    assert await desk.submit(user_id, MIS) == "passed"
+    async with database.transaction() as conn:
+        await risk_limits.set_limits(conn, user_id, date(2026, 1, 1), RiskLimits(0, 0, 0), A_WORD)
+    assert await desk.submit(user_id, MIS) == "ORDER_VALUE_LIMIT_EXCEEDED"
+    async with database.transaction() as conn:
+        wide = RiskLimits(10**14, 10**6, 10**12)
+        await risk_limits.set_limits(conn, user_id, date(2026, 1, 2), wide, A_WORD)
+    assert await desk.submit(user_id, MIS) == "passed"

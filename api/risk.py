@@ -157,7 +157,7 @@ async def _wind_down(request: Request, subject: Subject, asked: Freeze, word: Wo
         segment=segment if subject.scope is Scope.SEGMENT else None,
     )
     name = wind_down_id(subject.key, word.at_ns)
-    order = WindDown(selection, name, word.actor, word.reason, asked.cancel_pending, asked.flatten)
+    order = WindDown(selection, name, word.actor, word.reason, asked.flatten)
     about = subject.scope_id or "all"
     try:
         await request.app.state.temporal.start_workflow(

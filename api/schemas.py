@@ -76,6 +76,8 @@ class Unfreeze(Asked):
 
 
 class Freeze(Unfreeze):
+    """`flatten` closes positions, and cancels what is pending before."""
+
     state: Literal[TradingState.REDUCING, TradingState.HALTED] = TradingState.HALTED
     cancel_pending: Flag = False
     flatten: Flag = False

@@ -32,8 +32,8 @@ class WindDown:
     purpose: str
     actor: str
     reason: str
-    cancel_pending: bool
     flatten: bool
+    """Close positions when nothing is pending any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 One transaction (of a group, storage/group_commit.py) holds the idempotency key, the order, its
 first record and its place in the acknowledgement order; the unique key (user, key) decides repeats.
-Called by `POST /api/v1/orders` only.
+Called by `POST /api/v1/orders`, and for closing orders of the house by the operations worker.
 """
 
 import time
@@ -69,6 +69,8 @@ class OrderRequest:
     client_ip: str | None = None
     device: str | None = None
     traceparent: str = ""
+    actor: str = "client"
+    """Who places it, for the record: the client, or who acts for the house."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
         occurred_at_ns=request.received_at_ns,
         user_id=request.user_id,
         event=OrderEvent.ACCEPTED,
-        actor="client",
+        actor=request.actor,
         order_id=order_id,
         status=OrderStatus.PENDING_VALIDATION,
         detail={name: value for name, value in detail.items() if value is not None},

@@ -112,6 +112,17 @@ class MarginBook:
         view = {name.decode(): int(value) for name, value in fields.items()}
         return Account(**view) if view else None
 
+    async def blocks(self, user_id: int, order_ids: Sequence[int]) -> list[Block]:
+        """What is still blocked for these orders in the present view; for reconciliation."""
+        wanted = ("outcome", "open", "close", "unit", "available", "generation")
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for order_id in order_ids:
+                pipe.hmget(_hold_key(user_id, order_id), wanted)
+            answers = await pipe.execute() if order_ids else []
+        view = await self.account(user_id)
+        blocks = [_block([a[0], *map(int, a[1:])]) for a in answers if None not in a]
+        return [b for b in blocks if view is not None and b.generation == view.generation]
+
     async def ensure(self, user_id: int) -> None:
         """Rebuild the view unless it stands and is of the ledger's generation. Raises AccountUnknown.
 

@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from config.rules import house_limits
 from domain.money import PAISE_PER_RUPEE
 from domain.time import trade_date
-from storage import instruments, risk_limits
+from storage import market_day, risk_limits
 from storage.database import Connection, Database
 
 MASTER = Path(__file__).parent / "instrument_master.csv"
@@ -50,11 +50,7 @@ async def seed(database: Database, *, demo_accounts: bool) -> None:
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('seed'))")
         await _add_instruments(conn)
         await risk_limits.add_house_limits(conn, house_limits())
-        await instruments.classify(conn, trade_date(time.time_ns()))
-        await conn.execute(
-            "SELECT ensure_day(today), ensure_day(today + 1) "
-            "FROM (SELECT (now() AT TIME ZONE 'Asia/Kolkata')::date AS today) AS calendar"
-        )
+        await market_day.prepare(conn, trade_date(time.time_ns()))
         if demo_accounts:
             await _add_demo_accounts(conn)
 

@@ -52,7 +52,7 @@ CREATE TABLE market_halts (
 -- Orders that the house places for a client. The purpose is said once; its key is nobody's to guess, so no client
 -- can take it beforehand, nor pass an order of his own for the house's.
 CREATE TABLE house_orders (
-    purpose        VARCHAR(120) PRIMARY KEY,
+    purpose        VARCHAR(160) PRIMARY KEY,
     user_id        BIGINT NOT NULL REFERENCES users,
     key            UUID NOT NULL DEFAULT gen_random_uuid(),
     actor          VARCHAR(60) NOT NULL,

@@ -1,0 +1,147 @@
+"""The steps of winding down: have every pending order cancelled, then place closing orders of the house.
+
+Both may run again: a cancel of a finished order is refused, a closing order is placed once for its purpose. A
+step looks on until nothing is left or its time is over; what is left is said, never hidden. Called by the
+wind-down workflows; `ask_cancel` asks an order's workflow and answers whether it was reached.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from temporalio import activity
+
+from config.sessions import broker_hours
+from domain.instruments import Instrument
+from domain.orders import OrderTerms, Product
+from domain.sessions import SessionClass
+from domain.time import rfc3339, trade_date
+from domain.wind_down import OpenPosition, Selection, WindDown, closing_orders
+from storage import wind_downs
+from storage.database import Database
+from storage.intake import Intake, OrderRequest
+
+CANCELS_A_SECOND = 100
+STEP_SECONDS, LOOK_SECONDS = 20.0, 0.25
+"""How long a step waits for the exchange's word, and how often it looks."""
+AskCancel = Callable[[int], Awaitable[bool]]
+SQUARE_OFF = "square-off"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step did, one sentence first."""
+
+    sentence: str
+    done: int
+    left: int
+    """Still pending, or still open."""
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SquareOff:
+    """Of one session class; `day` is an ISO date, the present one where it is not said."""
+
+    session_class: str
+    day: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The order to wind down; none on a day without regular trading."""
+
+    sentence: str
+    order: WindDown | None = None
+
+
+class WindDowns:
+    def __init__(
+        self,
+        database: Database,
+        intake: Intake,
+        instruments: Mapping[str, Instrument],
+        ask_cancel: AskCancel,
+    ) -> None:
+        self._database, self._intake = database, intake
+        self._instruments, self._ask_cancel = instruments, ask_cancel
+
+    @activity.defn(name="plan_square_off")
+    async def plan_square_off(self, asked: SquareOff) -> Planned:
+        """What the house's hours say of the day."""
+        day = date.fromisoformat(asked.day) if asked.day else trade_date(time.time_ns())
+        at_ns = broker_hours().square_off_ns(day, SessionClass(asked.session_class))
+        if at_ns is None:
+            return Planned(f"{day} has no regular trading: nothing to square off.")
+        selection = Selection(session_class=asked.session_class, product=Product.MIS)
+        purpose = f"{SQUARE_OFF}:{day}:{asked.session_class}"
+        reason = "Intraday positions are closed before the market closes."
+        order = WindDown(selection, purpose, SQUARE_OFF, reason, flatten=True)
+        return Planned(f"Square-off of {asked.session_class} on {day}, due {rfc3339(at_ns)}.", order)
+
+    @activity.defn(name="cancel_pending")
+    async def cancel_pending(self, order: WindDown) -> Step:
+        """Ask each pending order's workflow to cancel, at most CANCELS_A_SECOND, and wait for the outcome."""
+        pending = await self._pending(order)
+        reached = 0
+        for start in range(0, len(pending), CANCELS_A_SECOND):
+            now = pending[start : start + CANCELS_A_SECOND]
+            paced = asyncio.create_task(asyncio.sleep(1.0 if len(pending) > start + len(now) else 0.0))
+            reached += sum(await asyncio.gather(*(self._ask_cancel(order_id) for order_id in now)))
+            activity.heartbeat(reached)
+            await paced
+        left = await _until_none(lambda: self._pending(order)) if pending else []
+        said = (
+            f"{reached} of {len(pending)} pending orders were asked to cancel; {len(left)} are still pending."
+        )
+        return Step(said, reached, len(left), time.time_ns())
+
+    @activity.defn(name="close_positions")
+    async def close_positions(self, order: WindDown, round_number: int) -> Step:
+        """Place the closing orders of this round, and wait until they have filled."""
+        positions = await self._open(order)
+        placed = 0
+        for position in positions:
+            instrument = self._instruments[position.instrument_id]
+            for number, terms in enumerate(closing_orders(position, instrument), start=1):
+                name = f"{position.user_id}:{position.instrument_id}|{position.product}"
+                await self._place(order, f"{order.purpose}:{round_number}:{name}:{number}", position, terms)
+                placed += 1
+        left = await _until_none(lambda: self._open(order)) if positions else []
+        users = len({position.user_id for position in positions})
+        said = f"{placed} closing orders for {len(positions)} positions of {users} clients"
+        return Step(f"{said}; {len(left)} are open.", placed, len(left), time.time_ns())
+
+    async def _place(self, order: WindDown, purpose: str, position: OpenPosition, terms: OrderTerms) -> None:
+        async with self._database.transaction() as conn:
+            key = await wind_downs.house_key(conn, purpose, position.user_id, order.actor)
+        # A repeat of this step is the same order, whatever is left of the position by then.
+        body = hashlib.sha256(purpose.encode()).digest()
+        request = OrderRequest(
+            user_id=position.user_id,
+            key=key,
+            body_hash=body,
+            terms=terms,
+            received_at_ns=time.time_ns(),
+            actor=order.actor,
+        )
+        await self._intake.accept(request)
+
+    async def _pending(self, order: WindDown) -> list[int]:
+        today = trade_date(time.time_ns())
+        return await wind_downs.pending_orders(self._database, order.selection, today)
+
+    async def _open(self, order: WindDown) -> list[OpenPosition]:
+        return await wind_downs.open_positions(self._database, order.selection)
+
+
+async def _until_none(look: Callable[[], Awaitable[Sequence[object]]]) -> Sequence[object]:
+    """What is left when nothing is, or when the time is over."""
+    deadline = time.monotonic() + STEP_SECONDS
+    while (left := await look()) and time.monotonic() < deadline:
+        activity.heartbeat(len(left))
+        await asyncio.sleep(LOOK_SECONDS)
+    return left

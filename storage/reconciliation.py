@@ -1,0 +1,130 @@
+"""The margin view held against the ledger, and the ledger against itself.
+
+A view differs rightly by what is blocked for orders that are not submitted yet; a drift is a difference that
+stays. First all accounts at a glance, then those that differ under their ledger row's lock, so that no submit
+or booking falls between the two readings. A drifted view is rebuilt; the books are never mended here. Called
+by activities/reconciliation.py.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from redis.asyncio import Redis
+
+from domain.margin import Account, BlockOutcome
+from domain.money import rupees
+from storage.database import Connection, Database
+from storage.margin_book import MarginBook
+
+LOOKS, LOOK_SECONDS = 4, 0.15
+"""A difference is looked at so often; one that an order on its way explains does not stay."""
+
+_LEDGERS = """
+    SELECT user_id, cash, realized_pnl, blocked_margin AS blocked, used_margin AS used, generation
+    FROM margin_ledger WHERE generation > 0 AND (%(only)s::bigint[] IS NULL OR user_id = ANY(%(only)s))
+    ORDER BY user_id
+"""
+_PENDING = "SELECT order_id FROM orders WHERE user_id = %s AND status = 'PENDING_VALIDATION'"
+_UNHELD = """
+    SELECT l.user_id, l.blocked_margin AS blocked, COALESCE(h.held, 0)::bigint AS held
+    FROM margin_ledger l LEFT JOIN (
+        SELECT user_id, sum(open_quantity * unit_margin) AS held FROM margin_holds
+        WHERE state = 'BLOCKED' GROUP BY user_id) h USING (user_id)
+    WHERE l.blocked_margin <> COALESCE(h.held, 0)
+"""
+_UNBALANCED = """
+    SELECT movement, sum(amount)::bigint AS amount FROM ledger_postings
+    WHERE movement IN (SELECT movement FROM ledger_postings
+                       WHERE posting_id > (SELECT COALESCE(max(posting_id), 0) - 20000 FROM ledger_postings))
+    GROUP BY movement HAVING sum(amount) <> 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """By how much an account's view was wrong, in paise; what the view says less what it should."""
+
+    user_id: int
+    available: int
+    blocked: int
+    used: int
+    cash: int
+
+    @property
+    def amount(self) -> int:
+        """The largest difference of any part: errors that cancel out are errors."""
+        return max(abs(self.available), abs(self.blocked), abs(self.used), abs(self.cash))
+
+    @property
+    def sentence(self) -> str:
+        parts = {"available": self.available, "blocked": self.blocked, "used": self.used, "cash": self.cash}
+        told = ", ".join(f"{name} by Rs {rupees(amount)}" for name, amount in parts.items() if amount)
+        return f"The margin view differed from the ledger: {told or 'of another generation'}. Rebuilt."
+
+
+async def accounts(database: Database, redis: Redis) -> tuple[int, list[int]]:
+    """How many accounts have a ledger in use, and which views differ from it at a glance."""
+    async with database.reading() as conn:
+        ledgers = await (await conn.execute(_LEDGERS, {"only": None})).fetchall()
+    book = MarginBook(redis, database)
+    views = await asyncio.gather(*(book.account(row["user_id"]) for row in ledgers))
+    pairs = zip(ledgers, views, strict=True)
+    return len(ledgers), [row["user_id"] for row, v in pairs if v is not None and v != _account(row)]
+
+
+async def mend(database: Database, redis: Redis, user_id: int) -> Drift | None:
+    """The drift that stays, its view rebuilt; None when an order on its way explains the difference."""
+    drift = None
+    for look in range(LOOKS):
+        if look:
+            await asyncio.sleep(LOOK_SECONDS)
+        async with database.transaction() as conn:
+            seen = await _difference(conn, redis, database, user_id)
+        if seen is None or (drift is not None and seen != drift):
+            return None
+        drift = seen
+    await MarginBook(redis, database).rebuild(user_id)
+    return drift
+
+
+async def broken_books(database: Database) -> list[tuple[int, str]]:
+    """Accounts (0: none) and what does not hold: blocked is the sum of holds, movements sum to zero."""
+    async with database.reading() as conn:
+        unheld = await (await conn.execute(_UNHELD)).fetchall()
+        unbalanced = await (await conn.execute(_UNBALANCED)).fetchall()
+    told = [
+        (
+            row["user_id"],
+            f"Blocked are Rs {rupees(row['blocked'])}, the holds come to Rs {rupees(row['held'])}.",
+        )
+        for row in unheld
+    ]
+    sums = [(0, f"{row['movement']} sums to Rs {rupees(row['amount'])}, not zero.") for row in unbalanced]
+    return told + sums
+
+
+async def _difference(conn: Connection, redis: Redis, database: Database, user_id: int) -> Drift | None:
+    locked = await conn.execute(f"{_LEDGERS} FOR UPDATE".encode(), {"only": [user_id]})
+    row = await locked.fetchone()
+    pending = [r["order_id"] for r in await (await conn.execute(_PENDING, (user_id,))).fetchall()]
+    book = MarginBook(redis, database)
+    view = await book.account(user_id)
+    if row is None or view is None:
+        return None
+    should = _account(row)
+    holds = await book.blocks(user_id, pending)
+    on_the_way = sum(h.required for h in holds if h.outcome is BlockOutcome.BLOCKED)
+    should = replace(should, blocked=should.blocked + on_the_way)
+    if view == should:
+        return None
+    return Drift(
+        user_id,
+        view.available - should.available,
+        view.blocked - should.blocked,
+        view.used - should.used,
+        view.cash + view.realized_pnl - should.cash - should.realized_pnl,
+    )
+
+
+def _account(row: dict[str, int]) -> Account:
+    return Account(**{name: row[name] for name in Account.__slots__})

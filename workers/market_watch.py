@@ -1,0 +1,137 @@
+"""What the operations worker watches: the index for a market-wide halt, accounts for their exposure.
+
+Prices come from the tick bus. An index value is acted on as it arrives; a price that is stale counts for
+nothing. Several workers may watch: what they find is written once. Called by workers/operations.py.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.rules import halt_rules
+from domain.circuit import market_halt
+from domain.instruments import Instrument
+from domain.time import trade_date
+from realtime.bus import TICK, Ticks, Watcher, group_of, latest
+from storage import exposures, market_halts, risk_alerts, trading_states
+from storage.database import Database
+from storage.risk_alerts import RiskAlert
+from storage.wakeups import Wakeup
+
+INDICES = ("NSE:NIFTY 50", "BSE:SENSEX")
+"""Either may halt the market; one that is not in the master cannot be watched."""
+EXPOSURE_SECONDS, REOPEN_SECONDS = 1.0, 0.5
+log = structlog.get_logger()
+
+
+class MarketWatch:
+    """Its `parts` run side by side."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        instruments: Mapping[str, Instrument],
+        exchanges: Sequence[str],
+    ) -> None:
+        self._database, self._redis, self._exchanges = database, redis, exchanges
+        self._instruments = instruments
+        self._indices = {(i.exchange, i.token): i for name in INDICES if (i := instruments.get(name))}
+        self._watcher = Watcher(redis, self._seen)
+        self._values: asyncio.Queue[tuple[Instrument, int, int]] = asyncio.Queue()
+
+    def parts(self, limits_changed: Wakeup) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._watcher.run()
+        yield self._watch_indices()
+        yield self._halt()
+        yield self._reopen()
+        yield self._reduce(limits_changed)
+
+    async def _watch_indices(self) -> None:
+        for group in {group_of(exchange, token) for exchange, token in self._indices}:
+            self._seen(group, await self._watcher.watch(group))
+
+    def _seen(self, group: str, rows: Ticks) -> None:
+        exchange = group.partition(":")[0]
+        for row in rows[(rows["stale"] == 0) & (rows["ltp"] > 0)]:
+            index = self._indices.get((exchange, int(row["token"])))
+            if index is not None:
+                self._values.put_nowait((index, int(row["ltp"]), int(row["previous_close"])))
+
+    async def _halt(self) -> None:
+        while True:
+            index, value, told_close = await self._values.get()
+            # The feed's own close goes before the master's: both are the exchange's, the feed is of today.
+            await self._tried(self._halt_by(index, value, told_close or index.previous_close))
+
+    async def _halt_by(self, index: Instrument, value: int, close: int) -> None:
+        now_ns = time.time_ns()
+        day = trade_date(now_ns)
+        rules = halt_rules(day)
+        if market_halt(close, value, now_ns, 0, rules) is None:
+            return
+        async with self._database.transaction() as conn:
+            fired = await market_halts.fired_percent(conn, day)
+            halted = market_halt(close, value, now_ns, fired, rules)
+            if halted is None:
+                return
+            alert = await market_halts.halt(conn, day, index.instrument_id, value, halted)
+        await self._tell(alert)
+
+    async def _reopen(self) -> None:
+        while True:
+            await asyncio.sleep(REOPEN_SECONDS)
+            await self._tried(self._reopen_once())
+
+    async def _reopen_once(self) -> None:
+        now_ns = time.time_ns()
+        async with self._database.transaction() as conn:
+            alert = await market_halts.reopen(conn, trade_date(now_ns), now_ns)
+        await self._tell(alert)
+
+    async def _reduce(self, limits_changed: Wakeup) -> None:
+        while True:
+            await limits_changed.wait(EXPOSURE_SECONDS)
+            await self._tried(self._reduce_once())
+
+    async def _reduce_once(self) -> None:
+        rows = await exposures.open_positions(self._database, trade_date(time.time_ns()))
+        prices = await self._prices({row["instrument_id"] for row in rows})
+        for (user_id, client_id), (exposure, limit) in exposures.passed(rows, prices).items():
+            async with self._database.transaction() as conn:
+                alert = await exposures.reduce(conn, user_id, client_id, exposure, limit)
+            await self._tell(alert)
+
+    async def _prices(self, instrument_ids: set[str]) -> dict[str, int]:
+        """The last trades that are not stale."""
+        wanted = [self._instruments[name] for name in instrument_ids if name in self._instruments]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for instrument in wanted:
+                pipe.hget(latest(group_of(instrument.exchange, instrument.token)), str(instrument.token))
+            found: list[bytes | None] = await pipe.execute() if wanted else []
+        prices = {}
+        for instrument, packed in zip(wanted, found, strict=True):
+            row = np.frombuffer(packed, TICK)[0] if packed else None
+            if row is not None and not row["stale"] and row["ltp"] > 0:
+                prices[instrument.instrument_id] = int(row["ltp"])
+        return prices
+
+    async def _tell(self, alert: RiskAlert | None) -> None:
+        if alert is not None:
+            await trading_states.tell(self._redis, self._exchanges)
+            await risk_alerts.tell(self._redis, [alert])
+
+    async def _tried(self, look: Coroutine[Any, Any, None]) -> None:
+        """What cannot be seen now is looked at again; the books and the bus have their own alarms."""
+        try:
+            await look
+        except (psycopg.OperationalError, PoolTimeout, RedisError, OSError) as error:
+            log.warning("market_not_watched", error=str(error))

@@ -1,0 +1,113 @@
+"""The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
+
+Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
+Beside them it watches the market: the index for a market-wide halt, accounts for exposure above their
+limits. Started by `hundi operations`.
+"""
+
+import asyncio
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+import uvloop
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.decision import Decision
+from activities.market_day import MarketDay
+from activities.reconciliation import Reconciliation
+from activities.wind_down import WindDowns
+from config.settings import Settings, settings
+from domain.time import trade_date
+from storage import wakeups
+from storage.database import open_database
+from storage.instruments import load_instruments
+from storage.intake import Intake
+from storage.redis_client import open_redis
+from telemetry.process import telemetry
+from workers import schedules
+from workers.health import reporting
+from workers.market_watch import MarketWatch
+from workflows import contracts
+from workflows.market_day import DayRollWorkflow
+from workflows.payloads import DATA_CONVERTER
+from workflows.reconciliation import ReconciliationWorkflow
+from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
+
+CANCEL_SECONDS = 5
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    with telemetry(settings(), "operations"):
+        uvloop.run(_run(settings()))
+
+
+async def _run(ours: Settings) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    client = await Client.connect(
+        ours.temporal_target, namespace=ours.temporal_namespace, data_converter=DATA_CONVERTER
+    )
+    async with (
+        open_database(ours.postgres_dsn, size=8, application="operations") as database,
+        open_redis(ours.redis_dsn) as redis,
+        wakeups.listening(redis, wakeups.RISK_LIMITS) as limits,
+    ):
+        instruments = await load_instruments(database)
+        intake = Intake(database, redis)
+        wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
+        watch = MarketWatch(database, redis, instruments, ours.exchanges)
+        names = await schedules.ensure(client, trade_date(time.time_ns()))
+        async with (
+            _worker(client, wind_downs, Reconciliation(database, redis), MarketDay(database)),
+            # A watch that dies by a bug takes the process with it rather than limping on.
+            asyncio.TaskGroup() as tasks,
+            reporting(redis, "operations") as health,
+        ):
+            watching = [tasks.create_task(part) for part in watch.parts(limits)]
+            health.detail = f"{len(names)} schedules: {', '.join(names)}"
+            await stopped.wait()
+            for task in watching:
+                task.cancel()
+
+
+def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliation, day: MarketDay) -> Worker:
+    return Worker(
+        client,
+        task_queue=contracts.OPERATIONS_QUEUE,
+        workflows=[WindDownWorkflow, SquareOffWorkflow, ReconciliationWorkflow, DayRollWorkflow],
+        activities=[
+            wind_downs.plan_square_off,
+            wind_downs.cancel_pending,
+            wind_downs.close_positions,
+            reconciliation.reconcile,
+            day.prepare_day,
+        ],
+        # As the order worker's: stories use no clock, no I/O and no randomness.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        workflow_task_executor=ThreadPoolExecutor(1),
+    )
+
+
+async def _ask_cancel(client: Client, order_id: int) -> bool:
+    """Whether the order's workflow took the cancel; refused means that it is finished already."""
+    handle = client.get_workflow_handle(contracts.order_workflow_id(order_id))
+    try:
+        asked: Decision = await handle.execute_update(
+            contracts.CANCEL, result_type=Decision, rpc_timeout=timedelta(seconds=CANCEL_SECONDS)
+        )
+    except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        log.warning("order_not_cancelled", order_id=order_id, error=str(error))
+        return False
+    return asked.reject_code is None
+
+
+if __name__ == "__main__":
+    main()

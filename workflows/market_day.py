@@ -1,0 +1,21 @@
+"""The day roll's story: one step, started after midnight and again before the market opens."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.market_day import MarketDay
+    from workflows import contracts
+
+
+@workflow.defn(name=contracts.DAY_ROLL_WORKFLOW)
+class DayRollWorkflow:
+    @workflow.run
+    async def run(self) -> str:
+        """What was prepared, in one sentence."""
+        return await workflow.execute_activity_method(
+            MarketDay.prepare_day,
+            start_to_close_timeout=timedelta(seconds=30),
+            summary="Prepare the trading day",
+        )

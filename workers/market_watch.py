@@ -20,7 +20,8 @@ from config.rules import halt_rules
 from domain.circuit import market_halt
 from domain.instruments import Instrument
 from domain.time import trade_date
-from realtime.bus import TICK, Ticks, Watcher, group_of, latest
+from exchange.ticks import TICK, Ticks, group_of, latest
+from realtime.bus import Watcher
 from storage import exposures, market_halts, risk_alerts, trading_states
 from storage.database import Database
 from storage.risk_alerts import RiskAlert

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from domain.risk_limits import RiskLimits
 from domain.time import NANOS, trade_date
 from domain.trading_states import Cause
-from realtime.bus import TICK, Publisher, group_of
+from exchange.ticks import TICK, group_of
+from realtime.bus import Publisher
 from storage import market_halts, risk_limits, trading_states, wakeups
 from storage.database import Database
 from storage.instruments import load_instruments

@@ -229,7 +229,9 @@ def test_after_market_orders_are_taken_in_their_hours(
 def test_an_armed_order_leaves_in_the_first_phase_that_takes_it(
     session_class: SessionClass, order_type: OrderType, validity: Validity, phase: MarketPhase | None
 ) -> None:
-    assert HOURS.release_phase(date(2026, 11, 23), session_class, order_type, validity) is phase
+    morning = at("2026-11-23 07:00:00")
+    phases = HOURS.after_market_phases(morning, session_class, order_type, validity)
+    assert next(iter(phases), None) is phase
 
 
 def test_intraday_positions_are_squared_off_before_the_closing_auction() -> None:

@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 from redis.asyncio import Redis
 
+from domain.departure import Departure
 from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.risk_limits import RiskLimits
@@ -26,6 +27,12 @@ from tests.support.orders import a_new_order, acknowledge, an_order_id, new_user
 CASH = 10_00_00_000_00
 PRICE = 1_000_00
 MIS = some_terms(instrument_id="NSE:SBIN", product=Product.MIS, price=PRICE, quantity=10)
+
+
+def leaving(placed: PlacedOrder) -> Departure:
+    """As it was asked; an unpriced order at a price that these tests do not look at."""
+    terms = placed.terms
+    return Departure(terms.order_type, terms.price, terms.price or 1)
 
 
 async def an_account(database: Database, limits: RiskLimits | None = None) -> int:
@@ -77,7 +84,7 @@ class Desk:
                 user_id, order.order_id, terms.side, position, nets, terms.quantity, unit
             )
             assert block.outcome is BlockOutcome.BLOCKED
-            answer: Submission = await self.submitting.commit(Asked(order, block))
+            answer: Submission = await self.submitting.commit(Asked(order, block, leaving(order)))
             if answer.stale:
                 await self.book.ensure(user_id)
             elif answer.refusal is None:

@@ -6,7 +6,7 @@ from typing import Any
 from alembic import op
 
 revision = "0002"
-down_revision = "0005"
+down_revision = "0001"
 branch_labels = None
 depends_on = None
 

@@ -74,7 +74,7 @@ BAD = {
     "unicode": ({"instrument_id": "NSE:रिलायंस"}, "FIELD_INVALID"),
     "surrogate": ({"tag": "\ud800"}, "FIELD_INVALID"),
     "nul": ({"tag": "a\x00b"}, "FIELD_INVALID"),
-    "stop": ({"order_type": "SL-M", "trigger_price": "2450.00"}, "ORDER_TYPE_NOT_SUPPORTED"),
+    "stop without a trigger": ({"order_type": "SL-M"}, "TRIGGER_PRICE_REQUIRED"),
     "derivatives product": ({"product": "NRML"}, "PRODUCT_NOT_ALLOWED"),
 }
 

@@ -6,7 +6,6 @@ The routes are written out; a route of the served document that is not in the ta
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import jwt
@@ -31,6 +30,7 @@ CLOSED = [
     ("POST", "/api/v1/orders"),
     ("GET", "/api/v1/orders"),
     ("GET", "/api/v1/orders/{order_id}"),
+    ("PUT", "/api/v1/orders/{order_id}"),
     ("DELETE", "/api/v1/orders/{order_id}"),
     ("GET", "/api/v1/portfolio/holdings"),
     ("GET", "/api/v1/portfolio/positions"),
@@ -56,7 +56,11 @@ BODIES: dict[str, dict[str, Any]] = {
         "order_value_limit": "1.00",
         "reason": "a test",
     },
+    "/api/v1/orders/{order_id}": {"quantity": 5},
 }
+WITH_BODY = [(method, path) for method, path in OPEN + CLOSED if method in ("POST", "PUT")]
+NOBODYS = "991231000000001"
+"""An order id of the right shape."""
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +85,13 @@ def tokens(servers: Settings) -> dict[str, str]:
     }
 
 
-async def ask(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> httpx.Response:
-    """The route with an order id of the right shape, and a body that is in order."""
-    if method in ("POST", "PUT"):
+async def ask(
+    http: httpx.AsyncClient, method: str, path: str, order_id: str = NOBODYS, **request: Any
+) -> httpx.Response:
+    """The route, and where it takes a body one that is in order."""
+    if (method, path) in WITH_BODY:
         request = {"json": BODIES[path], **request}
-    whole = path.format(order_id="991231000000001", client_id="DEMO0042")
-    return await http.request(method, whole, **request)
+    return await http.request(method, path.format(order_id=order_id, client_id="DEMO0042"), **request)
 
 
 def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
@@ -139,7 +144,7 @@ async def test_another_users_order_looks_like_one_that_does_not_exist(
     await sign_in(http, "DEMO0042")
     theirs = (await http.post("/api/v1/orders", json=an_order())).json()["order_id"]
     await sign_in(http, "DEMO0041")
-    answers = [await http.request(method, path.format(order_id=i)) for i in (theirs, "991231000000001")]
+    answers = [await ask(http, method, path, order_id) for order_id in (theirs, NOBODYS)]
     for answer in answers:
         assert_refused(answer, 404, "ORDER_UNKNOWN")
     told = [{**answer.json(), "trace_id": ""} for answer in answers]
@@ -177,14 +182,14 @@ async def test_an_unknown_parameter_is_refused_by_its_name(
     assert answer.json()["field"] == "user_id"
 
 
-@pytest.mark.parametrize("path", ["/api/v1/session", "/api/v1/orders"])
+@pytest.mark.parametrize(("method", "path"), [route for route in WITH_BODY if route not in DESK])
 @pytest.mark.parametrize("field", ["user_id", "status", "order_id", "role"])
 async def test_an_extra_member_of_a_body_is_refused_by_its_name(
-    http: httpx.AsyncClient, path: str, field: str
+    http: httpx.AsyncClient, method: str, path: str, field: str
 ) -> None:
     await sign_in(http, "DEMO0041")
     before = (await http.get("/api/v1/orders", params={"limit": 1})).json()
-    answer = await http.post(path, json={**BODIES[path], "idempotency_key": str(uuid4()), field: "1"})
+    answer = await ask(http, method, path, json={**BODIES[path], field: "1"})
     assert_refused(answer, 422, "FIELD_INVALID")
     assert field in {failure["field"] for failure in answer.json()["failures"]}
     assert (await http.get("/api/v1/orders", params={"limit": 1})).json() == before

@@ -4,20 +4,20 @@ The contestants of a row take turns (A B C A B C ...), so a machine that drifts 
 shown with their spread, and ratios are what counts. Nothing here is asserted.
 """
 
-import json
-import os
-import platform
+import math
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
-from rich.console import Console
-from rich.table import Table
+from rich.progress import track
 
-RESULTS = Path(__file__).parent / "results"
+NANOS_A_MILLISECOND = 1_000_000
+Value = TypeVar("Value")
+Measured = tuple[Value, str]
+"""What a round found, and a note about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,15 @@ class Contestant:
     role: str
     name: str
     run: Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial(Generic[Value]):
+    """A contestant that measures itself: a rate, or the nanoseconds of each operation, and a note."""
+
+    role: str
+    name: str
+    run: Callable[[], Awaitable[Measured[Value]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,101 +51,114 @@ class Row:
     of_ceiling: float | None
     """This median divided by the ceiling's."""
     note: str = ""
+    """Of the round that is the median."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A contestant that measures itself: `run()` gives a rate and a note about the round."""
+class Quantile:
+    """Milliseconds below which a share of a round's operations stayed, over the rounds."""
 
+    median: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """Latencies; `of_ceiling` compares the p50s."""
+
+    work: str
     role: str
     name: str
-    run: Callable[[], Awaitable[tuple[float, str]]]
+    p50: Quantile
+    p99: Quantile
+    samples: int
+    """Of all rounds."""
+    of_ceiling: float | None
+    note: str = ""
+
+
+AnyRow = Row | LatencyRow
 
 
 async def measure(work: str, contestants: Sequence[Contestant], *, times: int, rounds: int = 5) -> list[Row]:
     """Rates of each contestant doing the work `times` a round, after one round that is not counted."""
-    rates: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
-    for number in range(rounds + 1):
-        for contestant in contestants:
-            began = time.perf_counter()
-            await contestant.run(times)
-            if number:
-                rates[contestant.name].append(times / (time.perf_counter() - began))
-    return _rows(work, contestants, rates)
+
+    async def rate(contestant: Contestant) -> Measured[float]:
+        began = time.perf_counter()
+        await contestant.run(times)
+        return times / (time.perf_counter() - began), ""
+
+    return await compare(work, [Trial(c.role, c.name, partial(rate, c)) for c in contestants], rounds=rounds)
 
 
-async def compare(work: str, trials: Sequence[Trial], *, rounds: int = 5) -> list[Row]:
-    """As `measure`; the note is the last round's."""
-    rates: dict[str, list[float]] = {trial.name: [] for trial in trials}
-    notes: dict[str, str] = {}
-    for number in range(rounds + 1):
-        for trial in trials:
-            rate, notes[trial.name] = await trial.run()
-            if number:
-                rates[trial.name].append(rate)
-    return _rows(work, trials, rates, notes)
-
-
-def _rows(
-    work: str,
-    contestants: Sequence[Contestant | Trial],
-    rates: Mapping[str, Sequence[float]],
-    notes: Mapping[str, str] | None = None,
-) -> list[Row]:
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    ceiling = next((medians[c.name] for c in contestants if c.role == "ceiling"), None)
+async def compare(work: str, trials: Sequence[Trial[float]], *, rounds: int = 5) -> list[Row]:
+    """Rates of trials that measure themselves."""
+    found = await _rounds(work, trials, rounds)
+    medians = [statistics.median(rate for rate, _ in each) for each in found]
+    ceiling = _ceiling([trial.role for trial in trials], medians)
     return [
         Row(
             work,
-            c.role,
-            c.name,
-            medians[c.name],
-            min(rates[c.name]),
-            max(rates[c.name]),
-            medians[c.name] / ceiling if ceiling else None,
-            (notes or {}).get(c.name, ""),
+            trial.role,
+            trial.name,
+            median,
+            min(rate for rate, _ in each),
+            max(rate for rate, _ in each),
+            median / ceiling if ceiling else None,
+            sorted(each)[len(each) // 2][1],
         )
-        for c in contestants
+        for trial, median, each in zip(trials, medians, found, strict=True)
     ]
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
-    """The table that `make bench` prints."""
-    table = Table(title="operations a second: median, and lowest to highest")
-    for column in ("work", "", "who"):
-        table.add_column(column, no_wrap=True)
-    for column in ("median", "spread", "of ceiling"):
-        table.add_column(column, justify="right", no_wrap=True)
-    if noted := any(row.note for row in rows):
-        table.add_column("note")
-    for at, row in enumerate(rows):
-        first = at == 0 or rows[at - 1].work != row.work
-        table.add_row(
-            row.work if first else "",
-            row.role,
-            row.name,
-            f"{row.median:,.0f}",
-            f"{row.lowest:,.0f} to {row.highest:,.0f}",
-            f"{row.of_ceiling:.2f}" if row.of_ceiling is not None else "",
-            *([row.note] if noted else []),
-            end_section=at + 1 == len(rows) or rows[at + 1].work != row.work,
+async def compare_latencies(
+    work: str, trials: Sequence[Trial[list[int]]], *, rounds: int = 5
+) -> list[LatencyRow]:
+    """Latencies of trials that give the nanoseconds of each of their operations."""
+    found = await _rounds(work, trials, rounds)
+    return latency_rows(work, [(trial.role, trial.name) for trial in trials], found)
+
+
+def latency_rows(
+    work: str, who: Sequence[tuple[str, str]], found: Sequence[Sequence[Measured[list[int]]]]
+) -> list[LatencyRow]:
+    """Of rounds that were measured already; `who` is role and name, with a sequence of rounds each."""
+    halves = [quantile((took for took, _ in each), 0.5) for each in found]
+    ceiling = _ceiling([role for role, _ in who], [half.median for half in halves])
+    return [
+        LatencyRow(
+            work,
+            role,
+            name,
+            half,
+            quantile((took for took, _ in each), 0.99),
+            sum(len(took) for took, _ in each),
+            half.median / ceiling if ceiling else None,
+            each[-1][1],
         )
-    console.print(table)
+        for (role, name), half, each in zip(who, halves, found, strict=True)
+    ]
 
 
-def keep(rows: Sequence[Row]) -> Path:
-    """Write the run beside the others, with what it ran on."""
-    now = datetime.now(UTC)
-    run = {
-        "at": now.isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-        },
-        "rows": [asdict(row) for row in rows],
-    }
-    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(run, indent=1) + "\n")
-    return path
+def quantile(rounds: Iterable[Sequence[int]], share: float) -> Quantile:
+    """Of each round by nearest rank, then the median of the rounds."""
+    each = [sorted(took)[math.ceil(share * len(took)) - 1] / NANOS_A_MILLISECOND for took in rounds]
+    return Quantile(statistics.median(each), min(each), max(each))
+
+
+async def _rounds(
+    work: str, trials: Sequence[Trial[Value]], rounds: int
+) -> Sequence[Sequence[Measured[Value]]]:
+    """Rounds by trial, after one that is not counted."""
+    found: list[list[Measured[Value]]] = [[] for _ in trials]
+    for number in track(range(rounds + 1), work, transient=True):
+        for trial, each in zip(trials, found, strict=True):
+            measured = await trial.run()
+            if number:
+                each.append(measured)
+    return found
+
+
+def _ceiling(roles: Sequence[str], medians: Sequence[float]) -> float | None:
+    return next((median for role, median in zip(roles, medians, strict=True) if role == "ceiling"), None)

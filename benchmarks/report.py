@@ -54,7 +54,7 @@ def _table(title: str, *figures: str) -> Table:
     table.add_column("who", max_width=32)
     for column in figures:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("note", min_width=20)
+    table.add_column("note")
     return table
 
 

@@ -30,10 +30,11 @@ from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
 from storage.database import Database
 from storage.exchange_journal import write
+from storage.following import following
 from storage.inbox import Arrival
 from storage.intake import Intake, OrderRequest
 from storage.margin_book import MarginBook
-from storage.market_phases import MarketPhases, following
+from storage.market_phases import MarketPhases
 from storage.wakeups import Wakeup
 from tests.support.builders import an_instrument, some_terms
 from tests.support.orders import new_users

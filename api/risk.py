@@ -30,7 +30,7 @@ from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_
 RISK = "RISK"
 
 
-def risk_desk(session: SignedIn) -> Session:
+async def risk_desk(session: SignedIn) -> Session:
     """The session of a member of the risk desk; 403 for anyone else."""
     if session.role != RISK:
         detail = "Only the risk desk may ask this."

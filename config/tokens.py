@@ -3,7 +3,9 @@
 A token names the user and the role, and ends with the trading session; it carries no personal data.
 """
 
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jwt
 
@@ -46,10 +48,19 @@ def issue(settings: Settings, user_id: int, client_id: str, role: str, now: int)
 
 def verify(settings: Settings, token: str) -> Session:
     """The session of a token. Raises TokenRefused for anything but our own, unexpired one."""
+    session = _verified(token, settings.jwt_key)
+    if time.time() >= session.expires_at:
+        raise TokenRefused("The session has expired; sign in again.")
+    return session
+
+
+# A signature stays right: a client's next request costs a look-up, only its expiry is asked again.
+@lru_cache(maxsize=100_000)
+def _verified(token: str, key: str) -> Session:
     try:
         claims = jwt.decode(
             token,
-            settings.jwt_key,
+            key,
             algorithms=[ALGORITHM],
             audience=AUDIENCE,
             issuer=ISSUER,

@@ -22,7 +22,7 @@ BATCH_MAX = 256
 
 class GroupCommit(Generic[Asked, Answer]):
     """`write` does a whole batch inside one transaction and answers each, in order; an answer that is an
-    exception is raised to its caller alone. `after` runs once the batch is durable and answered.
+    exception is raised to its caller alone. `after` runs once a batch is durable and answered, in order.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class GroupCommit(Generic[Asked, Answer]):
         self._database, self._write, self._after = database, write, after
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self._committing: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def commit(self, asked: Asked) -> Answer:
         """The answer, once it is durable. Raises the database's error: the outcome is then unknown."""
@@ -77,8 +78,15 @@ class GroupCommit(Generic[Asked, Answer]):
             done.append((asked, answer))
             if not future.done():
                 future.set_result(answer)
-        if self._after is not None:
-            await self._after(done)
+        if self._after is not None and done:
+            # The next batch need not wait until others have been told of this one; they are told in order.
+            self._telling = asyncio.create_task(self._tell(self._telling, done), name="group told")
+
+    async def _tell(self, before: "asyncio.Task[None] | None", done: Sequence[tuple[Asked, Answer]]) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        assert self._after is not None
+        await self._after(done)
 
 
 def _fail(batch: Sequence[tuple[object, "asyncio.Future[Answer]"]], error: Exception) -> None:

@@ -136,6 +136,12 @@ def operations() -> None:
 
 
 @app.command()
+def codes() -> None:
+    """Every reject code, as docs/reject-codes.md has them."""
+    _run("cli.codes")
+
+
+@app.command()
 def fix(order_id: str) -> None:
     """What was said to the exchange about an order, and what it answered."""
     _run("cli.fix", order_id)

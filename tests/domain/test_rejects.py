@@ -1,5 +1,8 @@
 """Every code has a sentence and an HTTP status; the exchange's reasons never collapse into ours unsaid."""
 
+from pathlib import Path
+
+from cli.codes import page
 from domain.rejects import (
     FIX_CXL_REJ_REASON,
     FIX_ORD_REJ_REASON,
@@ -32,3 +35,8 @@ def test_a_refusal_says_limit_and_remedy() -> None:
     refusal = Refusal(RejectCode.PRICE_NOT_TICK_MULTIPLE, "price", "0.10", "2450.50")
     said = "The price is not a multiple of the tick size. Limit: 0.10. Nearest: 2450.50."
     assert refusal.sentence == said
+
+
+def test_the_page_of_codes_is_current() -> None:
+    written = Path(__file__).parents[2] / "docs" / "reject-codes.md"
+    assert written.read_text() == page(), "write it anew: hundi codes > docs/reject-codes.md"

@@ -16,9 +16,9 @@ _HEAD = """\
 # Reject codes
 
 Why an order, a change or a cancel is refused, in order of precedence: the first that applies is the order's
-`reject_code`, and leads the problem document. Codes are stable. *Retry* means that the same request may succeed
-later without a change. The FIX reasons are the exchange's: OrdRejReason (103), and CxlRejReason (102) of a
-cancel or change.
+`reject_code`, and leads the problem document. Codes are stable. *Retry*: the same request may succeed later
+without a change. The FIX reasons are the exchange's: OrdRejReason (103), and CxlRejReason (102) of a cancel
+or change.
 
 | code | HTTP | retry | FIX | sentence |
 |---|---|---|---|---|

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from temporalio import activity
 
-from activities.decision import PASSED, REFUSED, STALE, Booked, Decision
+from activities.decision import PASSED, REFUSED, STALE, Booked, Decision, Refused
 from activities.lingering import Lingering
 from config.crash_points import crash_point
 from domain.departure import Departure
@@ -53,16 +53,20 @@ class Books:
         if submission.stale:
             await self._book.ensure(placed.user_id)
             return Decision("The margin view was rebuilt; block again.", STALE, time.time_ns())
+        if submission.spent:
+            # The view was rebuilt after the order had been filled, and this run has blocked for it anew.
+            await self._book.follow([ReleaseStep(placed.user_id, placed.order_id, block.generation)])
         crash_point("order_worker.after_submit")
         when = f"in {' or '.join(departure.release_phases)}" if departure.release_phases else "now"
         said = f"In the outbox for {placed.terms.exchange}; the gateway sends it {when}."
         return Decision(said, PASSED, time.time_ns())
 
     @activity.defn(name="refuse")
-    async def refuse(self, placed: PlacedOrder, code: str, reason: str) -> str:
-        """End the order REJECTED."""
-        await self._refusing.commit(submissions.Refused(placed, code, reason))
-        return f"Rejected: {reason}"
+    async def refuse(self, placed: PlacedOrder, code: str, reason: str) -> Refused:
+        """End the order REJECTED, unless an earlier run of the gates has let it pass."""
+        answer = await self._refusing.commit(submissions.Refused(placed, code, reason))
+        said = f"Rejected: {reason}" if answer.stands else "The order was submitted before; it goes on."
+        return Refused(said, answer.stands)
 
     @activity.defn(name="book")
     async def book(self, placed: PlacedOrder) -> Booked:
@@ -98,9 +102,11 @@ class Books:
     async def _submitted(self, answers: Sequence[tuple[submissions.Asked, submissions.Submission]]) -> None:
         await self._owed([asked.placed for asked, _ in answers], [answer.told for _, answer in answers])
 
-    async def _refused(self, answers: Sequence[tuple[submissions.Refused, OrderUpdate | None]]) -> None:
+    async def _refused(
+        self, answers: Sequence[tuple[submissions.Refused, submissions.RefusalAnswer]]
+    ) -> None:
         # A refused order lets the user's next one pass the gate.
-        await self._owed([refused.placed for refused, _ in answers], [told for _, told in answers])
+        await self._owed([refused.placed for refused, _ in answers], [answer.told for _, answer in answers])
 
     async def _owed(self, orders: Sequence[PlacedOrder], told: Sequence[OrderUpdate | None]) -> None:
         """The gateway may have something to send; the clients are told."""

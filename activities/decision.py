@@ -26,6 +26,15 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """What became of a refusal."""
+
+    sentence: str
+    stands: bool
+    """False: an earlier run had submitted the order, so it goes on whatever a later run thinks."""
+
+
+@dataclass(frozen=True, slots=True)
 class Booked:
     """Where the order stands after its reports were booked."""
 

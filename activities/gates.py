@@ -7,7 +7,7 @@ from temporalio import activity
 
 from activities.decision import PASSED, REFUSED, Decision
 from activities.trading_day import TradingDay
-from domain.departure import Departure, Entry, departure, entry, needs_last_price
+from domain.departure import Departure, Entry, departure, entry, needs_last_price, within
 from domain.instruments import Instrument
 from domain.margin import Block, BlockOutcome, position_key, unit_margin
 from domain.money import rupees
@@ -72,7 +72,8 @@ class Gates:
             )
         except AccountUnknown:
             return _refused(Refusal(RejectCode.ACCOUNT_UNKNOWN))
-        return _blocked(block, leaves)
+        # An earlier run blocked at its own last price, and its answer stands: the order leaves within it.
+        return _blocked(block, within(leaves, terms, instrument, unit, block.unit_margin))
 
 
 def _blocked(block: Block, leaves: Departure) -> Decision:

@@ -8,7 +8,7 @@ auction it stays what it is: all trade at one price there. Prices in paise, prot
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domain.broker_hours import BrokerHours
 from domain.instruments import Instrument, InstrumentKind
@@ -105,6 +105,19 @@ def departure(
         # Armed: what the last price will be nobody knows; the day's band is the protection.
         return Departure(OrderType.LIMIT, bound, instrument.upper_band, release)
     return Departure(OrderType.MARKET, None, instrument.upper_band, release)
+
+
+def within(
+    leaves: Departure, terms: OrderTerms, instrument: Instrument, unit: int, blocked_unit: int
+) -> Departure:
+    """The departure of an unpriced purchase whose margin was blocked for less than `unit` a share: a price in
+    proportion, so that no fill costs more than is blocked.
+    """
+    if leaves.price is None or terms.price is not None or terms.side is Side.SELL or blocked_unit >= unit:
+        return leaves
+    tick = instrument.tick_size
+    price = max(leaves.price * blocked_unit // (unit * tick) * tick, instrument.lower_band)
+    return replace(leaves, price=price, margin_price=price)
 
 
 def needs_last_price(terms: OrderTerms, entered: Entry) -> bool:

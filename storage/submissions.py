@@ -57,6 +57,7 @@ _WRITE_STATUSES = """
         AS s (order_id, status, code, reason, at)
     WHERE o.order_id = s.order_id
 """
+_SUBMITTED = "SELECT order_id FROM exchange_outbox WHERE order_id = ANY(%s) AND kind = 'NEW'"
 _PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
 
 
@@ -73,6 +74,8 @@ class Submission:
     refusal: Refusal | None = None
     stale: bool = False
     """The block is of a view that was rebuilt since: nothing was written, block again."""
+    spent: bool = False
+    """An earlier run submitted the order and its hold is used up: a block made since is nobody's."""
     told: OrderUpdate | None = None
 
 
@@ -136,13 +139,30 @@ async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
     return [answers[a.placed.order_id] for a in asked]
 
 
-async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[OrderUpdate | None]:
+@dataclass(frozen=True, slots=True)
+class RefusalAnswer:
+    """`stands` is False when an earlier run had submitted the order: it is the exchange's now."""
+
+    stands: bool
+    told: OrderUpdate | None = None
+
+
+async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[RefusalAnswer]:
     """The orders end REJECTED and let their users' later orders pass. A repeat changes nothing."""
     orders = await lock_orders(conn, [one.placed.order_id for one in refused])
     pending = OrderStatus.PENDING_VALIDATION
     due = {r.placed.order_id: r for r in refused if orders[r.placed.order_id].view.status is pending}
-    if not due:
-        return [None] * len(refused)
+    ids = [one.placed.order_id for one in refused]
+    found = await conn.execute(_SUBMITTED, (ids,))
+    submitted = {row["order_id"] for row in await found.fetchall()}
+    told = await _write_refusals(conn, due, orders) if due else {}
+    return [RefusalAnswer(order_id not in submitted, told.get(order_id)) for order_id in ids]
+
+
+async def _write_refusals(
+    conn: Connection, due: dict[int, Refused], orders: dict[int, LockedOrder]
+) -> dict[int, OrderUpdate]:
+    pending = OrderStatus.PENDING_VALIDATION
     now, status = time.time_ns(), next_status(pending, OrderEvent.REFUSED)
     rows = [(order_id, status.value, r.code, r.reason, now) for order_id, r in due.items()]
     await conn.execute(_WRITE_STATUSES, columns(rows))
@@ -153,8 +173,7 @@ async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[OrderUpda
         )
         for i, r in due.items()
     ]
-    told = {int(update.body["order_id"]): update for update in await audit.append(conn, _by_user(entries))}
-    return [told.get(one.placed.order_id) for one in refused]
+    return {int(update.body["order_id"]): update for update in await audit.append(conn, _by_user(entries))}
 
 
 def entry(
@@ -197,9 +216,10 @@ async def _lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> _Ac
 
 async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
     """What an earlier run decided: without a hold, one of our own gates has refused the order."""
-    held = await conn.execute("SELECT 1 FROM margin_holds WHERE order_id = %s", (order.order_id,))
-    if await held.fetchone() is not None or order.view.reject_code is None:
-        return Submission()
+    held = await conn.execute("SELECT state FROM margin_holds WHERE order_id = %s", (order.order_id,))
+    hold = await held.fetchone()
+    if hold is not None or order.view.reject_code is None:
+        return Submission(spent=hold is None or hold["state"] != "BLOCKED")
     return Submission(Refusal(RejectCode(order.view.reject_code)))
 
 

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.books import Books
     from activities.changes import Changes
-    from activities.decision import REFUSED, STALE, Booked, Decision
+    from activities.decision import REFUSED, STALE, Booked, Decision, Refused
     from activities.gates import Gates
     from domain.changes import Change
     from domain.departure import Entry
@@ -53,14 +53,16 @@ class OrderWorkflow:
 
     async def _story(self, placed: PlacedOrder) -> str:
         verdict = await self._local(Gates.validate, "Check the gates", placed)
+        entered = verdict.entry
+        if entered is not None:
+            verdict = await self._submit(placed, entered)
         if verdict.decision == REFUSED:
-            return await self._refuse(placed, verdict)
-        assert verdict.entry is not None
-        submitted = await self._submit(placed, verdict.entry)
-        if submitted.decision == REFUSED:
-            return await self._refuse(placed, submitted)
+            refused = await self._refuse(placed, verdict)
+            # An earlier run of this very task may have submitted the order: then it goes on.
+            if refused.stands:
+                return refused.sentence
         self._submitted = True
-        booked = await self._follow(placed, armed=bool(verdict.entry.release_phases))
+        booked = await self._follow(placed, armed=entered is not None and bool(entered.release_phases))
         self._tell(booked.status, booked.reject_code, booked.exchange_order_id)
         return booked.sentence
 
@@ -126,10 +128,12 @@ class OrderWorkflow:
             if booked.final and not self._reports_due:
                 return booked
 
-    async def _refuse(self, placed: PlacedOrder, verdict: Decision) -> str:
+    async def _refuse(self, placed: PlacedOrder, verdict: Decision) -> Refused:
         code, reason = str(verdict.reject_code), str(verdict.reject_reason)
-        self._tell(OrderStatus.REJECTED, code, None)
-        return await self._local(Books.refuse, f"Refuse: {code}", placed, code, reason)
+        refused = await self._local(Books.refuse, f"Refuse: {code}", placed, code, reason)
+        if refused.stands:
+            self._tell(OrderStatus.REJECTED, code, None)
+        return refused
 
     async def _release(self, placed: PlacedOrder, block: Block) -> None:
         """The compensation: a regular activity, tried until it succeeds."""

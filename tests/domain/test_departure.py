@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from config.rules import market_protection
 from config.sessions import broker_hours
-from domain.departure import Departure, Entry, departure, entry, needs_last_price
+from domain.departure import Departure, Entry, departure, entry, needs_last_price, within
 from domain.orders import OrderTerms, OrderType, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
@@ -162,3 +162,15 @@ def test_a_protected_price_is_legal_and_beyond_the_last_price(
     beyond = (left.price - last) * side.sign
     assert beyond > 0 or left.price in (instrument.lower_band, instrument.upper_band)
     assert left.margin_price >= left.price
+
+
+@given(last=st.integers(2_300_00, 2_600_00), blocked_at=st.integers(2_300_00, 2_600_00))
+def test_an_order_that_was_blocked_at_an_earlier_price_leaves_within_it(last: int, blocked_at: int) -> None:
+    terms, instrument = terms_of(MARKET), an_instrument()
+    first, now = leaves(terms, last=blocked_at), leaves(terms, last=last)
+    left = within(now, terms, instrument, now.margin_price, first.margin_price)
+    assert left.price is not None
+    assert left.price <= max(first.margin_price, instrument.lower_band)
+    assert left.price % instrument.tick_size == 0
+    sale = leaves(terms_of(MARKET, side=Side.SELL), last=last)
+    assert within(sale, terms_of(MARKET, side=Side.SELL), instrument, 2, 1) == sale

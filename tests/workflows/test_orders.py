@@ -14,7 +14,7 @@ from temporalio.worker import WorkflowRunner
 from activities.books import Books
 from activities.decision import PASSED, REFUSED, Decision
 from domain.departure import Departure
-from domain.margin import Block
+from domain.margin import Block, position_key
 from domain.orders import OrderType, PlacedOrder, Product, Side
 from domain.reports import ExecType
 from tests.support.builders import a_report, some_trades
@@ -303,3 +303,50 @@ async def test_an_intraday_market_order_blocks_its_share_at_the_protected_price(
         await ended(handle)
     ledger = await stories.ledger(user_id)
     assert (ledger["used_margin"], ledger["blocked_margin"]) == (WORTH * 20 // 100, 0)
+
+
+async def test_a_submit_that_runs_again_after_a_rebuild_blocks_nothing_for_an_order_that_was_filled(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+
+    class FilledBeforeItRanAgain(Books):
+        again: Block | None = None
+        """What the block step answers when the workflow task runs again from its beginning."""
+
+        @activity.defn(name="submit")
+        async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
+            if self.again is not None:
+                return await super().submit(placed, self.again, departure)
+            await super().submit(placed, block, departure)
+            await stories.send(placed)
+            trades = some_trades(placed.order_id, [(10, 2450_00)])
+            await stories.tell([a_report(placed.order_id), *trades], signals=0)
+            await self.book(placed)
+            await self._book.rebuild(user_id)
+            position = position_key(placed.terms.instrument_id, placed.terms.product)
+            self.again = await self._book.block(
+                user_id, placed.order_id, placed.terms.side, position, False, 10, 2450_00
+            )
+            raise ConnectionError("the step's answer is lost, so it runs again")
+
+    async with stories.worker(runner, FilledBeforeItRanAgain):
+        placed = await stories.place(user_id)
+        handle = await stories.start(placed)
+        assert (await ended(handle)).endswith("The order is EXECUTED.")
+    assert await stories.blocked(user_id) == (0, 0)
+    assert (await stories.ledger(user_id))["used_margin"] == WORTH
+
+
+async def test_a_refusal_of_an_order_that_was_submitted_before_does_not_stand(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """The gates run again with the task, and may see another market: the order is the exchange's by then."""
+    user_id = await stories.client()
+    async with stories.worker(runner) as books:
+        placed, handle = await under_way(stories, user_id)
+        refused = await books.refuse(placed, "MARKET_CLOSED", "The market has closed meanwhile.")
+        assert not refused.stands
+        assert (await stories.order(placed))["status"] == "OPEN"
+        await stories.tell(some_trades(placed.order_id, [(10, 2450_00)]))
+        assert (await ended(handle)).endswith("The order is EXECUTED.")

@@ -147,6 +147,12 @@ def fix(order_id: str) -> None:
     _run("cli.fix", order_id)
 
 
+@app.command()
+def ban_list(file: str) -> None:
+    """Take over the exchange's list of securities whose derivatives may only be reduced (fo_secban)."""
+    _run("cli.ban_list", file)
+
+
 @app.command(context_settings=_PASSED_ON)
 def replay(context: typer.Context) -> None:
     """Feed real ticks or order flow through the exchange simulator."""

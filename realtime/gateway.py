@@ -17,6 +17,7 @@ from config.settings import Settings
 from config.tokens import TokenRefused, verify
 from domain.instruments import Instrument
 from domain.time import NANOS, rfc3339
+from realtime import risk_alerts
 from realtime.clients import Client, Wire, encode
 from realtime.market_status import MarketStatus
 from realtime.messages import Auth, Refused, Resume, read
@@ -36,7 +37,7 @@ class Gateway:
     """`run` must be under way."""
 
     def __init__(self, settings: Settings, redis: Redis, instruments: Sequence[Instrument]) -> None:
-        self._settings = settings
+        self._settings, self._redis = settings, redis
         self._updates = Updates(redis)
         self._market = MarketStatus(redis, self._announce)
         self._ticks = TickFanout(redis, instruments)
@@ -57,6 +58,7 @@ class Gateway:
             tasks.create_task(self._market.run(), name="market status")
             tasks.create_task(self._ticks.run(), name="ticks")
             tasks.create_task(self._heartbeat(), name="heartbeat")
+            tasks.create_task(risk_alerts.follow(self._redis, self._alert), name="risk alerts")
 
     def admit(self, auth: object, wire: Wire) -> Client:
         """A client for whoever the token says it is. Raises Refused."""
@@ -132,6 +134,11 @@ class Gateway:
                 if not client.wire.is_behind:
                     seq = self._updates.last_seq(client.session.user_id)
                     client.wire.push("heartbeat", encode({"type": "heartbeat", "timestamp": now, "seq": seq}))
+
+    def _alert(self, body: bytes) -> None:
+        for client in self.clients:
+            if client.session.role == risk_alerts.RISK:
+                client.wire.send("risk_alert", body)
 
     def _announce(self, body: bytes) -> None:
         for client in self.clients:

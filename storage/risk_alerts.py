@@ -16,12 +16,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from domain.time import rfc3339
-from storage import audit
+from storage import audit, wakeups
 from storage.audit import AuditEntry
 from storage.database import Connection
 
-CHANNEL = "risk-alerts"
-"""The `risk_alert` frames of the stream, for sessions of the risk role."""
 _ALERTS = metrics.get_meter("hundi.risk").create_counter(
     "hundi.risk.alerts", unit="1", description="Alerts raised for the risk desk"
 )
@@ -69,4 +67,4 @@ async def tell(redis: Redis, alerts: list[RiskAlert]) -> None:
             **alert.detail,
         }
         with suppress(RedisError, OSError):
-            await redis.publish(CHANNEL, msgspec.json.encode(frame))
+            await redis.publish(wakeups.RISK_ALERTS, msgspec.json.encode(frame))

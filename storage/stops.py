@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from domain.orders import OrderEvent, next_status
+from domain.orders import OrderEvent, OrderStatus, next_status
 from domain.rejects import Refusal
 from domain.trading_states import state_refusal
 from storage import audit
@@ -50,7 +50,8 @@ _WAITING = "claimed_at_ns IS NULL AND sent_at_ns IS NULL AND withdrawn_at_ns IS 
 _FIND = f"""
     SELECT w.order_id, s.scope, s.cause, s.state, {_OPENS.format(row="w")} AS opens,
            {_BY_HOUSE.format(row="w")} AS by_house
-    FROM (SELECT * FROM exchange_outbox o WHERE exchange = %s AND {_WAITING} AND {STOPPED.format(row="o")}
+    FROM (SELECT o.* FROM exchange_outbox o JOIN orders USING (order_id)
+          WHERE exchange = %s AND {_WAITING} AND status = 'PENDING_OPEN' AND {STOPPED.format(row="o")}
           ORDER BY intake_seq LIMIT {WITHDRAWN_AT_ONCE}) w
     JOIN trading_states s ON s.state <> 'ACTIVE' AND s.key IN {_KEYS.format(row="w")}
 """
@@ -84,7 +85,9 @@ async def withdraw(conn: Connection, exchange: str) -> list[OrderUpdate]:
     refusals = await _stopped(conn, exchange)
     if not refusals:
         return []
-    orders = await lock_orders(conn, refusals)
+    locked = await lock_orders(conn, refusals)
+    pending = OrderStatus.PENDING_OPEN
+    orders = {order_id: order for order_id, order in locked.items() if order.view.status is pending}
     now = time.time_ns()
     taken = await conn.execute(_WITHDRAW, {"now": now, "order_ids": list(orders)})
     withdrawn = [orders[row["order_id"]] for row in await taken.fetchall()]

@@ -19,6 +19,8 @@ RISK_LIMITS = "wake:risk-limits"
 """An account's limits were changed."""
 WITHDRAWN = "wake:withdrawn"
 """Orders were taken out of the outbox without their workflows."""
+RISK_ALERTS = "risk_alerts"
+"""The `risk_alert` frames of the stream, for sessions of the risk role."""
 MARKET_STATUS = "market_status"
 """An exchange announced a phase: the channel of phases, and the hash of each exchange and segment's last one.
 The message is the `market_status` frame of the stream."""

@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.reconciliation import Reconciled, Reconciliation
 from domain.margin import BlockOutcome, position_key
 from domain.orders import Product, Side
-from storage import reconciliation, risk_alerts
+from storage import reconciliation, wakeups
 from storage.database import Database
 from storage.margin_book import MarginBook
 from tests.support.eventually import eventually
@@ -46,7 +46,7 @@ async def test_a_planted_drift_is_told_on_record_and_on_the_desk_s_channel_and_m
     user_id = await an_account(database, redis)
     await plant(redis, user_id, part, 100_01)
     async with redis.pubsub() as channel:
-        await channel.subscribe(risk_alerts.CHANNEL)
+        await channel.subscribe(wakeups.RISK_ALERTS)
         found = await reconcile(database, redis)
         assert user_id in found.rebuilt
         heard: list[dict[str, object]] = []

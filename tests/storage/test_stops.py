@@ -9,7 +9,7 @@ from domain.margin import Block, BlockOutcome
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.trading_states import Cause, Scope, Standing, TradingState, reduces, state_refusal
 from storage import order_queue, outbox, stops, trading_states
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.trading_states import Subject
 from tests.support.desk import A_WORD, frozen, user
 from tests.support.orders import new_users, submit
@@ -58,6 +58,13 @@ async def withdraw(database: Database, exchange: str) -> dict[int, str]:
     return {int(update.body["order_id"]): update.body["reject_code"] for update in told}
 
 
+async def seqs_of(conn: Connection, order_ids: list[int]) -> dict[int, int]:
+    found = await conn.execute(
+        "SELECT order_id, seq FROM exchange_outbox WHERE order_id = ANY(%s)", (order_ids,)
+    )
+    return {row["order_id"]: row["seq"] for row in await found.fetchall()}
+
+
 @pytest.mark.parametrize(
     ("subject", "code"),
     [
@@ -71,20 +78,19 @@ async def test_what_waits_is_withdrawn_with_its_code_and_nothing_else_is(
     database: Database, subject: Subject | None, code: str
 ) -> None:
     first, second = await new_users(database, 2)
-    exchange = "NSE"
-    stopped = await owed(database, first, exchange)
-    elsewhere = [
-        await submit(database, second, exchange, symbol="TCS"),
-        await submit(database, second, "BSE", symbol="TCS"),
-    ]
+    stopped = await owed(database, first, "NSE")
+    share = await submit(database, second, "NSE", symbol="TCS")
+    elsewhere = await submit(database, second, "BSE", symbol="TCS")
+    spared = {elsewhere} if code in ("TRADING_HALTED", "SEGMENT_HALTED") else {elsewhere, share}
     async with frozen(database, subject or user(first)):
-        claimed = await claim(database, exchange)
-        withdrawn = await withdraw(database, exchange)
-    assert stopped not in claimed
+        async with database.reading() as conn:
+            seqs = await seqs_of(conn, [stopped, share, elsewhere])
+            held = await stops.among(conn, list(seqs.values()))
+        withdrawn = await withdraw(database, "NSE")
     assert withdrawn[stopped] == code
-    if subject is None or subject.scope is Scope.INSTRUMENT:
-        assert elsewhere[0] in claimed and elsewhere[0] not in withdrawn
-    assert elsewhere[1] not in withdrawn
+    assert spared.isdisjoint(withdrawn)
+    free = {order_id for order_id, seq in seqs.items() if seq not in held}
+    assert free == (spared if code != "TRADING_HALTED" else set())
     async with database.reading() as conn:
         found = await conn.execute(
             "SELECT status, reject_code, gate_passed_at_ns IS NOT NULL AS passed, withdrawn_at_ns IS NOT NULL"
@@ -94,7 +100,7 @@ async def test_what_waits_is_withdrawn_with_its_code_and_nothing_else_is(
         )
         row = await found.fetchone()
     assert row == {"status": "CANCELLED", "reject_code": code, "passed": True, "withdrawn": True}
-    assert await withdraw(database, exchange) == {}
+    assert await withdraw(database, "NSE") == {}
 
 
 async def test_sql_and_domain_agree_on_every_state_cause_kind_and_owner(database: Database) -> None:

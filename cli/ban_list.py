@@ -1,0 +1,32 @@
+"""`hundi ban-list FILE`: take over the exchange's list of securities banned for derivatives."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from config.settings import settings
+from exchange.ban_list import BanList, BanListError, read_ban_list
+from storage import derivative_bans
+from storage.database import open_database
+
+EXCHANGE = "NSE"
+
+
+def main(file: str) -> None:
+    """Read the list and put it in force on its trade date."""
+    try:
+        banned = read_ban_list(Path(file).read_text(encoding="ascii"))
+    except (OSError, UnicodeDecodeError, BanListError) as error:
+        sys.exit(f"hundi: {file} is not taken: {error}")
+    asyncio.run(_write(banned))
+    print(f"{len(banned.symbols)} securities may only be reduced on {banned.trade_date}")
+
+
+async def _write(banned: BanList) -> None:
+    underlyings = [f"{EXCHANGE}:{symbol}" for symbol in banned.symbols]
+    dsn = settings().postgres_dsn
+    async with (
+        open_database(dsn, size=2, application="ban-list") as database,
+        database.transaction() as conn,
+    ):
+        await derivative_bans.replace(conn, banned.trade_date, underlyings)

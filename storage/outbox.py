@@ -37,6 +37,8 @@ _RELEASED = """({row}.release_phases IS NULL OR EXISTS (
       AND m.phase = ANY({row}.release_phases)))"""
 _WAITING = "{row}.claimed_at_ns IS NULL AND {row}.sent_at_ns IS NULL AND {row}.withdrawn_at_ns IS NULL"
 
+# `stuck` is each user's first order before the gate that does not leave now: none of his overtakes it.
+# Arrays, not joins: a table that a burst has just filled has no statistics, and a bad plan took minutes.
 _CLAIM = f"""
     WITH in_flight AS MATERIALIZED (
         SELECT user_id, count(*) AS orders FROM exchange_outbox
@@ -44,24 +46,24 @@ _CLAIM = f"""
           AND ((sent_at_ns IS NOT NULL AND answered_at_ns IS NULL)
                OR (sent_at_ns IS NULL AND claimed_at_ns IS NOT NULL))
         GROUP BY user_id
-    ), new_orders AS (
-        SELECT o.seq, o.intake_seq, 0 AS place
-        FROM exchange_outbox o
-        LEFT JOIN in_flight f USING (user_id)
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS ahead, count(p.seq) AS leaving
-            FROM (SELECT order_id FROM order_intake i
-                  WHERE i.user_id = o.user_id AND i.seq < o.intake_seq AND i.gate_passed_at_ns IS NULL
-                  ORDER BY i.seq LIMIT {IN_FLIGHT_MAX}) e
-            LEFT JOIN exchange_outbox p ON p.order_id = e.order_id AND p.kind = 'NEW'
-                AND p.exchange = o.exchange AND {_WAITING.format(row="p")} AND {_RELEASED.format(row="p")}
-        ) earlier
+    ), waiting AS MATERIALIZED (
+        SELECT o.seq, o.order_id, o.user_id, o.intake_seq FROM exchange_outbox o
         WHERE o.exchange = %(exchange)s AND o.kind = 'NEW' AND {_WAITING.format(row="o")}
           AND {_RELEASED.format(row="o")} AND NOT {STOPPED.format(row="o")}
           AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL
-          AND earlier.ahead = earlier.leaving
-          AND earlier.ahead + COALESCE(f.orders, 0) < {IN_FLIGHT_MAX}
-        ORDER BY o.intake_seq LIMIT %(limit)s
+    ), stuck AS MATERIALIZED (
+        SELECT user_id, min(seq) AS seq FROM order_intake
+        WHERE gate_passed_at_ns IS NULL AND user_id = ANY(ARRAY(SELECT DISTINCT user_id FROM waiting))
+          AND order_id <> ALL(ARRAY(SELECT order_id FROM waiting))
+        GROUP BY user_id
+    ), new_orders AS (
+        SELECT seq, intake_seq, 0 AS place
+        FROM (SELECT w.*, row_number() OVER (PARTITION BY w.user_id ORDER BY w.intake_seq) AS nth
+              FROM waiting w LEFT JOIN stuck s USING (user_id)
+              WHERE s.seq IS NULL OR w.intake_seq < s.seq) leaving
+        LEFT JOIN in_flight f USING (user_id)
+        WHERE nth + COALESCE(f.orders, 0) <= {IN_FLIGHT_MAX}
+        ORDER BY intake_seq LIMIT %(limit)s
     ), changes AS (
         SELECT o.seq, o.intake_seq, 1 AS place
         FROM exchange_outbox o

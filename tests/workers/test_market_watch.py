@@ -60,15 +60,21 @@ async def states(database: Database) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 @asynccontextmanager
-async def a_day_without_halts(database: Database) -> AsyncIterator[None]:
-    """Before and after: the servers are shared."""
-    for last in (False, True):
-        async with database.transaction() as conn:
-            await conn.execute("DELETE FROM market_halts")
-            await conn.execute("DELETE FROM market_phases WHERE exchange = 'TEST'")
-            await trading_states.unfreeze(conn, market_halts.EVERYTHING, [Cause.CIRCUIT], A_WORD)
-        if not last:
-            yield
+async def a_day_without_halts(database: Database, publisher: Publisher) -> AsyncIterator[None]:
+    """Before and after: the servers are shared, and whoever watches next begins with the last value."""
+    await forget_halts(database)
+    try:
+        yield
+    finally:
+        await tick(database, publisher, NIFTY, CLOSE)
+        await forget_halts(database)
+
+
+async def forget_halts(database: Database) -> None:
+    async with database.transaction() as conn:
+        await conn.execute("DELETE FROM market_halts")
+        await conn.execute("DELETE FROM market_phases WHERE exchange = 'TEST'")
+        await trading_states.unfreeze(conn, market_halts.EVERYTHING, [Cause.CIRCUIT], A_WORD)
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ def in_the_morning(monkeypatch: pytest.MonkeyPatch) -> int:
 async def test_a_fallen_index_halts_everything_once_and_the_exchange_s_word_reopens_it(
     database: Database, redis: Redis, publisher: Publisher, in_the_morning: int
 ) -> None:
-    async with a_day_without_halts(database), watching(database, redis):
+    async with a_day_without_halts(database, publisher), watching(database, redis):
         await tick(database, publisher, NIFTY, CLOSE * 91 // 100)
         await tick(database, publisher, NIFTY, 0)
         await tick(database, publisher, NIFTY, CLOSE * 80 // 100, stale=1)

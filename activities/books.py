@@ -65,6 +65,10 @@ class Books:
     async def refuse(self, placed: PlacedOrder, code: str, reason: str) -> Refused:
         """End the order REJECTED, unless an earlier run of the gates has let it pass."""
         answer = await self._refusing.commit(submissions.Refused(placed, code, reason))
+        if answer.stands:
+            # A gate may close between two runs of the task: what the first has blocked is nobody's now.
+            for block in await self._book.blocks(placed.user_id, [placed.order_id]):
+                await self._book.follow([ReleaseStep(placed.user_id, placed.order_id, block.generation)])
         said = f"Rejected: {reason}" if answer.stands else "The order was submitted before; it goes on."
         return Refused(said, answer.stands)
 

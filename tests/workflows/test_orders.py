@@ -205,6 +205,22 @@ async def test_margin_of_a_refused_order_is_given_back_however_often_that_fails(
     assert await stories.blocked(user_id) == (0, 0)
 
 
+async def test_what_an_earlier_run_blocked_is_given_back_when_a_gate_has_closed_since(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """A worker dies between block and submit; when another runs the task, the instrument is halted."""
+    user_id = await stories.client()
+    placed = await stories.place(user_id, instrument_id="XT:HALTED")
+    terms = placed.terms
+    position = position_key(terms.instrument_id, terms.product)
+    await stories.book.block(user_id, placed.order_id, terms.side, position, False, terms.quantity, 2450_00)
+    assert await stories.blocked(user_id) == (WORTH, 0)
+    async with stories.worker(runner):
+        await ended(await stories.start(placed))
+    assert (await stories.order(placed))["status"] == "REJECTED"
+    assert await stories.blocked(user_id) == (0, 0)
+
+
 class SubmitWaits(Books):
     """Submitting takes as long as the test wants."""
 

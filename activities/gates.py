@@ -44,7 +44,8 @@ class Gates:
         if refusals or instrument is None:
             return _refused(refusals[0])
         now_ns = time.time_ns()
-        phase, session_class = self._phases.phase(instrument), self._day.session_class(instrument, now_ns)
+        phase = await self._phases.asked(instrument)
+        session_class = self._day.session_class(instrument, now_ns)
         entered = entry(terms, phase, session_class, self._day.hours, now_ns)
         if isinstance(entered, Refusal):
             return _refused(entered)

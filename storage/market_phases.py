@@ -30,6 +30,12 @@ class MarketPhases:
             return None
         return self._phases.get(instrument.instrument_id)
 
+    async def asked(self, instrument: Instrument) -> MarketPhase | None:
+        """As `phase`, but read anew when the copy is too old: a starved process refuses nobody for that."""
+        if time.monotonic() - self._read_at > STALE_SECONDS:
+            await self.refresh()
+        return self.phase(instrument)
+
     async def refresh(self) -> None:
         asked_at = time.monotonic()
         async with self._database.reading() as conn:

@@ -36,7 +36,7 @@ POINTS = [
 """The gateway's other moments: tests/crash/test_gateway_kill.py."""
 PAIRS = zip(*[iter(f"DEMO{number:04}" for number in range(62, 100))] * 2, strict=True)
 """Each test has its own clients: what one leaves behind is not held against the next."""
-OUTCOMES = ["EXECUTED", "EXECUTED", "EXECUTED", "OPEN", "REJECTED", "REJECTED"]
+OUTCOMES = ["EXECUTED", "EXECUTED", "EXECUTED", "OPEN", "MARGIN_INSUFFICIENT", "HOLDINGS_INSUFFICIENT"]
 """Of `place_one_of_each`."""
 
 
@@ -92,7 +92,8 @@ async def test_a_process_that_dies_there_loses_and_doubles_nothing(
     assert await eventually(lambda: at_rest(market, clients), within=30)
     assert broken(collect(market.settings, [r for client in clients for r in client.requests])) == []
     for client in clients:
-        ended = [client.status(request) for request in client.requests]
+        seen = [client.order(request) for request in client.requests]
+        ended = [order["reject_code"] or order["status"] for order in seen]
         assert ended == OUTCOMES + ["EXECUTED"] * (len(ended) - len(OUTCOMES))
 
 

@@ -72,7 +72,12 @@ class Client:
         return unanswered
 
     def status(self, request: Request) -> str:
-        return str(self.http.get(f"/api/v1/orders/{request.order_id}").json()["status"])
+        return str(self.order(request)["status"])
+
+    def order(self, request: Request) -> dict[str, Any]:
+        """As the client sees it."""
+        seen: dict[str, Any] = self.http.get(f"/api/v1/orders/{request.order_id}").json()
+        return seen
 
     def ask(self, request: Request) -> None:
         """Once more if it was asked before."""

@@ -29,11 +29,30 @@ MESSAGE_BYTES_MAX = 64 * 1024
 """Of one message from a client; 3,000 instrument ids fit."""
 QUEUE_MAX = 1_000
 """Packets that wait for a client before it counts as stalled."""
+PAYLOAD_PACKETS = 16
+"""In one answer to a poll; python-engineio's client ends its connection over more."""
 PING_SECONDS, PONG_SECONDS, GOODBYE_SECONDS = 15, 10, 2
 AUTH_SECONDS = 10
 _quiet = logging.getLogger("hundi.engineio")
 _quiet.setLevel(logging.CRITICAL)
 log = structlog.get_logger()
+
+
+class Backlog(asyncio.Queue[Packet | None]):
+    """The packets of one socket; Engine.IO waits for the first and answers a poll with all that are given."""
+
+    _given = 0
+
+    async def get(self) -> Packet | None:
+        self._given = 0
+        return await super().get()
+
+    def get_nowait(self) -> Packet | None:
+        if self._given == PAYLOAD_PACKETS:
+            raise asyncio.QueueEmpty
+        packet = super().get_nowait()
+        self._given += 1
+        return packet
 
 
 class SocketIoWire:
@@ -125,6 +144,7 @@ class SocketIo:
             logger=_quiet,
             engineio_logger=_quiet,
         )
+        self._server.eio.create_queue = Backlog
         self._wires: dict[str, SocketIoWire] = {}
         """By Engine.IO session, for the upgrade."""
         self._server.on("connect", self._connected)

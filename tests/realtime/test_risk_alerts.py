@@ -1,25 +1,14 @@
 """Alerts of the risk desk reach its sessions on either wire, and nobody else's."""
 
 import time
-from collections.abc import Iterator
 
-import pytest
 from redis.asyncio import Redis
 
 from config import tokens
-from config.settings import Settings
 from storage import risk_alerts
 from storage.risk_alerts import RiskAlert
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, a_token, plain, socket_io
-
-
-@pytest.fixture(scope="module")
-def gateway(servers: Settings) -> Iterator[GatewayProcess]:
-    process = GatewayProcess(servers)
-    process.start()
-    yield process
-    process.stop()
 
 
 async def test_an_alert_is_told_to_the_risk_desk_alone(gateway: GatewayProcess, redis: Redis) -> None:

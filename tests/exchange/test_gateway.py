@@ -101,7 +101,10 @@ async def test_a_refusal_of_the_exchange_carries_its_reason(exchanges: Edge, dat
 
 async def test_the_phase_of_each_segment_is_the_exchange_s_word(exchanges: Edge, database: Database) -> None:
     async def told() -> bool:
-        phases = await rows(database, "SELECT exchange, phase FROM market_phases WHERE segment = 'CASH'")
+        phases = await rows(
+            database,
+            "SELECT exchange, phase FROM market_phases WHERE segment = 'CASH' AND exchange IN ('NSE', 'BSE')",
+        )
         return {(p["exchange"], p["phase"]) for p in phases} == {("NSE", "CONTINUOUS"), ("BSE", "CONTINUOUS")}
 
     await eventually(told)

@@ -108,9 +108,16 @@ class MarginBook:
 
     async def account(self, user_id: int) -> Account | None:
         """The view as it stands, None when there is none."""
-        fields: dict[Any, Any] = await self._redis.hgetall(_account_key(user_id))
-        view = {name.decode(): int(value) for name, value in fields.items()}
-        return Account(**view) if view else None
+        return (await self.accounts([user_id]))[0]
+
+    async def accounts(self, user_ids: Sequence[int]) -> list[Account | None]:
+        """The views of many accounts, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for user_id in user_ids:
+                pipe.hgetall(_account_key(user_id))
+            views = await pipe.execute() if user_ids else []
+        accounts = [{name.decode(): int(value) for name, value in view.items()} for view in views]
+        return [Account(**account) if account else None for account in accounts]
 
     async def blocks(self, user_id: int, order_ids: Sequence[int]) -> list[Block]:
         """What is still blocked for these orders in the present view; for reconciliation."""

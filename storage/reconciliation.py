@@ -66,8 +66,7 @@ async def accounts(database: Database, redis: Redis) -> tuple[int, list[int]]:
     """How many accounts have a ledger in use, and which views differ from it at a glance."""
     async with database.reading() as conn:
         ledgers = await (await conn.execute(_LEDGERS, {"only": None})).fetchall()
-    book = MarginBook(redis, database)
-    views = await asyncio.gather(*(book.account(row["user_id"]) for row in ledgers))
+    views = await MarginBook(redis, database).accounts([row["user_id"] for row in ledgers])
     pairs = zip(ledgers, views, strict=True)
     return len(ledgers), [row["user_id"] for row, v in pairs if v is not None and v != _account(row)]
 

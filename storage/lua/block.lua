@@ -5,7 +5,7 @@
 -- Invariant  available never falls below zero by a block; no quantity of a position is closed twice
 local account = redis.call('HMGET', KEYS[1], 'generation', 'cash', 'realized_pnl', 'blocked', 'used')
 if not account[1] then return {'BOOK_MISSING', 0, 0, tonumber(ARGV[5]), 0, 0} end
-local first = redis.call('HMGET', KEYS[3], 'outcome', 'blocked_open', 'blocked_close', 'unit', 'available', 'generation')
+local first = redis.call('HMGET', KEYS[3], 'outcome', 'blocked_open', 'blocked_close', 'blocked_unit', 'available', 'generation')
 -- An answer of an older generation was not in the ledger when the view was rebuilt: ask anew.
 if first[1] and first[6] == account[1] then
     return {first[1], tonumber(first[2]), tonumber(first[3]), tonumber(first[4]), tonumber(first[5]), tonumber(first[6])}
@@ -26,7 +26,8 @@ local outcome = covered and 'BLOCKED' or 'INSUFFICIENT'
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[3], 'outcome', outcome, 'side', side, 'position', position, 'nets', ARGV[3],
     'unit', unit, 'open', covered and opening or 0, 'close', covered and closing or 0,
-    'blocked_open', opening, 'blocked_close', closing, 'available', available, 'generation', account[1])
+    'blocked_open', opening, 'blocked_close', closing, 'blocked_unit', unit,
+    'available', available, 'generation', account[1])
 redis.call('EXPIRE', KEYS[3], ARGV[6])
 if covered then
     redis.call('HINCRBY', KEYS[1], 'blocked', needed)

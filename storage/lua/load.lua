@@ -20,7 +20,7 @@ while ARGV[at] do
     redis.call('DEL', hold)
     redis.call('HSET', hold, 'outcome', 'BLOCKED', 'side', side, 'position', position, 'nets', nets,
         'unit', unit, 'open', open, 'close', close, 'blocked_open', open, 'blocked_close', close,
-        'available', available, 'generation', ARGV[1])
+        'blocked_unit', unit, 'available', available, 'generation', ARGV[1])
     redis.call('HINCRBY', KEYS[2], position .. '|' .. side, close)
     at = at + 7
 end

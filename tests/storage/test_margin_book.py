@@ -7,7 +7,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -141,6 +141,13 @@ class Pair:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
+@example(  # A block that is asked for again after a resize is answered as the first time.
+    steps=[
+        ("block", 1, Side.BUY, "NSE:RELIANCE|MIS", 1, 0),
+        ("resize", 1, 1, 1, False),
+        ("block", 1, Side.BUY, "NSE:RELIANCE|MIS", 1, 0),
+    ]
+)
 async def test_the_scripts_and_their_twin_agree_after_every_step(
     steps: list[tuple[str, ...]], database: Database, redis: Redis
 ) -> None:

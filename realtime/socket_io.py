@@ -122,7 +122,8 @@ class SocketIoWire:
         """Socket.IO's goodbye and Engine.IO's; a client that takes neither is left."""
         await self._server.disconnect(self._sid)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._server.eio.disconnect(self.session), GOODBYE_SECONDS)
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._server.eio.disconnect(self.session)
 
 
 class SocketIo:

@@ -214,12 +214,14 @@ class Updates:
         stream.refilled.clear()
         await updates.want(self._redis, [Cursor(stream.user_id, after_seq)])
         with suppress(TimeoutError):
-            await asyncio.wait_for(stream.refilled.wait(), REFILL_SECONDS)
+            async with asyncio.timeout(REFILL_SECONDS):
+                await stream.refilled.wait()
 
     async def _checking(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._check.wait(), CHECK_SECONDS)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._check.wait()
             self._check.clear()
             known = [s for s in self._streams.values() if s.known.is_set()]
             cursors = [Cursor(stream.user_id, stream.last_seq) for stream in known]

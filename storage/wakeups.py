@@ -62,7 +62,8 @@ class Wakeup:
     async def wait(self, poll_seconds: float) -> bool:
         """Until the next hint, or `poll_seconds`, whichever is sooner; whether a hint came."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), poll_seconds)
+            async with asyncio.timeout(poll_seconds):
+                await self._event.wait()
         hinted = self._event.is_set()
         self._event.clear()
         return hinted

@@ -116,7 +116,8 @@ async def _logged_on(trunks: Sequence[Trunk], stopped: asyncio.Event) -> None:
 
 async def _pause(stopped: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(stopped.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stopped.wait()
 
 
 def _describe(health: Reporter, trunks: Sequence[Trunk]) -> None:

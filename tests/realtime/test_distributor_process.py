@@ -57,7 +57,11 @@ class Distributor:
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        try:
+            return self.process.wait(20)
+        finally:
+            # Whatever it did, it does not publish into the tests that follow.
+            self.process.kill()
 
 
 @pytest.fixture

@@ -37,8 +37,9 @@ def up(settings: Settings, *, servers_only: bool = False) -> None:
         with supervised(settings, directory, processes) as supervisor:
             try:
                 _start(settings, supervisor)
+                started = supervisor.pids()
                 _say(_welcome(settings, directory, set(supervisor.processes)))
-                _watch(supervisor)
+                _watch(supervisor, started)
             except KeyboardInterrupt:
                 _say("stopping")
             finally:
@@ -94,9 +95,8 @@ def _start(settings: Settings, supervisor: Supervisor) -> None:
         prepare_books()
 
 
-def _watch(supervisor: Supervisor) -> None:
-    """Tell of every death and restart; a process that supervisord gave up is tried again for ever."""
-    pids = supervisor.pids()
+def _watch(supervisor: Supervisor, pids: dict[str, int]) -> None:
+    """Tell of every death and restart since `pids`; a process that supervisord gave up is tried for ever."""
     while True:
         time.sleep(_WATCH_SECONDS)
         try:
@@ -108,7 +108,7 @@ def _watch(supervisor: Supervisor) -> None:
                 supervisor.start(name)
         except GONE:
             raise StackError("supervisord ended unexpectedly, and its processes with it") from None
-        pids |= now
+        pids = pids | now
 
 
 def _timed(name: str, step: Callable[[], object]) -> None:

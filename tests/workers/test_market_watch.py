@@ -62,15 +62,15 @@ async def states(database: Database) -> dict[tuple[str, str], dict[str, Any]]:
 @asynccontextmanager
 async def a_day_without_halts(database: Database, publisher: Publisher) -> AsyncIterator[None]:
     """Before and after: the servers are shared, and whoever watches next begins with the last value."""
-    await forget_halts(database)
+    await back_to_the_close(database, publisher)
     try:
         yield
     finally:
-        await tick(database, publisher, NIFTY, CLOSE)
-        await forget_halts(database)
+        await back_to_the_close(database, publisher)
 
 
-async def forget_halts(database: Database) -> None:
+async def back_to_the_close(database: Database, publisher: Publisher) -> None:
+    await tick(database, publisher, NIFTY, CLOSE)
     async with database.transaction() as conn:
         await conn.execute("DELETE FROM market_halts")
         await conn.execute("DELETE FROM market_phases WHERE exchange = 'TEST'")

@@ -4,7 +4,6 @@ One table serves `hundi up` and the tests. A wave is started at once when the wa
 stopped in reverse. The servers are probed by their protocol, our own processes by their health keys.
 """
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,8 +77,7 @@ def platform_processes(settings: Settings) -> list[Process]:
     gateway, api, distributor, realtime, operations = (
         _ours(settings, name, name) for name in ("gateway", "api", "distributor", "realtime", "operations")
     )
-    table = [*simulators, gateway, *workers, api, distributor, realtime, operations]
-    return [process for process in table if _is_there(process)]
+    return [*simulators, gateway, *workers, api, distributor, realtime, operations]
 
 
 def _ours(settings: Settings, name: str, command: str, environment: dict[str, str] | None = None) -> Process:
@@ -94,12 +92,6 @@ def _ours(settings: Settings, name: str, command: str, environment: dict[str, st
 
 def _listens(settings: Settings, port: int, _pid: int) -> bool:
     return probes.accepts(settings.host, port)
-
-
-def _is_there(process: Process) -> bool:
-    """A process whose module this version does not carry is left out."""
-    command = process.command[3]
-    return importlib.util.find_spec(f"workers.{command.replace('-', '_')}") is not None
 
 
 def _hundi(*arguments: str) -> list[str]:

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from fastapi import Depends, FastAPI
-from temporalio.client import Client
 
 from api import market, openapi, orders, portfolio, problems, risk, session
 from api.tracing import FASTAPI_TELEMETRY, Tracing
@@ -19,7 +18,7 @@ from storage.intake import Intake
 from storage.redis_client import open_redis
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
-from workflows.payloads import DATA_CONVERTER
+from workflows.connection import connect
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,12 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
             # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.
-            app.state.temporal = await Client.connect(
-                settings.temporal_target,
-                namespace=settings.temporal_namespace,
-                data_converter=DATA_CONVERTER,
-                lazy=True,
-            )
+            app.state.temporal = await connect(settings, "api", lazy=True)
             yield
 
     app = FastAPI(

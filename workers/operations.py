@@ -33,8 +33,8 @@ from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
 from workflows import contracts
+from workflows.connection import connect
 from workflows.market_day import DayRollWorkflow
-from workflows.payloads import DATA_CONVERTER
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
 
@@ -52,9 +52,7 @@ async def _run(ours: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    client = await Client.connect(
-        ours.temporal_target, namespace=ours.temporal_namespace, data_converter=DATA_CONVERTER
-    )
+    client = await connect(ours, "operations")
     async with (
         open_database(ours.postgres_dsn, size=8, application="operations") as database,
         open_redis(ours.redis_dsn) as redis,

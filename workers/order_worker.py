@@ -42,8 +42,8 @@ from telemetry.process import telemetry
 from telemetry.spans import past_span
 from workers.health import reporting
 from workflows import contracts
+from workflows.connection import connect
 from workflows.orders import OrderWorkflow
-from workflows.payloads import DATA_CONVERTER
 
 POLL_SECONDS = 0.5
 STICKY_SECONDS = 2
@@ -62,9 +62,7 @@ async def _run(ours: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    client = await Client.connect(
-        ours.temporal_target, namespace=ours.temporal_namespace, data_converter=DATA_CONVERTER
-    )
+    client = await connect(ours, ours.worker_id)
     async with (
         open_database(ours.postgres_dsn, size=16, application=ours.worker_id) as database,
         open_redis(ours.redis_dsn) as redis,

@@ -11,13 +11,11 @@ from typing import Any
 
 import structlog
 from opentelemetry import metrics, trace
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from config.settings import Settings
@@ -32,8 +30,9 @@ def telemetry(settings: Settings, process: str) -> Iterator[None]:
     _configure_logs(settings, process)
     resource = Resource.create({SERVICE_NAME: f"hundi-{process}"})
     tracers = TracerProvider(sampler=_sampler(settings, process), resource=resource)
-    tracers.add_span_processor(BatchSpanProcessor(_span_exporter(settings)))
-    reader = PeriodicExportingMetricReader(_metric_exporter(settings), METRICS_EVERY_MS)
+    span_exporter, metric_exporter = _exporters(settings)
+    tracers.add_span_processor(BatchSpanProcessor(span_exporter))
+    reader = PeriodicExportingMetricReader(metric_exporter, METRICS_EVERY_MS)
     meters = MeterProvider([reader], resource)
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
@@ -50,16 +49,18 @@ def _sampler(settings: Settings, process: str) -> Any:
     return ratio if process == "api" else ParentBased(ratio)
 
 
-def _span_exporter(settings: Settings) -> Any:
+def _exporters(settings: Settings) -> tuple[SpanExporter, MetricExporter]:
     if settings.otlp_endpoint is None:
-        return LogSpanExporter()
-    return OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+        return LogSpanExporter(), LogMetricExporter()
+    # Not at the top: they bring an HTTP client and protobuf with them, a tenth of a process's start.
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-
-def _metric_exporter(settings: Settings) -> Any:
-    if settings.otlp_endpoint is None:
-        return LogMetricExporter()
-    return OTLPMetricExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/metrics")
+    collector = settings.otlp_endpoint.rstrip("/")
+    return (
+        OTLPSpanExporter(endpoint=f"{collector}/v1/traces"),
+        OTLPMetricExporter(endpoint=f"{collector}/v1/metrics"),
+    )
 
 
 def _configure_logs(settings: Settings, process: str) -> None:

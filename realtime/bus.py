@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from exchange.ticks import ALIVE, TICK, Ticks, channel, latest
+from storage.redis_client import Subscriber
 
 RETRY_SECONDS = 0.2
 ALIVE_SECONDS = 5
@@ -60,7 +60,7 @@ class Watcher:
 
     def __init__(self, redis: Redis, on_rows: Callable[[str, Ticks], None]) -> None:
         self._redis, self._on_rows = redis, on_rows
-        self._pubsub: PubSub | None = None
+        self._pubsub: Subscriber | None = None
         self._subscribed: dict[str, asyncio.Event] = {}
         self._one_at_a_time = asyncio.Lock()
         self._early: dict[str, list[Ticks]] = {}
@@ -96,7 +96,7 @@ class Watcher:
         """Until cancelled. After a reconnect every watched group is subscribed and delivered anew."""
         while True:
             with suppress(RedisError, OSError):
-                async with self._redis.pubsub() as self._pubsub:
+                async with Subscriber(self._redis) as self._pubsub:
                     await self._pubsub.connect()
                     await self._subscribe(self._subscribed)
                     while True:
@@ -110,7 +110,7 @@ class Watcher:
             with suppress(RedisError, OSError):
                 await self._pubsub.ssubscribe(*channels)
 
-    async def _next(self, pubsub: PubSub) -> None:
+    async def _next(self, pubsub: Subscriber) -> None:
         message = await pubsub.get_message(timeout=POLL_SECONDS)
         if message is None or message["type"] not in ("smessage", "ssubscribe"):
             return

@@ -13,13 +13,13 @@ from contextlib import suppress
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from realtime.clients import Client
 from realtime.telemetry import update_pushed
 from realtime.user_stream import UserStream, replay
 from storage import updates
+from storage.redis_client import Subscriber
 from storage.updates import Cursor
 
 HEAL_SECONDS = 2.0
@@ -51,7 +51,7 @@ class Updates:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._streams: dict[int, UserStream] = {}
-        self._pubsub: PubSub | None = None
+        self._pubsub: Subscriber | None = None
         self._check = asyncio.Event()
 
     async def join(self, client: Client, after_seq: int | None) -> int:
@@ -112,7 +112,7 @@ class Updates:
         try:
             while True:
                 try:
-                    async with self._redis.pubsub() as pubsub:
+                    async with Subscriber(self._redis) as pubsub:
                         await self._read_on(pubsub)
                 except (RedisError, OSError) as error:
                     log.warning("order updates wait for Redis", error=str(error))
@@ -120,7 +120,7 @@ class Updates:
         finally:
             checking.cancel()
 
-    async def _read_on(self, pubsub: PubSub) -> None:
+    async def _read_on(self, pubsub: Subscriber) -> None:
         await pubsub.connect()  # type: ignore[no-untyped-call]
         self._pubsub = pubsub
         try:
@@ -137,7 +137,7 @@ class Updates:
             with suppress(RedisError, OSError):
                 await self._pubsub.subscribe(updates.channel(stream.user_id))
 
-    async def _next(self, pubsub: PubSub) -> None:
+    async def _next(self, pubsub: Subscriber) -> None:
         message = await pubsub.get_message(timeout=POLL_SECONDS)
         if message is None:
             return

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import Connection, ConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 
 class _Connection(Connection):
@@ -33,6 +36,39 @@ class _Connection(Connection):
             # Half a command may have gone out.
             await self.disconnect(nowait=True)
             raise
+
+
+class Subscriber(PubSub):
+    """A subscription that one task reads while others change it: `async with Subscriber(redis) as ...`.
+
+    redis-py pings before it subscribes to the first channel, when nothing was heard for a while, and reads
+    the answer itself: beside the reader, so that whoever subscribed got a RuntimeError. Reading is enough to
+    know that a connection lives. A change that could not be sent ends the reading, so that the reader begins
+    anew with all that is wanted.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis.connection_pool)
+        self._change_was_lost = False
+
+    async def execute_command(self, *args: Any) -> None:
+        try:
+            await self.connect()  # type: ignore[no-untyped-call]
+            connection: Any = self.connection
+            await self._execute(connection, connection.send_command, *args, check_health=False)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError):
+            self._change_was_lost = True
+            raise
+
+    async def get_message(
+        self,
+        ignore_subscribe_messages: bool = False,
+        timeout: float | None = 0.0,  # noqa: ASYNC109
+    ) -> Any:
+        """The next message, None after the timeout. Raises RedisError, also after a change that was lost."""
+        if self._change_was_lost:
+            raise RedisConnectionError("a change of the subscription was lost")
+        return await super().get_message(ignore_subscribe_messages, timeout)
 
 
 @asynccontextmanager

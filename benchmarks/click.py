@@ -113,4 +113,4 @@ async def _all_heard(executions: Executions, clicks: dict[int, int]) -> None:
 
 
 def _has_stream(market: Market) -> bool:
-    return "realtime" in market.supervisor.processes
+    return "realtime-0" in market.supervisor.processes

@@ -127,7 +127,7 @@ def _welcome(settings: Settings, directory: Path, running: set[str]) -> str:
         "Redis": settings.redis_dsn,
         "logs": str(directory / "logs"),
     }
-    for name, process in (("API", "api"), ("stream", "realtime")):
+    for name, process in (("API", "api"), ("stream", "realtime-0")):
         if process not in running:
             del urls[name]
     return "\n".join(["hundi is up", *(f"  {name:<12} {url}" for name, url in urls.items())])

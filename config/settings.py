@@ -47,6 +47,14 @@ class Settings(BaseSettings):
     temporal_address: str | None = None
     temporal_namespace: str = "default"
 
+    realtime_gateways: int = Field(default=1, ge=1, le=16)
+    """Each has its own stream port, the first `stream_port`, the next one higher."""
+    realtime_id: str = "realtime-0"
+    """Name of this realtime gateway where health and telemetry are kept; unique per process."""
+    stream_heartbeat_seconds: float = Field(default=5.0, gt=0)
+    stream_behind_seconds: float = Field(default=10.0, gt=0)
+    """How long a client of the stream may be behind with reading before its connection ends."""
+
     jwt_secret: SecretStr | None = None
     session_hours: int = Field(default=12, ge=1, le=24)
 

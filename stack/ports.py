@@ -28,9 +28,12 @@ def ports(settings: Settings) -> list[Port]:
         "temporal": "the Temporal server",
         "temporal_ui": "the Temporal UI",
         "api": "the API",
-        "stream": "the stream",
     }
     found = [Port(name, settings.port(name), wanted_by) for name, wanted_by in single.items()]
+    found += [
+        Port("stream", settings.port("stream", number), f"realtime gateway {number}")
+        for number in range(settings.realtime_gateways)
+    ]
     for index, exchange in enumerate(settings.exchanges):
         found.append(Port("fix", settings.port("fix", index), f"the {exchange} simulator"))
         for line in FeedLine:

@@ -74,10 +74,14 @@ def platform_processes(settings: Settings) -> list[Process]:
         _ours(settings, f"order-worker-{n}", "order-worker", {"HUNDI_WORKER_ID": f"order-worker-{n}"})
         for n in range(settings.order_workers)
     ]
-    gateway, api, distributor, realtime, operations = (
-        _ours(settings, name, name) for name in ("gateway", "api", "distributor", "realtime", "operations")
+    realtime = [
+        _ours(settings, f"realtime-{n}", "realtime", _realtime(settings, n))
+        for n in range(settings.realtime_gateways)
+    ]
+    gateway, api, distributor, operations = (
+        _ours(settings, name, name) for name in ("gateway", "api", "distributor", "operations")
     )
-    return [*simulators, gateway, *workers, api, distributor, realtime, operations]
+    return [*simulators, gateway, *workers, api, distributor, *realtime, operations]
 
 
 def _ours(settings: Settings, name: str, command: str, environment: dict[str, str] | None = None) -> Process:
@@ -88,6 +92,13 @@ def _ours(settings: Settings, name: str, command: str, environment: dict[str, st
         lambda pid: probes.reports_health(settings, name, pid),
         environment or {},
     )
+
+
+def _realtime(settings: Settings, number: int) -> dict[str, str]:
+    return {
+        "HUNDI_REALTIME_ID": f"realtime-{number}",
+        "HUNDI_STREAM_PORT": str(settings.stream_port + number),
+    }
 
 
 def _listens(settings: Settings, port: int, _pid: int) -> bool:

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    with telemetry(settings(), "realtime"):
+    with telemetry(settings(), settings().realtime_id):
         uvloop.run(_serve())
 
 
@@ -47,7 +47,7 @@ async def _serve() -> None:
                 ours.host,
                 ours.port("stream"),
                 redis,
-                "realtime",
+                ours.realtime_id,
                 lifespan="off",
                 backlog=BACKLOG,
                 ws=Line,

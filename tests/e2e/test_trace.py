@@ -14,7 +14,7 @@ STAGES = {
     "api": {"POST /api/v1/orders", "intake"},
     "order-worker-0": {"order.start", "validate", "block_margin", "submit", "book_first_reports"},
     "gateway": {"gateway.send", "gateway.report"},
-    "realtime": {"stream.push"},
+    "realtime-0": {"stream.push"},
 }
 
 

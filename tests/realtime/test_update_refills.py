@@ -75,10 +75,10 @@ async def test_sockets_outlive_redis_and_are_told_afterwards_what_they_missed(ma
             await asyncio.to_thread(valkey.start)
             await eventually(lambda: client.seqs == [1, 2, 3, 4, 5], within=30)
             assert client.reasons == []
-            await asyncio.to_thread(market.process("realtime").kill9)
+            await asyncio.to_thread(market.process("realtime-0").kill9)
             async with open_redis(market.settings.redis_dsn) as redis:
                 await updates.publish(redis, await commit(database, user, 1))
-            await asyncio.to_thread(market.process("realtime").start)
-        await asyncio.to_thread(market.process("realtime").wait_healthy)
+            await asyncio.to_thread(market.process("realtime-0").start)
+        await asyncio.to_thread(market.process("realtime-0").wait_healthy)
         async with socket_io(stream, token, after_seq=client.seqs[-1]) as again:
             await eventually(lambda: again.seqs == [6])

@@ -74,8 +74,10 @@ def edge(settings: Settings) -> Iterator[Edge]:
                 process.wait(20)
 
 
-def start(settings: Settings, program: str, crash_at: str = "") -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", program], env=environment(settings, crash_at))
+def start(settings: Settings, program: str, crash_at: str = "", **changes: str) -> "subprocess.Popen[bytes]":
+    """A Python process; `changes` are further settings."""
+    further = {f"HUNDI_{name.upper()}": value for name, value in changes.items()}
+    return subprocess.Popen([sys.executable, "-c", program], env=environment(settings, crash_at) | further)
 
 
 def until(condition: object, seconds: float = 30) -> None:

@@ -20,6 +20,8 @@ from tests.support.eventually import eventually
 from workers.health import read_one
 
 STREAM = "/api/v1/stream"
+SETTINGS = ("realtime_id", "stream_port", "stream_heartbeat_seconds", "stream_behind_seconds")
+"""What one gateway may have other than the next."""
 
 
 def a_token(settings: Settings, user_id: int, *, expires_in: int | None = None) -> str:
@@ -49,9 +51,11 @@ class GatewayProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        process = self.process = start(self.settings, "from workers.realtime import main; main()")
+        program = "from workers.realtime import main; main()"
+        changes = {name: str(getattr(self.settings, name)) for name in SETTINGS}
+        process = self.process = start(self.settings, program, **changes)
         with BlockingRedis.from_url(self.settings.redis_dsn) as redis:
-            until(lambda: (h := read_one(redis, "realtime")) and h.pid == process.pid)
+            until(lambda: (h := read_one(redis, self.settings.realtime_id)) and h.pid == process.pid)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:

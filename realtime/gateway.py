@@ -24,7 +24,6 @@ from realtime.messages import Auth, Refused, Resume, read
 from realtime.tick_fanout import TickFanout
 from realtime.updates import Updates
 
-HEARTBEAT_SECONDS = 5.0
 CONNECTIONS_MAX = 20
 """Of one user."""
 RESUME_SECONDS = 2.0
@@ -40,7 +39,7 @@ class Gateway:
         self._settings, self._redis = settings, redis
         self._updates = Updates(redis)
         self._market = MarketStatus(redis, self._announce)
-        self._ticks = TickFanout(redis, instruments)
+        self._ticks = TickFanout(redis, instruments, settings.stream_behind_seconds)
         self.clients: set[Client] = set()
         self._connections: Counter[int] = Counter()
         """Of each user."""
@@ -128,7 +127,7 @@ class Gateway:
     async def _heartbeat(self) -> None:
         """Says that the connection lives, and the seq a client should have."""
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self._settings.stream_heartbeat_seconds)
             now = rfc3339(time.time_ns())
             for client in self.clients:
                 if not client.wire.is_behind:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 import socketio
 import structlog
-from engineio.packet import MESSAGE, Packet
+from engineio.packet import MESSAGE, NOOP, Packet
 from starlette.types import Receive, Scope, Send
 
 from realtime.clients import Client, Closing
@@ -156,15 +156,18 @@ class SocketIo:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Engine.IO's requests; an upgrade is noted, so that ticks need not pass through it."""
-        if scope["type"] == "websocket":
-            session = parse_qs(scope["query_string"]).get(b"sid", [b""])[0].decode("latin-1")
-            if (wire := self._wires.get(session)) is not None:
-                wire.line = line_of(scope)
+        session = parse_qs(scope["query_string"]).get(b"sid", [b""])[0].decode("latin-1")
+        socket = self._server.eio.sockets.get(session)
+        if scope["type"] == "websocket" and (wire := self._wires.get(session)) is not None:
+            wire.line = line_of(scope)
         try:
             await self._engine(scope, receive, send)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             # python-engineio decodes outside of any guard; what it chokes on costs the client its connection.
             log.warning("frame not understood", peer=scope["client"], error=repr(error)[:200])
+        if socket is not None and socket.closed and scope.get("method") == "POST":
+            # The client said goodbye: its poll, which waits for a packet, is answered as the protocol asks.
+            socket.queue.put_nowait(Packet(NOOP))
 
     async def run(self) -> None:
         """Until cancelled: end connections that do not sign in."""

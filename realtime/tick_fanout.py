@@ -22,14 +22,12 @@ from realtime.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
 from realtime.quotes import Mode, changes, element
 from realtime.tick_table import PUSH_SECONDS, TickTable
 
-BEHIND_SECONDS = 10.0
-"""How long a client may be behind."""
-
 
 class TickFanout:
-    """`run` must be under way."""
+    """`run` must be under way; a client may be behind for `behind_seconds`."""
 
-    def __init__(self, redis: Redis, instruments: Sequence[Instrument]) -> None:
+    def __init__(self, redis: Redis, instruments: Sequence[Instrument], behind_seconds: float) -> None:
+        self._behind_seconds = behind_seconds
         self._table = TickTable(instruments)
         self._bus = Watcher(redis, self._arrived)
         self._watchers: dict[Mode, list[set[Client]]] = {mode: [set() for _ in instruments] for mode in Mode}
@@ -172,7 +170,7 @@ class TickFanout:
                 self._behind.discard(client)
                 client.behind_since = None
                 self._snapshot(client, client.modes)
-            elif client.behind_since is not None and now - client.behind_since > BEHIND_SECONDS:
+            elif client.behind_since is not None and now - client.behind_since > self._behind_seconds:
                 client.wire.close(Closing.TOO_SLOW)
 
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:

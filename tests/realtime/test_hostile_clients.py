@@ -36,11 +36,12 @@ _users = count(7_500_000)
 async def a_bystander(gateway: GatewayProcess, redis: Redis) -> AsyncIterator[Any]:
     """A client whose order updates keep coming, each within two seconds, whatever happens meanwhile."""
     user = next(_users)
+    await updates.publish(redis, [an_update(user, 1)])
     async with socket_io(gateway, a_token(gateway.settings, user)) as client:
         await eventually(lambda: client.of("session"))
 
         async def is_served() -> None:
-            seq = len(client.seqs) + 1
+            seq = len(client.seqs) + 2
             await updates.publish(redis, [an_update(user, seq)])
             await eventually(lambda: client.seqs[-1:] == [seq], within=2)
 

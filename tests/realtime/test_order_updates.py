@@ -4,6 +4,8 @@ import asyncio
 from itertools import count
 from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 import socketio
 from redis.asyncio import Redis
@@ -11,7 +13,7 @@ from redis.asyncio import Redis
 from realtime.updates import HEAL_SECONDS
 from storage import updates
 from tests.support.eventually import eventually
-from tests.support.stream import GatewayProcess, a_token, an_update, plain, socket_io
+from tests.support.stream import STREAM, GatewayProcess, a_token, an_update, plain, socket_io
 
 _users = count(7_000_000)
 
@@ -40,11 +42,31 @@ async def test_updates_arrive_in_order_on_every_transport(
         assert client.of("order_update")[0] == an_update(user, 3).body
 
 
+async def test_a_polling_client_that_says_goodbye_is_not_kept_waiting(
+    gateway: GatewayProcess, user: int
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        path = f"{gateway.url}{STREAM}/?EIO=4&transport=polling"
+        opened = await (await http.get(path)).text()
+        path += f"&sid={msgspec.json.decode(opened.removeprefix('0'))['sid']}"
+        await http.post(path, data=b"40" + msgspec.json.encode({"token": a_token(gateway.settings, user)}))
+        while '"heartbeat"' not in await (await http.get(path)).text():
+            """The next one is some time away."""
+        poll = asyncio.create_task(http.get(path))
+        await asyncio.sleep(0.1)
+        await http.post(path, data=b"1")
+        async with asyncio.timeout(1):
+            heard = (await (await poll).text()).split("\x1e")
+        assert heard[-1] == "6", "a NOOP, which is no message"
+
+
 async def test_a_users_updates_reach_each_of_his_sockets_and_nobody_elses(
     gateway: GatewayProcess, redis: Redis, user: int
 ) -> None:
     other = next(_users)
     token, others = (a_token(gateway.settings, who) for who in (user, other))
+    await publish(redis, user, 1)
+    await publish(redis, other, 1)
     async with (
         socket_io(gateway, token) as one,
         socket_io(gateway, token) as two,
@@ -54,11 +76,11 @@ async def test_a_users_updates_reach_each_of_his_sockets_and_nobody_elses(
         assert (await frames.ask("auth", token=token))["ok"]
         for client in (one, two, stranger, frames):
             await eventually(lambda client=client: client.of("session"))  # type: ignore[misc]
-        await publish(redis, user, 1, 2, 3)
-        await publish(redis, other, 1)
+        await publish(redis, user, 2, 3, 4)
+        await publish(redis, other, 2)
         for client in (one, two, frames):
-            await eventually(lambda client=client: client.seqs == [1, 2, 3])  # type: ignore[misc]
-        await eventually(lambda: stranger.of("order_update") == [an_update(other, 1).body])
+            await eventually(lambda client=client: client.seqs == [2, 3, 4])  # type: ignore[misc]
+        await eventually(lambda: stranger.of("order_update") == [an_update(other, 2).body])
 
 
 async def test_updates_published_out_of_order_or_twice_arrive_once_and_in_order(

@@ -8,7 +8,7 @@ The booking transaction (storage/books.py) reads, applies these steps in the ord
 from dataclasses import dataclass, field, replace
 
 from domain.changes import settled
-from domain.margin import Hold, Use, unit_margin, use_of_fill
+from domain.margin import Hold, Use, position_key, unit_margin, use_of_fill
 from domain.orders import OrderTerms, Product, Side
 from domain.positions import Holding, Position
 
@@ -33,12 +33,21 @@ class Resized:
     after: Hold
 
 
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A pending order was to close what is no longer there: that part of its hold opens instead."""
+
+    order_id: int
+    before: Hold
+    after: Hold
+
+
 @dataclass(slots=True)
 class UserBooks:
     """The parts of one user's books that the orders at hand touch."""
 
     holds: dict[int, Hold] = field(default_factory=dict)
-    """By order id; only orders that were submitted have one."""
+    """By order id; only orders that were submitted have one. Of a netting position, all that are live."""
     holdings: dict[str, Holding] = field(default_factory=dict)
     positions: dict[PositionKey, Position] = field(default_factory=dict)
 
@@ -64,6 +73,37 @@ class UserBooks:
             close_quantity=hold.close_quantity - use.close_quantity,
         )
         return booked
+
+    def reopen(self, terms: OrderTerms) -> list[Reopened]:
+        """The position of these terms has changed: no more of it stays promised than there is to close.
+
+        The newest orders give way. What they block instead, the position's smaller margin has just freed.
+        """
+        if terms.product is Product.CNC:
+            return []
+        net = self.positions.get((terms.instrument_id, terms.product), Position()).net_quantity
+        key = position_key(terms.instrument_id, terms.product)
+        changed = []
+        for side in Side:
+            closing = {
+                i: h
+                for i, h in self.holds.items()
+                if h.close_quantity and (h.position, h.side) == (key, side)
+            }
+            excess = sum(h.close_quantity for h in closing.values()) - max(0, -side.sign * net)
+            for order_id in sorted(closing, reverse=True):
+                before = closing[order_id]
+                moved = min(before.close_quantity, max(0, excess))
+                if moved:
+                    after = replace(
+                        before,
+                        open_quantity=before.open_quantity + moved,
+                        close_quantity=before.close_quantity - moved,
+                    )
+                    self.holds[order_id] = after
+                    changed.append(Reopened(order_id, before, after))
+                    excess -= moved
+        return changed
 
     def settle(self, order_id: int, terms: OrderTerms, unit: int, quantity: int, filled: int) -> Resized:
         """The exchange has answered a change: the hold is what the order needs as it now stands."""

@@ -111,17 +111,24 @@ def use_of_fill(hold: Hold, quantity: int, unit_at_fill: int, net: int, margin: 
     """How a fill of `quantity` consumes the hold.
 
     `net` and `margin` are the position's before the fill, `realized` the profit its closing part made.
-    The closing part goes first. A fill never uses more margin a unit than was blocked.
+    The hold's closing part goes first; margin follows what the fill does to the position, which a later order
+    may have changed since the hold was split. A fill never uses more margin a unit than was blocked.
     Raises ValueError when the fill is larger than the hold.
     """
     closing = min(quantity, hold.close_quantity)
     opening = quantity - closing
     if opening > hold.open_quantity:
         raise ValueError(f"fill of {quantity} exceeds the hold ({hold.open_quantity}+{hold.close_quantity})")
+    unit = min(unit_at_fill, hold.unit_margin)
+    used = used_by_trade(hold.side, quantity, unit, net, margin) if hold.nets else quantity * unit
+    return Use(opening, closing, used, realized)
+
+
+def used_by_trade(side: Side, quantity: int, unit: int, net: int, margin: int) -> int:
+    """Change of a netting position's margin: what opens takes `unit` each, what closes frees its part."""
+    closing = min(quantity, max(0, -side.sign * net))
     freed = margin * closing // abs(net) if closing else 0
-    if closing == abs(net):
-        freed = margin
-    return Use(opening, closing, opening * min(unit_at_fill, hold.unit_margin) - freed, realized)
+    return (quantity - closing) * unit - freed
 
 
 def position_key(instrument_id: str, product: Product) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from domain.booking import BookedFill, Resized, UserBooks
+from domain.booking import BookedFill, Reopened, Resized, UserBooks
 from domain.margin import Hold
 from domain.orders import PlacedOrder, Product
 from domain.positions import Position
@@ -84,6 +84,15 @@ class Settled(NamedTuple):
     resized: Resized
 
 
+class Reopening(NamedTuple):
+    """A fill has shrunk what another order was to close: that order's hold opens it instead."""
+
+    placed: PlacedOrder
+    """Of the fill."""
+    step_id: str
+    reopened: Reopened
+
+
 class Released(NamedTuple):
     """The order is final: what was left of its hold."""
 
@@ -91,7 +100,7 @@ class Released(NamedTuple):
     hold: Hold
 
 
-Entry = Fill | Settled | Released
+Entry = Fill | Settled | Reopening | Released
 
 
 async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence[Entry]) -> None:
@@ -167,13 +176,18 @@ def _holds(books: dict[int, UserBooks], entries: Sequence[Entry]) -> list[tuple[
     given_back = {entry.placed.order_id for entry in entries if isinstance(entry, Released)}
     settled = {entry.placed.order_id for entry in entries if isinstance(entry, Settled)}
     rows = []
-    for order_id, user_id in {entry.placed.order_id: entry.placed.user_id for entry in entries}.items():
+    for order_id, user_id in {_held_by(entry): entry.placed.user_id for entry in entries}.items():
         hold = books[user_id].holds[order_id]
         consumed = hold.open_quantity == hold.close_quantity == 0
         state = "RELEASED" if order_id in given_back else "CONSUMED" if consumed else "BLOCKED"
         is_settled = order_id in settled or order_id in given_back
         rows.append((order_id, hold.unit_margin, hold.open_quantity, hold.close_quantity, state, is_settled))
     return rows
+
+
+def _held_by(entry: Entry) -> int:
+    """The order whose hold it changes."""
+    return entry.reopened.order_id if isinstance(entry, Reopening) else entry.placed.order_id
 
 
 def _ledgers(entries: Sequence[Entry], now: int) -> list[tuple[int, ...]]:
@@ -188,6 +202,8 @@ def _ledgers(entries: Sequence[Entry], now: int) -> list[tuple[int, ...]]:
             change[2] += use.realized_pnl
         elif isinstance(entry, Settled):
             change[0] += entry.resized.after.blocked - entry.resized.before.blocked
+        elif isinstance(entry, Reopening):
+            change[0] += entry.reopened.after.blocked - entry.reopened.before.blocked
         else:
             change[0] -= entry.hold.blocked
     return [(user_id, *change, now) for user_id, change in changes.items()]

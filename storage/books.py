@@ -7,20 +7,19 @@ themselves are in domain/booking.py; called by the order worker, in groups.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from domain.booking import UserBooks
-from domain.margin import Hold, position_key
 from domain.orders import OrderStatus, PlacedOrder, Product
 from domain.positions import Holding, Position
 from domain.reports import CancelRejected, ExecType, ExecutionReport
 from storage import book_entries
-from storage.book_entries import Entry, Fill, Released, Settled
+from storage.book_entries import Entry, Fill, Released, Reopening, Settled
 from storage.database import Connection, columns
 from storage.inbox import report_of
-from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep, Step
+from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep, Step, hold_of
 
 _LOCK_LEDGERS = """
     SELECT user_id, generation FROM margin_ledger WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE
@@ -37,9 +36,13 @@ _DUE = """
            exchange, report
     FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
 """
+# With the holds of the orders themselves, those of every order that waits on a netting position of theirs.
 _HOLDS = """
-    SELECT order_id, unit_margin, open_quantity, close_quantity, changed_unit, kept_unit FROM margin_holds
-    WHERE order_id = ANY(%s)
+    SELECT order_id, user_id, instrument_id, product, transaction_type, unit_margin, open_quantity,
+           close_quantity, changed_unit, kept_unit
+    FROM margin_holds
+    WHERE order_id = ANY(%s) OR (state = 'BLOCKED' AND product <> 'CNC'
+        AND (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])))
 """
 _HOLDINGS = """
     SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost FROM holdings
@@ -93,7 +96,7 @@ async def book(
     final = [order_id for order_id, standing in standings.items() if standing.status.is_final]
     if moving or final:
         read = await _read(conn, [placed[i] for i in {*final, *(one.placed.order_id for one in moving)}])
-        entries = [entry for one in moving if (entry := _entry(read, one, moving, intraday_percent))]
+        entries = [entry for one in moving for entry in _entries(read, one, moving, intraday_percent)]
         for entry in entries:
             if isinstance(entry, Fill):
                 standings[entry.placed.order_id].fills.append(entry.report)
@@ -136,7 +139,7 @@ class _Read:
     """By order: unit margin if the exchange took the change, and if it refused it."""
 
 
-def _entry(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent: int) -> Entry | None:
+def _entries(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent: int) -> Iterator[Entry]:
     """Apply one report to the books."""
     placed, report = one.placed, one.report
     books = read.books[placed.user_id]
@@ -145,16 +148,19 @@ def _entry(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent: i
         booked = books.book_fill(
             placed.order_id, placed.terms, report.last_quantity, report.last_price, intraday_percent
         )
-        return Fill(placed, one.exchange, report, booked, hold.unit_margin if hold else 0)
+        yield Fill(placed, one.exchange, report, booked, hold.unit_margin if hold else 0)
+        step_id = f"reopened:{one.exchange}:{report.exec_id}"
+        yield from (Reopening(placed, step_id, changed) for changed in books.reopen(placed.terms))
+        return
     if placed.order_id not in read.changed_units:
-        return None
+        return
     changed, kept = read.changed_units.pop(placed.order_id)
     if isinstance(report, ExecutionReport):
         unit, quantity, filled = changed, report.quantity, report.cumulative_quantity
     else:
         unit, quantity, filled = kept, one.row["quantity"], _filled_before(one, moving)
     resized = books.settle(placed.order_id, placed.terms, unit, quantity, filled)
-    return Settled(placed, f"settled:{report.cl_ord_id}", resized)
+    yield Settled(placed, f"settled:{report.cl_ord_id}", resized)
 
 
 def _filled_before(one: _Told, moving: Sequence[_Told]) -> int:
@@ -171,17 +177,15 @@ async def _read(conn: Connection, orders: Sequence[PlacedOrder]) -> _Read:
     books = {order.user_id: UserBooks() for order in orders}
     by_id = {order.order_id: order for order in orders}
     touched = columns({(order.user_id, order.terms.instrument_id) for order in orders})
-    holds = await conn.execute(_HOLDS, (list(by_id),))
+    netting = {(o.user_id, o.terms.instrument_id) for o in orders if o.terms.product is not Product.CNC}
+    waited_on = columns(netting) if netting else [[], []]
+    holds = await conn.execute(_HOLDS, (list(by_id), *waited_on))
     holdings = await conn.execute(_HOLDINGS, touched)
     positions = await conn.execute(_POSITIONS, touched)
     for row in await holds.fetchall():
-        order = by_id[row.pop("order_id")]
-        terms = order.terms
-        key, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
-        changed, kept = row.pop("changed_unit"), row.pop("kept_unit")
-        if changed is not None:
-            changed_units[order.order_id] = changed, kept
-        books[order.user_id].holds[order.order_id] = Hold(side=terms.side, position=key, nets=nets, **row)
+        if row["changed_unit"] is not None and row["order_id"] in by_id:
+            changed_units[row["order_id"]] = row["changed_unit"], row["kept_unit"]
+        books[row["user_id"]].holds[row["order_id"]] = hold_of(row)
     for row in await holdings.fetchall():
         user_id, instrument_id = row.pop("user_id"), row.pop("instrument_id")
         books[user_id].holdings[instrument_id] = Holding(**row)
@@ -199,4 +203,7 @@ def _view_step(entry: Entry, generation: int) -> Step:
         return FillStep(user_id, order_id, fill_id, entry.booked.use, generation)
     if isinstance(entry, Settled):
         return ResizeStep(user_id, order_id, entry.step_id, entry.resized.after, generation)
+    if isinstance(entry, Reopening):
+        hold = entry.reopened
+        return ResizeStep(user_id, hold.order_id, entry.step_id, hold.after, generation)
     return ReleaseStep(user_id, order_id, generation)

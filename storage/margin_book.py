@@ -188,7 +188,7 @@ async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[st
            FROM margin_holds WHERE user_id = %s AND state = 'BLOCKED'""",
         (user_id,),
     )
-    holds = {row["order_id"]: _hold(row) async for row in live}
+    holds = {row["order_id"]: hold_of(row) async for row in live}
     account = Account(
         cash=ledger["cash"],
         realized_pnl=ledger["realized_pnl"],
@@ -199,7 +199,8 @@ async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[st
     return account, net, holds
 
 
-def _hold(row: dict[str, Any]) -> Hold:
+def hold_of(row: dict[str, Any]) -> Hold:
+    """A row of margin_holds."""
     product = Product(row["product"])
     return Hold(
         side=Side(row["transaction_type"]),

@@ -13,7 +13,7 @@ from domain.departure import Departure
 from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
-from domain.reports import ExecutionReport
+from domain.reports import ExecType, ExecutionReport
 from storage import books, submissions, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.database import Connection, Database
@@ -75,8 +75,8 @@ class Books:
     @activity.defn(name="book")
     async def book(self, placed: PlacedOrder) -> Booked:
         """Book every report that is due."""
-        stands = await self._booking.commit(placed)
-        return _told(stands, stands.fills)
+        stands = await self._book_due(placed)
+        return _told(stands, stands.fills, stands.corrections)
 
     @activity.defn(name="book_first_reports")
     async def book_first_reports(self, placed: PlacedOrder) -> Booked:
@@ -87,14 +87,16 @@ class Books:
         deadline = time.monotonic() + LINGER_SECONDS
         at_once = placed.terms.order_type is OrderType.MARKET or placed.terms.validity is Validity.IOC
         fills: list[ExecutionReport] = []
+        corrections: list[ExecutionReport] = []
         with self._lingering.listening(placed.order_id) as hint:
             while True:
                 heard = await hint.wait(deadline - time.monotonic())
-                stands = await self._booking.commit(placed)
+                stands = await self._book_due(placed)
                 fills += stands.fills
+                corrections += stands.corrections
                 answered = stands.status is not OrderStatus.PENDING_OPEN and not at_once
                 if (stands.status.is_final or answered or not heard) and not hint.pending:
-                    return _told(stands, fills)
+                    return _told(stands, fills, corrections)
 
     @activity.defn(name="release_margin")
     async def release_margin(self, placed: PlacedOrder, block: Block) -> str:
@@ -117,13 +119,23 @@ class Books:
         await wakeups.wake(self._redis, *(wakeups.outbox(placed.terms.exchange) for placed in orders))
         await updates.publish(self._redis, [update for update in told if update is not None])
 
+    async def _book_due(self, placed: PlacedOrder) -> books.Standing:
+        stands = await self._booking.commit(placed)
+        if stands.corrections:
+            # They have voided the margin view.
+            await self._book.ensure(placed.user_id)
+        return stands
+
     async def _book_group(self, conn: Connection, orders: Sequence[PlacedOrder]) -> list[books.Standing]:
         return await books.book(conn, self._book, orders, self._intraday_percent)
 
 
-def _told(stands: books.Standing, booked: list[ExecutionReport]) -> Booked:
+def _told(
+    stands: books.Standing, booked: list[ExecutionReport], corrections: list[ExecutionReport]
+) -> Booked:
     fills = [f"{fill.last_quantity} @ {rupees(fill.last_price)} ({fill.exec_id})" for fill in booked]
     said = f"Filled {', '.join(fills)}. " if fills else ""
+    said += "".join(_corrected(report) for report in corrections)
     why = f": {stands.reject_reason}" if stands.reject_reason else ""
     return Booked(
         f"{said}The order is {stands.status}{why}.",
@@ -135,3 +147,10 @@ def _told(stands: books.Standing, booked: list[ExecutionReport]) -> Booked:
         time.time_ns(),
         fills,
     )
+
+
+def _corrected(report: ExecutionReport) -> str:
+    if report.exec_type is ExecType.TRADE_CANCEL:
+        return f"The exchange took trade {report.reference_exec_id} back. "
+    now = f"{report.last_quantity} @ {rupees(report.last_price)} ({report.exec_id})"
+    return f"The exchange corrected trade {report.reference_exec_id} to {now}. "

@@ -109,7 +109,7 @@ class Orders(BaseModel):
 
 class Holding(BaseModel):
     instrument_id: str
-    quantity: int
+    quantity: int = Field(description="below zero: sold, and the exchange took the purchase back since")
     t1_quantity: int = Field(description="bought and not yet settled, part of quantity")
     blocked_quantity: int = Field(description="promised to pending sell orders, part of quantity")
     avg_cost: Rupees
@@ -122,7 +122,7 @@ class Holding(BaseModel):
             quantity=row["quantity"],
             t1_quantity=row["t1_quantity"],
             blocked_quantity=row["blocked_quantity"],
-            avg_cost=rupees(round_half_up(row["cost"], row["quantity"])),
+            avg_cost=rupees(round_half_up(abs(row["cost"]), abs(row["quantity"]))),
             cost=rupees(row["cost"]),
         )
 

@@ -23,6 +23,8 @@ class BookedFill:
     use: Use
     realized_pnl: int
     """Of the closing part; a delivery sale's profit is not margin before it settles, so not in `use`."""
+    unit_margin: int
+    """Used by each share that opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ class UserBooks:
             raise ValueError(f"order {order_id} was filled and its margin is not known")
         if terms.product is Product.CNC:
             use = use_of_fill(hold, quantity, unit, net=0, margin=0, realized=0)
-            booked = BookedFill(use, self._book_holding(terms, quantity, price))
+            booked = BookedFill(use, self._book_holding(terms, quantity, price), min(unit, hold.unit_margin))
         else:
             use = self._book_position(hold, terms, quantity, price, unit)
-            booked = BookedFill(use, use.realized_pnl)
+            booked = BookedFill(use, use.realized_pnl, min(unit, hold.unit_margin))
         self.holds[order_id] = replace(
             hold,
             open_quantity=hold.open_quantity - use.open_quantity,
@@ -132,7 +134,7 @@ class UserBooks:
     def _book_holding(self, terms: OrderTerms, quantity: int, price: int) -> int:
         before = self.holdings.get(terms.instrument_id, Holding())
         bought = terms.side is Side.BUY
-        after, realized = (before.bought(quantity, price), 0) if bought else before.sold(quantity, price)
+        after, realized = before.bought(quantity, price) if bought else before.sold(quantity, price)
         self.holdings[terms.instrument_id] = after
         return realized
 

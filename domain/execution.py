@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from domain.orders import IllegalTransition, OrderEvent, OrderStatus, next_status
 from domain.rejects import SENTENCES, order_reject
-from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus
+from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport, OrdStatus
 
 NO_ORDER = "NONE"
 """OrderID (37) of an answer about an order that the exchange does not have."""
@@ -30,6 +30,8 @@ class ExchangeView:
     trigger_price: int | None
     filled_quantity: int = 0
     filled_value: int = 0
+    taken_back: int = 0
+    """Traded and taken back since; it does not return to the market."""
     exchange_order_id: str | None = None
     reject_code: str | None = None
     reject_reason: str | None = None
@@ -67,17 +69,28 @@ def is_unknown_order(report: ExecutionReport) -> bool:
     return refused or report.exchange_order_id == NO_ORDER
 
 
-def apply(view: ExchangeView, report: ExecutionReport | CancelRejected) -> Outcome:
-    """One report on one order."""
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A fill as it stands: told by a trade, or last corrected."""
+
+    quantity: int
+    price: int
+
+
+def apply(
+    view: ExchangeView, report: ExecutionReport | CancelRejected, undone: Trade | None = None
+) -> Outcome:
+    """One report on one order; `undone` is the standing trade that a bust or correction refers to."""
     if isinstance(report, CancelRejected):
         return Step(view, "CANCEL_REJECTED", report)
     if report.exec_type is ExecType.ORDER_STATUS:
         return _status_answer(view, report)
     if report.exec_type is ExecType.RESTATED:
         return Step(replace(view, price=report.price), REPRICED, report)
+    if report.exec_type in CORRECTIONS:
+        return _correction(view, report, undone)
     event = report.order_event
-    if event is None:
-        return Break(f"ExecType {report.exec_type.value} is not booked by itself: {report.reference_exec_id}")
+    assert event is not None
     return _wrong_numbers(view, report, event) or _step(view, report, event)
 
 
@@ -106,21 +119,48 @@ def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Out
     return Step(after, event, report)
 
 
+def _correction(view: ExchangeView, report: ExecutionReport, undone: Trade | None) -> Outcome:
+    """A trade is taken back, in whole or part; a correction puts another in its place."""
+    if undone is None:
+        return Break(f"it refers to trade {report.reference_exec_id}, which does not stand here")
+    corrects = report.exec_type is ExecType.TRADE_CORRECT
+    quantity, price = (report.last_quantity, report.last_price) if corrects else (0, 0)
+    if corrects and not (0 < quantity <= undone.quantity and price > 0):
+        return Break(f"a trade of {undone.quantity} corrected to {quantity} at {price}")
+    lost = undone.quantity - quantity
+    filled = view.filled_quantity - lost
+    if report.cumulative_quantity != filled:
+        return Break(f"the exchange counts {report.cumulative_quantity} filled, the journal {filled}")
+    if corrects:
+        event = OrderEvent.TRADE_REDUCED if lost else OrderEvent.TRADE_CORRECTED
+    else:
+        event = OrderEvent.TRADE_CANCELLED if filled else OrderEvent.LAST_TRADE_CANCELLED
+    try:
+        status = next_status(view.status, event)
+    except IllegalTransition as illegal:
+        return Break(str(illegal))
+    value = view.filled_value - undone.quantity * undone.price + quantity * price
+    taken_back = view.taken_back + lost
+    after = replace(view, status=status, filled_quantity=filled, filled_value=value, taken_back=taken_back)
+    return Step(after, event, report)
+
+
 def _wrong_numbers(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Break | None:
     expected = view.filled_quantity
     if report.exec_type is ExecType.TRADE:
         if report.last_quantity <= 0 or report.last_price <= 0:
             return Break(f"a fill of {report.last_quantity} at {report.last_price}")
-        if report.cumulative_quantity > view.quantity:
-            return Break(f"{report.cumulative_quantity} filled of {view.quantity}")
+        most = view.quantity - view.taken_back
+        if report.cumulative_quantity > most:
+            return Break(f"{report.cumulative_quantity} filled of {most}")
         expected += report.last_quantity
-        if report.cumulative_quantity + report.leaves_quantity != view.quantity:
+        if report.cumulative_quantity + report.leaves_quantity != most:
             parts = f"filled {report.cumulative_quantity} and open {report.leaves_quantity}"
-            return Break(f"{parts} do not make {view.quantity}")
+            return Break(f"{parts} do not make {most}")
     if report.cumulative_quantity != expected:
         return Break(f"the exchange counts {report.cumulative_quantity} filled, the journal {expected}")
-    if event is OrderEvent.REPLACED and report.quantity < view.filled_quantity:
-        return Break(f"replaced to {report.quantity}, below the {view.filled_quantity} filled")
+    if event is OrderEvent.REPLACED and report.quantity < (done := view.filled_quantity + view.taken_back):
+        return Break(f"replaced to {report.quantity}, below the {done} traded")
     return None
 
 

@@ -101,6 +101,14 @@ class OrderEvent(StrEnum):
     """ExecType C or 3."""
     WITHDRAWN = "WITHDRAWN"
     """Cancelled before it left for the exchange."""
+    TRADE_CANCELLED = "TRADE_CANCELLED"
+    """ExecType H: a trade is taken back, others stand. What it took does not return to the market."""
+    LAST_TRADE_CANCELLED = "LAST_TRADE_CANCELLED"
+    """ExecType H: no trade stands any more."""
+    TRADE_CORRECTED = "TRADE_CORRECTED"
+    """ExecType G: another price."""
+    TRADE_REDUCED = "TRADE_REDUCED"
+    """ExecType G: a smaller quantity, and perhaps another price."""
     SETTLED = "SETTLED"
 
 
@@ -139,6 +147,23 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderEvent], OrderStatus] = {
     (_S.PARTIALLY_FILLED, _E.REPLACED): _S.PARTIALLY_FILLED,
     (_S.PARTIALLY_FILLED, _E.CANCELLED): _S.CANCELLED,
     (_S.PARTIALLY_FILLED, _E.EXPIRED): _S.EXPIRED,
+    # a trade taken back or put right: a working order goes on with what is open, an executed one falls short
+    (_S.PARTIALLY_FILLED, _E.TRADE_CANCELLED): _S.PARTIALLY_FILLED,
+    (_S.PARTIALLY_FILLED, _E.LAST_TRADE_CANCELLED): _S.OPEN,
+    (_S.PARTIALLY_FILLED, _E.TRADE_CORRECTED): _S.PARTIALLY_FILLED,
+    (_S.PARTIALLY_FILLED, _E.TRADE_REDUCED): _S.PARTIALLY_FILLED,
+    (_S.EXECUTED, _E.TRADE_CANCELLED): _S.CANCELLED,
+    (_S.EXECUTED, _E.LAST_TRADE_CANCELLED): _S.CANCELLED,
+    (_S.EXECUTED, _E.TRADE_CORRECTED): _S.EXECUTED,
+    (_S.EXECUTED, _E.TRADE_REDUCED): _S.CANCELLED,
+    (_S.CANCELLED, _E.TRADE_CANCELLED): _S.CANCELLED,
+    (_S.CANCELLED, _E.LAST_TRADE_CANCELLED): _S.CANCELLED,
+    (_S.CANCELLED, _E.TRADE_CORRECTED): _S.CANCELLED,
+    (_S.CANCELLED, _E.TRADE_REDUCED): _S.CANCELLED,
+    (_S.EXPIRED, _E.TRADE_CANCELLED): _S.EXPIRED,
+    (_S.EXPIRED, _E.LAST_TRADE_CANCELLED): _S.EXPIRED,
+    (_S.EXPIRED, _E.TRADE_CORRECTED): _S.EXPIRED,
+    (_S.EXPIRED, _E.TRADE_REDUCED): _S.EXPIRED,
     # T+1
     (_S.EXECUTED, _E.SETTLED): _S.SETTLED,
 }

@@ -15,23 +15,24 @@ class Holding:
     """Delivery shares. `cost` is what all of `quantity` was bought for."""
 
     quantity: int = 0
+    """Below zero: sold, and the purchase was taken back since; owed to the clearing house."""
     t1_quantity: int = 0
     """Bought and not yet settled; part of quantity."""
     blocked_quantity: int = 0
     """Promised to pending sell orders; part of quantity."""
     cost: int = 0
+    taken_back_quantity: int = 0
+    """Bought, and taken back by the exchange since."""
 
     @property
     def free_quantity(self) -> int:
         return self.quantity - self.blocked_quantity
 
-    def bought(self, quantity: int, price: int) -> "Holding":
-        return replace(
-            self,
-            quantity=self.quantity + quantity,
-            t1_quantity=self.t1_quantity + quantity,
-            cost=self.cost + quantity * price,
-        )
+    def bought(self, quantity: int, price: int) -> tuple["Holding", int]:
+        """The holding after a purchase, and the realised profit: none, unless it makes good what was owed."""
+        after, realized = self._traded(Side.BUY, quantity, price)
+        t1 = min(self.t1_quantity + quantity, max(after.quantity, 0))
+        return replace(after, t1_quantity=t1), realized
 
     def sold(self, quantity: int, price: int) -> tuple["Holding", int]:
         """The holding after a sale of blocked shares, and the realised profit.
@@ -40,10 +41,13 @@ class Holding:
         """
         if quantity > self.blocked_quantity:
             raise ValueError(f"{quantity} sold, {self.blocked_quantity} blocked")
-        cost = self.cost * quantity // self.quantity
-        left = self.quantity - quantity
-        after = Holding(left, min(self.t1_quantity, left), self.blocked_quantity - quantity, self.cost - cost)
-        return after, quantity * price - cost
+        after, realized = self._traded(Side.SELL, quantity, price)
+        t1 = min(self.t1_quantity, max(after.quantity, 0))
+        return replace(after, t1_quantity=t1, blocked_quantity=self.blocked_quantity - quantity), realized
+
+    def _traded(self, side: Side, quantity: int, price: int) -> tuple["Holding", int]:
+        after = Position(self.quantity, open_cost=self.cost).traded(side, quantity, price)
+        return replace(self, quantity=after.net_quantity, cost=after.open_cost), after.realized_pnl
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class ExecutionReport:
         return _EVENTS.get(self.exec_type)
 
 
+CORRECTIONS = frozenset({ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT})
+"""Reports on a trade that was told before, named by their `reference_exec_id`."""
 _EVENTS = {
     ExecType.NEW: OrderEvent.ACKNOWLEDGED,
     ExecType.TRIGGERED: OrderEvent.TRIGGERED,

@@ -6,6 +6,7 @@ make every value here the only writer's. Called by storage/books.py.
 
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 from domain.booking import BookedFill, Reopened, Resized, UserBooks
@@ -17,13 +18,16 @@ from storage.database import Connection, columns
 
 _WRITE_TRADES = """
     INSERT INTO trades (exchange, exec_id, order_id, user_id, instrument_id, transaction_type, product,
-                        quantity, price, realized_pnl, exchange_order_id, traded_at_ns, booked_at_ns)
+                        quantity, price, realized_pnl, unit_margin, exchange_order_id, traded_at_ns,
+                        booked_at_ns)
     SELECT exchange, exec_id, order_id, user_id, instrument_id, side::side, product::product, quantity, price,
-           realized_pnl, exchange_order_id, traded_at, booked_at
+           realized_pnl, unit_margin, exchange_order_id, traded_at, booked_at
     FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
-                %s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[])
+                %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[])
+        WITH ORDINALITY
         AS t (exchange, exec_id, order_id, user_id, instrument_id, side, product, quantity, price,
-              realized_pnl, exchange_order_id, traded_at, booked_at)
+              realized_pnl, unit_margin, exchange_order_id, traded_at, booked_at, place)
+    ORDER BY t.place
 """
 _WRITE_POSTINGS = """
     INSERT INTO ledger_postings (movement, account, amount, posted_at_ns)
@@ -46,10 +50,12 @@ _WRITE_LEDGERS = """
     WHERE l.user_id = w.user_id
 """
 _WRITE_HOLDINGS = """
-    INSERT INTO holdings (user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost)
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::int[], %s::bigint[])
+    INSERT INTO holdings (user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost,
+                          taken_back_quantity)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[])
     ON CONFLICT (user_id, instrument_id) DO UPDATE SET quantity = excluded.quantity,
-        t1_quantity = excluded.t1_quantity, blocked_quantity = excluded.blocked_quantity, cost = excluded.cost
+        t1_quantity = excluded.t1_quantity, blocked_quantity = excluded.blocked_quantity,
+        cost = excluded.cost, taken_back_quantity = excluded.taken_back_quantity
 """
 _WRITE_POSITIONS = """
     INSERT INTO positions (user_id, instrument_id, product, buy_quantity, sell_quantity, buy_value,
@@ -100,7 +106,17 @@ class Released(NamedTuple):
     hold: Hold
 
 
-Entry = Fill | Settled | Reopening | Released
+class Undone(NamedTuple):
+    """A trade was taken back or corrected; its rows are storage/corrections.py's."""
+
+    placed: PlacedOrder
+    used: int
+    """Change of used margin."""
+    realized_pnl: int
+    """Change of the day's realised profit."""
+
+
+Entry = Fill | Settled | Reopening | Released | Undone
 
 
 async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence[Entry]) -> None:
@@ -114,7 +130,7 @@ async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence
         await conn.execute(_WRITE_POSTINGS, columns(row for fill in fills for row in _postings(fill, now)))
     touched = {(e.placed.user_id, e.placed.terms.instrument_id, e.placed.terms.product) for e in entries}
     held = [
-        (user_id, instrument_id, h.quantity, h.t1_quantity, h.blocked_quantity, h.cost)
+        (user_id, instrument_id, *astuple(h))
         for user_id, instrument_id, product in sorted(touched)
         if product is Product.CNC and (h := books[user_id].holdings.get(instrument_id)) is not None
     ]
@@ -127,7 +143,8 @@ async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence
     ]
     if positions:
         await conn.execute(_WRITE_POSITIONS, columns(positions))
-    await conn.execute(_WRITE_HOLDS, columns(_holds(books, entries)))
+    if holds := _holds(books, entries):
+        await conn.execute(_WRITE_HOLDS, columns(holds))
     await conn.execute(_WRITE_LEDGERS, columns(_ledgers(entries, now)))
 
 
@@ -144,6 +161,7 @@ def _trade(fill: Fill, now: int) -> tuple[Any, ...]:
         report.last_quantity,
         report.last_price,
         fill.booked.realized_pnl,
+        fill.booked.unit_margin,
         report.exchange_order_id,
         report.transact_time_ns,
         now,
@@ -176,7 +194,8 @@ def _holds(books: dict[int, UserBooks], entries: Sequence[Entry]) -> list[tuple[
     given_back = {entry.placed.order_id for entry in entries if isinstance(entry, Released)}
     settled = {entry.placed.order_id for entry in entries if isinstance(entry, Settled)}
     rows = []
-    for order_id, user_id in {_held_by(entry): entry.placed.user_id for entry in entries}.items():
+    moved = [entry for entry in entries if not isinstance(entry, Undone)]
+    for order_id, user_id in {_held_by(entry): entry.placed.user_id for entry in moved}.items():
         hold = books[user_id].holds[order_id]
         consumed = hold.open_quantity == hold.close_quantity == 0
         state = "RELEASED" if order_id in given_back else "CONSUMED" if consumed else "BLOCKED"
@@ -204,6 +223,9 @@ def _ledgers(entries: Sequence[Entry], now: int) -> list[tuple[int, ...]]:
             change[0] += entry.resized.after.blocked - entry.resized.before.blocked
         elif isinstance(entry, Reopening):
             change[0] += entry.reopened.after.blocked - entry.reopened.before.blocked
+        elif isinstance(entry, Undone):
+            change[1] += entry.used
+            change[2] += entry.realized_pnl
         else:
             change[0] -= entry.hold.blocked
     return [(user_id, *change, now) for user_id, change in changes.items()]

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from domain.booking import UserBooks
 from domain.orders import OrderStatus, PlacedOrder, Product
 from domain.positions import Holding, Position
-from domain.reports import CancelRejected, ExecType, ExecutionReport
-from storage import book_entries
+from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport
+from storage import book_entries, corrections
+from storage.arrivals import report_of
 from storage.book_entries import Entry, Fill, Released, Reopening, Settled
 from storage.database import Connection, columns
-from storage.inbox import report_of
 from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep, Step, hold_of
 
 _LOCK_LEDGERS = """
@@ -32,8 +32,8 @@ _DUE = """
         WHERE order_id = ANY(%(order_ids)s) AND consumed_at_ns IS NULL AND broken IS NULL
         RETURNING order_id, seq, exchange, report
     )
-    SELECT o.order_id, status, quantity, filled_quantity, exchange_order_id, reject_code, reject_reason, seq,
-           exchange, report
+    SELECT o.order_id, status, quantity - taken_back_quantity AS quantity, filled_quantity, exchange_order_id,
+           reject_code, reject_reason, seq, exchange, report
     FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
 """
 # With the holds of the orders themselves, those of every order that waits on a netting position of theirs.
@@ -45,7 +45,8 @@ _HOLDS = """
         AND (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])))
 """
 _HOLDINGS = """
-    SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost FROM holdings
+    SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity
+    FROM holdings
     WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
 """
 _POSITIONS = """
@@ -66,6 +67,8 @@ class Standing:
     reject_reason: str | None
     fills: list[ExecutionReport] = field(default_factory=list)
     """Booked now, in the order of the reports."""
+    corrections: list[ExecutionReport] = field(default_factory=list)
+    """Trades taken back or put right now: the margin view is of an old generation."""
 
 
 class _Told(NamedTuple):
@@ -93,9 +96,11 @@ async def book(
         if row["seq"] is not None
     ]
     moving = [one for one in told if _is_fill(one.report) or _answers_change(one.report)]
+    undoing = [one for one in told if _corrects(one.report)]
     final = [order_id for order_id, standing in standings.items() if standing.status.is_final]
-    if moving or final:
-        read = await _read(conn, [placed[i] for i in {*final, *(one.placed.order_id for one in moving)}])
+    if moving or final or undoing:
+        touched = {*final, *(one.placed.order_id for one in moving + undoing)}
+        read = await _read(conn, [placed[i] for i in touched])
         entries = [entry for one in moving for entry in _entries(read, one, moving, intraday_percent)]
         for entry in entries:
             if isinstance(entry, Fill):
@@ -107,7 +112,26 @@ async def book(
         ]
         await book_entries.write(conn, read.books, entries)
         await view.follow([_view_step(entry, generations[entry.placed.user_id]) for entry in entries])
+        await _correct(conn, read, undoing, standings, intraday_percent)
     return [standings[order.order_id] for order in orders]
+
+
+async def _correct(
+    conn: Connection,
+    read: "_Read",
+    undoing: Sequence[_Told],
+    standings: dict[int, Standing],
+    intraday_percent: int,
+) -> None:
+    """Busts and corrections, each once the fills before it are in the books."""
+    for placed, exchange, report, _ in undoing:
+        assert isinstance(report, ExecutionReport)
+        books = read.books[placed.user_id]
+        entries = await corrections.book(conn, books, placed, exchange, report, intraday_percent)
+        await book_entries.write(conn, read.books, entries)
+        standings[placed.order_id].corrections.append(report)
+    if undoing:
+        await corrections.void_views(conn, sorted({one.placed.user_id for one in undoing}))
 
 
 def _standing(row: dict[str, Any]) -> Standing:
@@ -122,6 +146,10 @@ def _standing(row: dict[str, Any]) -> Standing:
 
 def _is_fill(report: ExecutionReport | CancelRejected) -> bool:
     return isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE
+
+
+def _corrects(report: ExecutionReport | CancelRejected) -> bool:
+    return isinstance(report, ExecutionReport) and report.exec_type in CORRECTIONS
 
 
 def _answers_change(report: ExecutionReport | CancelRejected) -> bool:
@@ -156,7 +184,8 @@ def _entries(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent:
         return
     changed, kept = read.changed_units.pop(placed.order_id)
     if isinstance(report, ExecutionReport):
-        unit, quantity, filled = changed, report.quantity, report.cumulative_quantity
+        unit, filled = changed, report.cumulative_quantity
+        quantity = filled + report.leaves_quantity
     else:
         unit, quantity, filled = kept, one.row["quantity"], _filled_before(one, moving)
     resized = books.settle(placed.order_id, placed.terms, unit, quantity, filled)
@@ -167,7 +196,7 @@ def _filled_before(one: _Told, moving: Sequence[_Told]) -> int:
     """What the order had filled when this report was told: a refusal does not say it itself."""
     later = moving[moving.index(one) + 1 :]
     same = [t.report for t in later if t.placed.order_id == one.placed.order_id]
-    since = sum(report.last_quantity for report in same if isinstance(report, ExecutionReport))
+    since = sum(r.last_quantity for r in same if isinstance(r, ExecutionReport) and _is_fill(r))
     return int(one.row["filled_quantity"]) - since
 
 

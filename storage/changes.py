@@ -63,6 +63,7 @@ class Standing:
 
     terms: OrderTerms
     filled: int
+    """And what was taken back of it: no longer open either way."""
     hold: Hold
     changes: int
     unsent: bool
@@ -127,7 +128,8 @@ async def _standing(
     position, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
     sizes = (row["unit_margin"], row["open_quantity"], row["close_quantity"])
     hold = Hold(terms.side, position, nets, *sizes)
-    return Standing(terms, seen.filled_quantity, hold, row["changes"], await unsent.fetchone() is not None)
+    traded = seen.filled_quantity + seen.taken_back
+    return Standing(terms, traded, hold, row["changes"], await unsent.fetchone() is not None)
 
 
 async def _promise(

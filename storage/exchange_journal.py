@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage import inbox, outbox
+from storage.arrivals import Arrival
 from storage.audit import AuditEntry, OrderUpdate, append
 from storage.database import Connection
 from storage.order_locks import lock_orders
@@ -28,7 +29,7 @@ class Written:
 
 
 async def write(
-    conn: Connection, sent: Sequence[outbox.Sent], arrivals: Sequence[inbox.Arrival], now_ns: int
+    conn: Connection, sent: Sequence[outbox.Sent], arrivals: Sequence[Arrival], now_ns: int
 ) -> Written:
     """Write both inside the caller's transaction."""
     order_ids = [s.owed.order_id for s in sent] + [a.order_id for a in arrivals if a.order_id is not None]

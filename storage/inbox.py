@@ -1,7 +1,8 @@
 """The inbox: what the exchange said, journaled once and applied to the order in the same transaction.
 
 (exchange, report_id) makes a repeated report one row without effect. A report that does not fit its order
-is a break: its row says why, the order stays as it was, and work goes on. `fix_sessions.next_inbound`
+is a break: its row says why, the order stays as it was, and work goes on. It is tried again whenever another
+report of its order is applied, for it may only have come too early. `fix_sessions.next_inbound`
 moves in the same transaction, so that after a crash the exchange resends exactly what is not here.
 """
 
@@ -9,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from psycopg.types.json import Jsonb
 
 from domain.execution import Agreement, Break, Outcome, Step, apply, is_unknown_order
 from domain.money import round_half_up, rupees
 from domain.orders import OrderEvent
 from domain.rejects import SENTENCES, cancel_reject
-from domain.reports import CancelRejected, ExecType, ExecutionReport, Report, SessionPhase
+from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport, SessionPhase
 from domain.sessions import SessionClass
-from storage import outbox
+from storage import late_reports, outbox
+from storage.arrivals import Arrival, Unreadable, document
 from storage.audit import AuditEntry
-from storage.database import Connection
+from storage.database import Connection, columns
 from storage.order_locks import LockedOrder
 
 _INSERT = """
@@ -39,11 +40,12 @@ _SETTLE = """
 _UPDATE_ORDERS = """
     UPDATE orders o SET status = s.status::order_status, quantity = s.quantity, price = s.price,
         trigger_price = s.trigger_price, filled_quantity = s.filled_quantity, filled_value = s.filled_value,
+        taken_back_quantity = s.taken_back,
         exchange_order_id = s.exchange_order_id, reject_code = s.reject_code,
         reject_reason = s.reject_reason, updated_at_ns = s.updated_at_ns
     FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[],
-                %s::text[], %s::text[], %s::text[], %s::bigint[])
-        AS s (order_id, status, quantity, price, trigger_price, filled_quantity, filled_value,
+                %s::int[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+        AS s (order_id, status, quantity, price, trigger_price, filled_quantity, filled_value, taken_back,
               exchange_order_id, reject_code, reject_reason, updated_at_ns)
     WHERE o.order_id = s.order_id
 """
@@ -60,43 +62,6 @@ _PHASE = """
         DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns
     WHERE market_phases.since_ns <= excluded.since_ns
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A message the codec refused: kept as it came, a break from the start."""
-
-    fix: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One application message of the exchange."""
-
-    exchange: str
-    session: str
-    msg_seq_num: int
-    report: Report | Unreadable
-    received_at_ns: int
-
-    @property
-    def report_id(self) -> str:
-        """Unique per exchange; status answers and unreadable messages have no name but their place."""
-        report = self.report
-        unnamed = not isinstance(report, ExecutionReport | CancelRejected)
-        if unnamed or (isinstance(report, ExecutionReport) and report.exec_type is ExecType.ORDER_STATUS):
-            return f"{self.session}#{self.msg_seq_num}"
-        assert isinstance(report, ExecutionReport | CancelRejected)
-        return report.report_id
-
-    @property
-    def order_id(self) -> int | None:
-        """The order a ClOrdID belongs to: its digits before a cancel's or replace's `-n`."""
-        if not isinstance(self.report, ExecutionReport | CancelRejected):
-            return None
-        digits = self.report.cl_ord_id.partition("-")[0]
-        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +92,6 @@ async def next_inbound(conn: Connection, session: str) -> int:
     return int(row["next_inbound"]) if row else 1
 
 
-def report_of(document: dict[str, Any]) -> ExecutionReport | CancelRejected:
-    """The report in `exchange_inbox.report`."""
-    kinds = {"execution": ExecutionReport, "cancel_rejected": CancelRejected}
-    return msgspec.convert(document, kinds[document["kind"]])
-
-
 async def journal(
     conn: Connection, arrivals: Sequence[Arrival], orders: dict[int, LockedOrder], now_ns: int
 ) -> Journaled:
@@ -142,19 +101,32 @@ async def journal(
     done = Journaled([], set(), [], [], [])
     settled: list[tuple[int, str | None, Jsonb, int | None]] = []
     changed: dict[int, LockedOrder] = {}
-    for arrival, seq in fresh:
+    await late_reports.recall_trades(conn, fresh, orders)
+
+    def take(arrival: Arrival) -> Outcome:
         outcome = _apply(arrival, orders, done.unknown)
-        settled += _settled(arrival, seq, outcome, now_ns)
-        if isinstance(outcome, Break):
-            done.breaks.append(BrokenReport(arrival, outcome.reason))
-        elif isinstance(outcome, Step):
+        if isinstance(outcome, Step):
             order = orders[arrival.order_id or 0]
             order.view, changed[order.order_id] = outcome.view, order
+            late_reports.remember(order, outcome.report)
             done.entries.append(_entry(arrival, order, outcome))
             done.owners.update({order.owner} if order.owner else ())
-    await _write_orders(conn, list(changed.values()), now_ns)
+        return outcome
+
+    broken: dict[int, BrokenReport] = {}
+    for arrival, seq in fresh:
+        outcome = take(arrival)
+        settled += _settled(arrival, seq, outcome, now_ns)
+        if isinstance(outcome, Break):
+            broken[seq] = BrokenReport(arrival, outcome.reason)
     if settled:
-        await conn.execute(_SETTLE, [list(column) for column in zip(*settled, strict=True)])
+        await conn.execute(_SETTLE, columns(settled))
+    waiting = [(one.arrival, seq) for seq, one in broken.items() if one.arrival.order_id in changed]
+    waiting += await late_reports.waiting(conn, list(changed.values()), broken)
+    for seq in await late_reports.reconsider(conn, waiting, take):
+        broken.pop(seq, None)
+    done.breaks.extend(broken.values())
+    await _write_orders(conn, list(changed.values()), now_ns)
     done.sent_at_ns.extend(await _answer(conn, told, done.unknown, now_ns))
     await _write_sessions(conn, arrivals, now_ns)
     return done
@@ -171,6 +143,8 @@ def _apply(arrival: Arrival, orders: dict[int, LockedOrder], unknown: list[str])
     if isinstance(report, ExecutionReport) and is_unknown_order(report):
         unknown.append(report.cl_ord_id)
         return Agreement()
+    if isinstance(report, ExecutionReport) and report.reference_exec_id is not None:
+        return apply(order.view, report, order.trades.get(report.reference_exec_id))
     return apply(order.view, report)
 
 
@@ -190,7 +164,7 @@ async def _insert(
                 arrival.msg_seq_num,
                 arrival.order_id,
                 order.owner if order else None,
-                _document(arrival.report),
+                document(arrival.report),
                 order.traceparent if order else "",
                 arrival.received_at_ns,
             )
@@ -208,16 +182,11 @@ def _settled(
 ) -> Iterator[tuple[int, str | None, Jsonb, int | None]]:
     """What the row must say beyond its arrival: a break, a reading, or that nobody need wait for it."""
     if isinstance(outcome, Break):
-        yield seq, outcome.reason, _document(arrival.report), None
+        yield seq, outcome.reason, document(arrival.report), None
     elif isinstance(outcome, Agreement):
-        yield seq, None, _document(arrival.report), now_ns
+        yield seq, None, document(arrival.report), now_ns
     elif outcome.report is not arrival.report:
-        yield seq, None, _document(outcome.report), None
-
-
-def _document(report: Report | Unreadable) -> Jsonb:
-    kind = {ExecutionReport: "execution", CancelRejected: "cancel_rejected"}.get(type(report), "unreadable")
-    return Jsonb({"kind": kind, **msgspec.to_builtins(report)})
+        yield seq, None, document(outcome.report), None
 
 
 async def _write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns: int) -> None:
@@ -232,6 +201,7 @@ async def _write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns:
         [v.trigger_price for v in views],
         [v.filled_quantity for v in views],
         [v.filled_value for v in views],
+        [v.taken_back for v in views],
         [v.exchange_order_id for v in views],
         [v.reject_code for v in views],
         [v.reject_reason for v in views],
@@ -292,7 +262,9 @@ def _detail(step: Step) -> dict[str, Any]:
         code = cancel_reject(report.reject_reason)
         return {**detail, "reject_code": code, "reject_reason": SENTENCES[code]}
     detail["exec_id"] = report.exec_id
-    if report.exec_type is ExecType.TRADE:
+    if report.exec_type in CORRECTIONS:
+        detail["reference_exec_id"] = report.reference_exec_id
+    if report.exec_type in {ExecType.TRADE, *CORRECTIONS}:
         detail |= {"last_quantity": report.last_quantity, "last_price": rupees(report.last_price)}
     if step.event == OrderEvent.EXCHANGE_REJECTED:
         detail |= {"reject_code": view.reject_code, "reject_reason": view.reject_reason}

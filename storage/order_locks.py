@@ -5,9 +5,9 @@ transactions can wait for each other. Called inside the caller's transaction.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from domain.execution import ExchangeView
+from domain.execution import ExchangeView, Trade
 from domain.orders import OrderStatus
 from storage.database import Connection
 
@@ -18,8 +18,10 @@ _LOCK_USERS = """
 """
 _LOCK_ORDERS = """
     SELECT order_id, user_id, owner, traceparent, status, quantity, price, trigger_price, filled_quantity,
-           filled_value, exchange_order_id, reject_code, reject_reason
-    FROM orders WHERE order_id = ANY(%s::bigint[]) ORDER BY order_id FOR UPDATE
+           filled_value, taken_back_quantity, exchange_order_id, reject_code, reject_reason,
+           EXISTS (SELECT FROM exchange_inbox i
+                   WHERE i.order_id = o.order_id AND broken IS NOT NULL) AS has_breaks
+    FROM orders o WHERE order_id = ANY(%s::bigint[]) ORDER BY order_id FOR UPDATE
 """
 
 
@@ -32,6 +34,10 @@ class LockedOrder:
     owner: str | None
     traceparent: str
     view: ExchangeView
+    has_breaks: bool
+    """Reports that did not fit when they came."""
+    trades: dict[str, Trade] = field(default_factory=dict)
+    """What has traded and stands, by ExecID; read when a bust or correction asks for it."""
 
 
 async def lock_orders(conn: Connection, order_ids: Iterable[int]) -> dict[int, LockedOrder]:
@@ -50,10 +56,12 @@ async def lock_orders(conn: Connection, order_ids: Iterable[int]) -> dict[int, L
             trigger_price=row["trigger_price"],
             filled_quantity=row["filled_quantity"],
             filled_value=row["filled_value"],
+            taken_back=row["taken_back_quantity"],
             exchange_order_id=row["exchange_order_id"],
             reject_code=row["reject_code"],
             reject_reason=row["reject_reason"],
         )
-        order = LockedOrder(row["order_id"], row["user_id"], row["owner"], row["traceparent"], view)
+        names = (row["order_id"], row["user_id"], row["owner"], row["traceparent"])
+        order = LockedOrder(*names, view, row["has_breaks"])
         locked[order.order_id] = order
     return locked

@@ -42,6 +42,11 @@ _DUE = """
         ORDER BY seq LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING seq, order_id, report
 """
+_PLACED = """
+    SELECT o.order_id, o.user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type, product,
+           validity, quantity, price, trigger_price, market_protection, traceparent
+    FROM orders o JOIN order_intake i USING (order_id) WHERE o.order_id = %s
+"""
 _WITHDRAWN = """
     UPDATE exchange_outbox o
     SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' THEN %(now)s + %(again)s END
@@ -82,6 +87,15 @@ async def reports_due(database: Database, owner: str, now_ns: int) -> dict[int, 
     for row in sorted(rows, key=lambda row: row["seq"]):
         due.setdefault(row["order_id"], []).append(row)
     return due
+
+
+async def placed(database: Database, order_id: int, owner: str) -> PlacedOrder:
+    """An order as its workflow was given it, its terms as they stand now. Raises LookupError."""
+    async with database.reading() as conn:
+        row = await (await conn.execute(_PLACED, (order_id,))).fetchone()
+    if row is None:
+        raise LookupError(f"order {order_id} was never acknowledged")
+    return _placed(row, owner)
 
 
 async def withdrawals_due(database: Database, now_ns: int) -> list[int]:

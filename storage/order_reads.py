@@ -69,7 +69,7 @@ async def order_history(database: Database, user_id: int, order_id: int) -> list
 async def holdings(database: Database, user_id: int) -> list[DictRow]:
     return await _all(
         database,
-        "SELECT * FROM holdings WHERE user_id = %(user_id)s AND quantity > 0 ORDER BY instrument_id",
+        "SELECT * FROM holdings WHERE user_id = %(user_id)s AND quantity <> 0 ORDER BY instrument_id",
         {"user_id": user_id},
     )
 

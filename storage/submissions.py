@@ -107,7 +107,7 @@ class _Accounts:
         if _sells_holdings(placed):
             free = self.free_shares.get(shares, 0)
             if placed.terms.quantity > free:
-                return Submission(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free)))
+                return Submission(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(max(free, 0))))
             self.free_shares[shares] = free - placed.terms.quantity
         self.available[user_id] = available - block.required
         return Submission()

@@ -43,6 +43,7 @@ from telemetry.spans import past_span
 from workers.health import reporting
 from workflows import contracts
 from workflows.connection import connect
+from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
 
 POLL_SECONDS = 0.5
@@ -101,7 +102,7 @@ def _worker(client: Client, ours: Settings, gates: Gates, books: Books, changes:
     return Worker(
         client,
         task_queue=contracts.ORDER_QUEUE,
-        workflows=[OrderWorkflow],
+        workflows=[OrderWorkflow, LateReportsWorkflow],
         activities=[
             gates.validate,
             gates.block_margin,
@@ -192,8 +193,21 @@ class _Pullers:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            # Told again later; an order whose story is over and still hears reports needs a person.
-            log.error("report_without_workflow", order_id=order_id, reports=len(sentences))
+            await self._book_late(order_id)
+
+    async def _book_late(self, order_id: int) -> None:
+        """The order's story is over: a trade of it was taken back, or put right."""
+        log.info("late_reports", order_id=order_id)
+        placed = await order_queue.placed(self._database, order_id, self._ours.worker_id)
+        await self._client.start_workflow(
+            contracts.LATE_REPORTS_WORKFLOW,
+            placed,
+            id=contracts.late_reports_id(order_id),
+            task_queue=contracts.ORDER_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=contracts.search_attributes(placed),
+            static_summary=f"Afterwards: {contracts.summary(placed)}",
+        )
 
 
 async def _for_ever(pull: Callable[[], Awaitable[bool]], wakeup: wakeups.Wakeup) -> None:

@@ -8,6 +8,8 @@ from domain.time import trade_date
 
 ORDER_QUEUE = "orders"
 ORDER_WORKFLOW = "OrderWorkflow"
+LATE_REPORTS_WORKFLOW = "LateReportsWorkflow"
+"""Books what the exchange says of an order whose story is over: a trade taken back, or put right."""
 OPERATIONS_QUEUE = "operations"
 """What is done by the clock or for the risk desk: reconciliation, square-off, winding down, day roll."""
 WIND_DOWN_WORKFLOW = "WindDownWorkflow"
@@ -33,6 +35,10 @@ TRADE_DATE = SearchAttributeKey.for_keyword("TradeDate")
 
 def order_workflow_id(order_id: int) -> str:
     return f"order-{order_id}"
+
+
+def late_reports_id(order_id: int) -> str:
+    return f"order-{order_id}-late-reports"
 
 
 def wind_down_id(about: str, asked_at_ns: int) -> str:

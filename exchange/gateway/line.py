@@ -29,7 +29,7 @@ from exchange.quickfix_bridge import (
     to_message,
     version_of,
 )
-from storage.inbox import Arrival, Unreadable
+from storage.arrivals import Arrival, Unreadable
 
 HEARTBEAT, TEST_REQUEST, SESSION_REJECT, TEST_REQ_ID = "0", "1", "3", 112
 PROBE = "BREAKER"

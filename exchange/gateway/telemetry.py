@@ -8,7 +8,7 @@ from opentelemetry import metrics
 from opentelemetry.trace import Span
 
 from domain.reports import CancelRejected, ExecutionReport
-from storage.inbox import Arrival
+from storage.arrivals import Arrival
 from storage.outbox import Owed
 from telemetry import stages
 from telemetry.spans import past_span, span

@@ -22,8 +22,8 @@ from domain.reports import SessionPhase
 from domain.time import rfc3339
 from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, answered, report_told
 from storage import exchange_journal, updates, wakeups
+from storage.arrivals import Arrival, Unreadable
 from storage.database import Database
-from storage.inbox import Arrival, Unreadable
 from storage.outbox import Sent
 
 BATCH_MAX = 1000

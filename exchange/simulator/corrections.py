@@ -49,7 +49,7 @@ def _tell(
         last,
         exec_id=trade_side(number, trade.side),
         exec_type=ExecType.TRADE_CANCEL if busted else ExecType.TRADE_CORRECT,
-        ord_status=_status(last, traded),
+        ord_status=_status(last, traded, trade.last_quantity - quantity),
         orig_cl_ord_id=None,
         cumulative_quantity=traded,
         last_quantity=trade.last_quantity if busted else quantity,
@@ -66,8 +66,8 @@ def _tell(
     return Addressed(entry.session, entry.report)
 
 
-def _status(last: ExecutionReport, traded: int) -> OrdStatus:
+def _status(last: ExecutionReport, traded: int, taken_back: int) -> OrdStatus:
     if last.ord_status in WORKING:
         return OrdStatus.PARTIALLY_FILLED if traded else OrdStatus.NEW
-    short = last.ord_status is OrdStatus.FILLED and traded < last.quantity
+    short = last.ord_status is OrdStatus.FILLED and taken_back
     return OrdStatus.CANCELLED if short else last.ord_status

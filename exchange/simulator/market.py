@@ -20,6 +20,7 @@ from exchange.simulator.control import Answer, Controlled, ControlRefused
 from exchange.simulator.floor import Floor
 from exchange.simulator.journal import Journal, Step, Trade, TradeFile
 from exchange.simulator.tape import HEARTBEAT_NS, FeedSocket, Tape
+from exchange.simulator.venue import Venue
 
 BEAT_SECONDS = 0.05
 BATCH_MAX = 500
@@ -79,7 +80,7 @@ class Market:
         """Take up where the journal ends, then open the market; to be called once, before `run`."""
         steps, sent = self._journal.read()
         self.floor.restore(steps)
-        self._trades.complete([trade for step in steps for trade in self._trades_of(step)])
+        self._trades.complete([trade for step in steps for trade in trades_of(self.venue, step)])
         for step in steps[sent:]:
             self._deliver(step, poss_resend=True)
         self._commit([self.floor.open(steps, self._now_ns)])
@@ -156,7 +157,7 @@ class Market:
         if not steps:
             return
         self._journal.append(steps)
-        self._trades.append([trade for step in steps for trade in self._trades_of(step)])
+        self._trades.append([trade for step in steps for trade in trades_of(self.venue, step)])
         for step in steps:
             self._deliver(step, poss_resend=False)
         self._journal.mark_sent()
@@ -167,18 +168,6 @@ class Market:
             to_all = isinstance(report, SessionPhase)
             for name in sorted(self._sessions) if to_all else [session]:
                 self._send(name, report, poss_resend)
-
-    def _trades_of(self, step: Step) -> Iterator[Trade]:
-        """The trade file's rows: a trade taken back is a row with its quantity negated."""
-        for _, report in step.told:
-            if not isinstance(report, ExecutionReport) or report.exec_type not in _TRADES:
-                continue
-            code = self.venue.requests[report.cl_ord_id].request.client_code
-            if report.exec_type is not ExecType.TRADE:
-                undone = self.venue.trades[report.reference_exec_id or ""]
-                yield Trade(code, report, -undone.last_quantity, undone.last_price)
-            if report.exec_type is not ExecType.TRADE_CANCEL:
-                yield Trade(code, report, report.last_quantity, report.last_price)
 
     def _print(self, symbol: str, trade: happened.Traded) -> None:
         self._tape.trade(symbol, trade.price, trade.quantity, self._now_ns)
@@ -194,3 +183,16 @@ class Market:
             self._feed.send(ticks or [self._tape.heartbeat(self._now_ns)])
             self._heartbeat_due_ns = self._now_ns + HEARTBEAT_NS
         self._feed.answer_snapshots(self._tape, self._now_ns)
+
+
+def trades_of(venue: Venue, step: Step) -> Iterator[Trade]:
+    """The trade file's rows: a trade taken back is a row with its quantity negated."""
+    for _, report in step.told:
+        if not isinstance(report, ExecutionReport) or report.exec_type not in _TRADES:
+            continue
+        code = venue.requests[report.cl_ord_id].request.client_code
+        if report.exec_type is not ExecType.TRADE:
+            undone = venue.trades[report.reference_exec_id or ""]
+            yield Trade(code, report, -undone.last_quantity, undone.last_price)
+        if report.exec_type is not ExecType.TRADE_CANCEL:
+            yield Trade(code, report, report.last_quantity, report.last_price)

@@ -15,9 +15,9 @@ from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.reports import MarketPhase, SessionPhase
 from domain.sessions import SessionClass
 from domain.time import IST, NANOS, rfc3339
+from storage.arrivals import Arrival
 from storage.database import Database
 from storage.exchange_journal import write
-from storage.inbox import Arrival
 from tests.support.builders import an_instrument
 
 

@@ -53,7 +53,7 @@ def caught(evidence: Evidence) -> set[str]:
 _COPY_TRADE = """
     INSERT INTO trades SELECT exchange, exec_id || '-again', order_id, user_id, instrument_id,
         transaction_type, product, quantity, price, realized_pnl, exchange_order_id, traded_at_ns,
-        booked_at_ns
+        booked_at_ns, place, unit_margin
     FROM trades WHERE order_id = %(executed)s
 """
 _SPEND = """

@@ -129,7 +129,7 @@ TRADE = some_trades(1, [(4, 100)])[0]
         (a_report(), "ACKNOWLEDGED is not possible in OPEN"),
         (
             a_report(exec_type=ExecType.TRADE_CANCEL, reference_exec_id="7"),
-            "ExecType H is not booked by itself: 7",
+            "it refers to trade 7, which does not stand here",
         ),
         (a_report(exec_type=ExecType.CANCELLED, cumulative_quantity=1), "the exchange counts 1 filled"),
     ],
@@ -154,7 +154,7 @@ def test_a_replaced_order_has_the_new_terms_but_never_less_than_is_filled() -> N
     )
     assert moved(view, replaced) == replace(view, quantity=6, price=99)
     below = apply(view, replace(replaced, quantity=3))
-    assert below == Break("replaced to 3, below the 4 filled")
+    assert below == Break("replaced to 3, below the 4 traded")
 
 
 def test_the_exchanges_refusal_keeps_its_own_words() -> None:

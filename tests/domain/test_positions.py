@@ -51,7 +51,8 @@ def test_realised_and_unrealised_are_all_the_money_there_is(
 def test_a_holding_never_loses_a_paisa_of_cost(buys: list[tuple[int, int]], data: st.DataObject) -> None:
     holding, realised, proceeds = Holding(), 0, 0
     for quantity, price in buys:
-        holding = holding.bought(quantity, price)
+        holding, profit = holding.bought(quantity, price)
+        assert profit == 0
     paid = holding.cost
     while holding.quantity and data.draw(st.booleans()):
         quantity = data.draw(st.integers(1, holding.quantity))

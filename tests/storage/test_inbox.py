@@ -7,9 +7,9 @@ from dataclasses import replace
 from domain.orders import Side
 from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus, Report
 from storage import inbox
+from storage.arrivals import Arrival, Unreadable
 from storage.database import Database
 from storage.exchange_journal import Written, write
-from storage.inbox import Arrival, Unreadable
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users, owe
 
 SESSION = "FIX.4.2:TEST->XI"

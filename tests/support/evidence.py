@@ -88,7 +88,9 @@ def _view(redis: Redis, user_id: int) -> dict[str, int]:
 def _trade_file(directory: Path, exchange: str) -> Iterable[Row]:
     for path in directory.glob(f"exchange-{exchange}-trades-*.csv"):
         for row in csv.DictReader(path.open()):
-            yield row | {"quantity": int(row["quantity"]), "price": int(row["price"]), "exchange": exchange}
+            numbers = {"quantity": int(row["quantity"]), "price": int(row["price"])}
+            # A changed order trades under the ClOrdID of its last change.
+            yield row | numbers | {"cl_ord_id": row["cl_ord_id"].partition("-")[0], "exchange": exchange}
 
 
 def _entered(directory: Path, exchange: str) -> Iterable[str]:

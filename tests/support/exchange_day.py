@@ -17,7 +17,8 @@ from domain.sessions import SessionClass
 from domain.time import IST, NANOS
 from exchange.simulator.control import Command, PhaseCommand
 from exchange.simulator.floor import Floor
-from exchange.simulator.journal import Journal, Step
+from exchange.simulator.journal import Journal, Step, TradeFile
+from exchange.simulator.market import trades_of
 
 SESSION = "FIXT.1.1:NSE->HUNDI01"
 Told = ExecutionReport | CancelRejected
@@ -37,7 +38,10 @@ class ExchangeDay:
         *,
         crowded: bool = False,
         follow_calendar: bool = False,
+        exchange: str = "NSE",
+        trade_file: TradeFile | None = None,
     ) -> None:
+        self._exchange, self._trade_file = exchange, trade_file
         self.now_ns = at(moment)
         self.phases: list[tuple[SessionClass, MarketPhase]] = []
         self._path, self._crowded = directory / "journal.jsonl", crowded
@@ -58,8 +62,9 @@ class ExchangeDay:
         terms = (kind, more.get("validity", Validity.DAY), price, more.get("trigger"), self.now_ns)
         return self.ask(NewOrder(cl_ord_id, "DEMO0001", symbol, side, quantity, *terms))
 
-    def ask(self, request: NewOrder | CancelOrder | ReplaceOrder) -> list[Told]:
-        return self._journaled([self.floor.ask(SESSION, request, False, self._tick())])
+    def ask(self, request: NewOrder | CancelOrder | ReplaceOrder, *, repeated: bool = False) -> list[Told]:
+        """`repeated`: with PossResend."""
+        return self._journaled([self.floor.ask(SESSION, request, repeated, self._tick())])
 
     def control(self, command: Command) -> list[Told]:
         """Raises ControlRefused."""
@@ -81,6 +86,8 @@ class ExchangeDay:
 
     def _journaled(self, steps: list[Step]) -> list[Told]:
         self._journal.append(steps)
+        if self._trade_file is not None:
+            self._trade_file.append([row for step in steps for row in trades_of(self.floor.venue, step)])
         reports = [told.report for step in steps for told in step.told]
         announced = [r for r in reports if isinstance(r, SessionPhase)]
         self.phases += [(SessionClass(p.session_class or ""), p.phase) for p in announced]
@@ -89,7 +96,7 @@ class ExchangeDay:
     def _start(self) -> None:
         rules = session_rules()
         terms = (self._instruments, rules, 1, self._follow_calendar, self.now_ns, lambda *_: None)
-        self.floor = Floor("NSE", *terms)
+        self.floor = Floor(self._exchange, *terms)
         if not self._crowded:
             self.floor.participants.withdrawn.update(self._instruments)
         self._journal = Journal(self._path)

@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from config.settings import Settings
 from exchange.feed import FeedLine, feed_port
+from tests.support import control
 from tests.support.fix_text import FixText
 
 SESSIONS = {"FIXT.1.1": "HUNDI01", "FIX.4.2": "HUNDI02"}
@@ -58,13 +57,7 @@ class Exchange:
 
     def ask(self, **command: Any) -> dict[str, Any]:
         """The control socket's answer."""
-        path = self.settings.data_dir / "simulator-NSE" / "control.sock"
-        with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(10)
-            control.connect(str(path))
-            control.sendall(msgspec.json.encode(command) + b"\n")
-            answer: dict[str, Any] = msgspec.json.decode(control.makefile("rb").readline())
-            return answer
+        return control.ask(self.settings, "NSE", **command)
 
     def trades(self) -> list[dict[str, str]]:
         files = sorted(self.settings.data_dir.glob("exchange-NSE-trades-*.csv"))

@@ -57,7 +57,7 @@ def _money_is_conserved(e: Evidence) -> Iterator[str]:
     yield from (f"movement {name} sums to {amount}" for name, amount in movements.items() if amount)
     for ledger in e.ledgers:
         user = ledger["user_id"]
-        own = _of(user, e.trades)
+        own = [trade for trade in _of(user, e.trades) if trade["undone_by"] is None]
         paid = sum(_value(t) for t in own if t["product"] == "CNC" and t["transaction_type"] == "BUY")
         pledged = sum(position["margin"] for position in _of(user, e.positions))
         profit = sum(t["realized_pnl"] for t in own if t["product"] != "CNC")
@@ -90,7 +90,8 @@ def _blocked_is_what_open_orders_hold(e: Evidence) -> Iterator[str]:
         if hold["product"] == "CNC" and hold["transaction_type"] == "SELL":
             shares[hold["user_id"], hold["instrument_id"]] += left
         final = OrderStatus(order["status"]).is_final
-        expected = 0 if final else order["quantity"] - order["filled_quantity"]
+        traded = order["filled_quantity"] + order["taken_back_quantity"]
+        expected = 0 if final else order["quantity"] - traded
         if left != expected:
             yield f"order {hold['order_id']} ({order['status']}) holds {left} shares' margin, not {expected}"
     without = orders.keys() - {hold["order_id"] for hold in e.holds}
@@ -129,7 +130,9 @@ def _statuses_move_along_their_edges(e: Evidence) -> Iterator[str]:
 
 
 def _fills_are_the_exchanges(e: Evidence) -> Iterator[str]:
-    filed, booked = _by_order(e.file, "cl_ord_id"), _by_order(e.trades, "order_id")
+    # The file takes a trade back by a row of its own, with the quantity negated.
+    undone = [t | {"exec_id": t["undone_by"], "quantity": -t["quantity"]} for t in e.trades if t["undone_by"]]
+    filed, booked = _by_order(e.file, "cl_ord_id"), _by_order(e.trades + undone, "order_id")
     for row in e.orders:
         order_id = str(row["order_id"])
         if filed[order_id] != booked[order_id]:

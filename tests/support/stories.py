@@ -28,10 +28,10 @@ from domain.reports import ExecutionReport, MarketPhase
 from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
+from storage.arrivals import Arrival
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.following import following
-from storage.inbox import Arrival
 from storage.intake import Intake, OrderRequest
 from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
@@ -39,6 +39,7 @@ from storage.wakeups import Wakeup
 from tests.support.builders import an_instrument, some_terms
 from tests.support.orders import new_users
 from workflows import contracts
+from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
 
 EXCHANGE = "XT"
@@ -83,7 +84,7 @@ class Stories:
             Worker(
                 self.temporal,
                 task_queue=self.queue,
-                workflows=[OrderWorkflow],
+                workflows=[OrderWorkflow, LateReportsWorkflow],
                 activities=[*_steps(gates), *_steps(books), *_steps(changes)],
                 workflow_runner=runner,
             ),

@@ -1,0 +1,62 @@
+"""Undoing a trade: the books are what they would be had it never been, or been so from the start."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.corrections import BookedTrade, undo
+from domain.margin import used_by_trade
+from domain.orders import Product, Side
+from domain.positions import Position
+
+TRADES = st.lists(
+    st.tuples(st.sampled_from(Side), st.integers(1, 300), st.integers(1, 10**6)), min_size=1, max_size=12
+)
+
+
+def booked(trades: list[BookedTrade], position: Position) -> tuple[Position, list[BookedTrade], int]:
+    """As the booking of fills does it, one after the other, and the margin it used for a delivery."""
+    done, paid = [], 0
+    for trade in trades:
+        used = used_by_trade(
+            trade.side, trade.quantity, trade.unit_margin, position.net_quantity, position.margin
+        )
+        after = position.traded(trade.side, trade.quantity, trade.price)
+        done.append(replace(trade, realized_pnl=after.realized_pnl - position.realized_pnl))
+        position = replace(after, margin=position.margin + used)
+        paid += trade.quantity * trade.unit_margin
+    return position, done, paid
+
+
+@pytest.mark.parametrize("product", [Product.MIS, Product.CNC])
+@given(asked=TRADES, held=st.integers(0, 500), data=st.data())
+def test_what_stands_afterwards_is_what_the_other_trades_make(
+    product: Product, asked: list[tuple[Side, int, int]], held: int, data: st.DataObject
+) -> None:
+    """A delivery starts with shares that were held before; an intraday position with nothing."""
+    start = Position(held, open_cost=held * 777) if product is Product.CNC else Position()
+    units = [price if side is Side.BUY or product is Product.MIS else 0 for side, _, price in asked]
+    trades = [
+        BookedTrade(str(n), *terms, unit) for n, (terms, unit) in enumerate(zip(asked, units, strict=True))
+    ]
+    present, done, paid = booked(trades, start)
+    chosen = data.draw(st.sampled_from(done))
+    price = data.draw(st.none() | st.integers(1, 10**6))
+    corrected = None
+    if price is not None:
+        quantity = data.draw(st.integers(1, chosen.quantity))
+        unit = price if chosen.unit_margin else 0
+        corrected = BookedTrade("new", chosen.side, quantity, price, unit)
+    others = [corrected if trade.exec_id == chosen.exec_id else trade for trade in trades]
+    should, rows, due = booked([trade for trade in others if trade], start)
+    after = undo(present, product, done, chosen.exec_id, corrected)
+    assert after.trades == rows
+    assert after.position.net_quantity == should.net_quantity
+    assert after.position.open_cost == should.open_cost
+    assert after.position.realized_pnl == should.realized_pnl
+    if product is Product.MIS:
+        assert after.position == should and after.used == should.margin - present.margin
+    else:
+        assert after.used == due - paid

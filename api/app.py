@@ -6,15 +6,19 @@ from http import HTTPStatus
 
 from fastapi import Depends, FastAPI
 
+from activities.judge import Judge
+from activities.trading_day import TradingDay
 from api import market, openapi, orders, portfolio, problems, risk, session
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
 from config.settings import Settings
+from exchange.last_prices import LastPrices
 from storage import wakeups
 from storage.database import open_database
 from storage.following import following
 from storage.instruments import load_instruments
 from storage.intake import Intake
+from storage.market_phases import MarketPhases
 from storage.redis_client import open_redis
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
@@ -32,12 +36,17 @@ def create_app(settings: Settings) -> FastAPI:
             refilling(redis, database),
             wakeups.listening(redis, wakeups.TRADING_STATES) as frozen,
             following(states := TradingStates(database), frozen),
+            wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
+            following(phases := MarketPhases(database), announced),
         ):
             app.state.trading_states = states
             app.state.redis = redis
             app.state.settings = settings
             app.state.database = database
             app.state.instruments = await load_instruments(database)
+            day = TradingDay(app.state.instruments.values())
+            judging = (day, phases, LastPrices(redis), settings.intraday_margin_percent)
+            app.state.judge = Judge(app.state.instruments, *judging)
             app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
             # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.

@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 from activities.decision import Decision
 from api import answers
 from api.bodies import read_body
+from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
 from api.problems import Problem, ProblemCode, documented, refused
 from api.schemas import ChangeOrder, PlaceOrder
@@ -39,7 +40,8 @@ router = APIRouter(
 ASK_SECONDS = 5
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
 REPLAYED = "Idempotent-Replayed"
-_PLACED = {
+_PLACED: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.OK.value: {"model": DryRun, "description": "Of a dry run: what the order would meet"},
     HTTPStatus.ACCEPTED.value: {
         "headers": {
             REPLAYED: {"schema": {"const": "true"}, "description": "the first answer to this key, again"}
@@ -49,12 +51,23 @@ _PLACED = {
 }
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=described(PlaceOrder), responses=_PLACED)
-async def place(request: Request, response: Response, session: SignedIn) -> answers.Acknowledged:
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=answers.Acknowledged,
+    openapi_extra=described(PlaceOrder),
+    responses=_PLACED,
+)
+async def place(
+    request: Request, response: Response, session: SignedIn, trial: Asked = False
+) -> answers.Acknowledged | Response:
     """Place an order. The same key with the same body answers as the first time."""
     received_at_ns = time.time_ns()
     asked = await read_body(request, PlaceOrder)
     terms, state = asked.terms, request.app.state
+    if trial:
+        met = await dry_run(state, session.user_id, terms)
+        return Response(met.model_dump_json(), HTTPStatus.OK, media_type="application/json")
     instrument = state.instruments.get(terms.instrument_id)
     refusals = terms_refusals(terms, instrument, trade_date(received_at_ns))
     if instrument is not None:

@@ -11,7 +11,7 @@ from datetime import date
 from domain.instruments import Instrument
 from domain.margin import Hold
 from domain.orders import OrderTerms, OrderType
-from domain.rejects import Refusal, RejectCode
+from domain.rejects import Refusal, RejectCode, by_precedence
 from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS
 from domain.validation import terms_refusals
@@ -51,8 +51,7 @@ def change_refusals(
     if 0 < changed.quantity <= filled:
         lot = instrument.lot_size
         own.append(Refusal(RejectCode.QUANTITY_BELOW_FILLED, "quantity", str(filled), str(filled + lot)))
-    found = [*terms_refusals(changed, instrument, today), *own]
-    return sorted(found, key=lambda refusal: list(RejectCode).index(refusal.code))
+    return by_precedence([*terms_refusals(changed, instrument, today), *own])
 
 
 def phase_refusal(terms: OrderTerms, phase: MarketPhase | None) -> Refusal | None:

@@ -5,6 +5,7 @@ legal value, so that a client can mend its order from the answer alone. Codes ar
 collapsed. Anything unknown is refused with its own code: fail closed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -198,6 +199,11 @@ class Refusal:
         limit = f" Limit: {self.limit}." if self.limit is not None else ""
         nearest = f" Nearest: {self.nearest}." if self.nearest is not None else ""
         return f"{SENTENCES[self.code]}{limit}{nearest}"
+
+
+def by_precedence(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """The first is the one to act on."""
+    return sorted(refusals, key=lambda refusal: list(RejectCode).index(refusal.code))
 
 
 def order_reject(reason: int | None) -> RejectCode:

@@ -23,6 +23,24 @@ PRODUCTS = {
     Segment.FO: frozenset({Product.NRML, Product.MIS}),
 }
 
+UNRECKONABLE = frozenset(
+    {
+        RejectCode.INSTRUMENT_UNKNOWN,
+        RejectCode.INSTRUMENT_NOT_TRADABLE,
+        RejectCode.PRODUCT_NOT_ALLOWED,
+        RejectCode.PRICE_REQUIRED,
+        RejectCode.PRICE_NOT_ALLOWED,
+        RejectCode.TRIGGER_PRICE_REQUIRED,
+        RejectCode.TRIGGER_PRICE_NOT_ALLOWED,
+        RejectCode.TRIGGER_PRICE_OUT_OF_BAND,
+        RejectCode.QUANTITY_NOT_POSITIVE,
+        RejectCode.PRICE_NOT_POSITIVE,
+        RejectCode.MARKET_PROTECTION_OUT_OF_RANGE,
+        RejectCode.MARGIN_UNKNOWN,
+    }
+)
+"""With one of these, what an order would block and cost has no meaning; with any other it has."""
+
 
 def terms_refusals(terms: OrderTerms, instrument: Instrument | None, today: date) -> list[Refusal]:
     """Every reason for which these terms can never be an order today; empty when they can."""

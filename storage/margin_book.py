@@ -154,6 +154,10 @@ class MarginBook:
 
     async def _rebuild(self, conn: Connection, user_id: int) -> Account:
         """The load happens under the ledger row's lock: no booking falls between the reading and it."""
+        await conn.execute(
+            "UPDATE margin_ledger SET generation = nextval('margin_generations') WHERE user_id = %s",
+            (user_id,),
+        )
         account, net, holds = await ledger_state(conn, user_id)
         arguments: list[Any] = [account.generation, account.cash, account.realized_pnl]
         arguments += [account.blocked, account.used, len(net)]
@@ -167,10 +171,10 @@ class MarginBook:
 
 
 async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[str, int], dict[int, Hold]]:
-    """Lock one account, give it a new generation, and read what its view must hold."""
+    """What the view of one account must hold. Raises AccountUnknown."""
     found = await conn.execute(
-        """UPDATE margin_ledger SET generation = nextval('margin_generations') WHERE user_id = %s
-           RETURNING cash, realized_pnl, blocked_margin, used_margin, generation""",
+        """SELECT cash, realized_pnl, blocked_margin, used_margin, generation FROM margin_ledger
+           WHERE user_id = %s""",
         (user_id,),
     )
     ledger = await found.fetchone()

@@ -1,14 +1,17 @@
 """The risk desk's gate, asked in the transaction that promises an order's margin: states, bans, limits.
 
+A change that enlarges an order passes it as a new order of what would be left would.
+
 What an account risks is read under its ledger row's lock, so of racing orders each counts those before it.
 What the desk has said by then holds; what it says later is caught at the exchange gate (storage/stops.py).
-No limits on record: nothing may be risked. Called by storage/submissions.py.
+No limits on record: nothing may be risked. Called by storage/submissions.py, changes.py and trials.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from domain.departure import Departure
 from domain.instruments import Segment
 from domain.margin import Block
 from domain.orders import PlacedOrder, Product
@@ -24,7 +27,7 @@ _READ = """
         SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::date[])
             AS a (order_id, user_id, instrument_id, product, side, day)
     )
-    SELECT a.order_id, n.segment, n.lot_size, n.upper_band, l.exposure_limit, l.position_limit,
+    SELECT a.order_id, n.segment, n.lot_size, l.exposure_limit, l.position_limit,
            l.order_value_limit,
            ARRAY(SELECT to_jsonb(s) FROM trading_states s WHERE s.state <> 'ACTIVE'
                  AND s.key IN ('all', 'user:' || a.user_id, 'instrument:' || a.instrument_id,
@@ -47,23 +50,25 @@ _READ = """
                    WHERE p.instrument_id = a.instrument_id AND p.product = a.product::product), 0)::int AS net
         FROM positions p WHERE p.user_id = a.user_id) p
     CROSS JOIN LATERAL (
-        SELECT COALESCE(sum(h.open_quantity * COALESCE(o.price, m.upper_band)), 0)::bigint AS exposure,
+        SELECT COALESCE(sum(h.open_quantity * COALESCE(h.margin_price, m.upper_band)), 0)::bigint AS exposure,
                COALESCE(sum(h.open_quantity + h.close_quantity) FILTER (
                    WHERE h.instrument_id = a.instrument_id AND h.product = a.product::product
                      AND h.transaction_type = a.side::side), 0)::int AS same_side
-        FROM margin_holds h
-        JOIN orders o USING (order_id) JOIN instruments m ON m.instrument_id = h.instrument_id
-        WHERE h.user_id = a.user_id AND h.state = 'BLOCKED' AND h.product <> 'CNC') h
+        FROM margin_holds h JOIN instruments m USING (instrument_id)
+        WHERE h.user_id = a.user_id AND h.state = 'BLOCKED' AND h.product <> 'CNC'
+          AND h.order_id <> a.order_id) h
 """
 
 
 class Asked(Protocol):
-    """What storage/submissions.py is asked to submit."""
+    """What storage/submissions.py is asked to submit, or what storage/changes.py is to make of an order."""
 
     @property
     def placed(self) -> PlacedOrder: ...
     @property
     def block(self) -> Block: ...
+    @property
+    def departure(self) -> Departure: ...
 
 
 @dataclass(slots=True)
@@ -75,33 +80,38 @@ class RiskGate:
     """Taken by this group, by user."""
     positions: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
 
-    def refusal(self, placed: PlacedOrder, block: Block) -> Refusal | None:
-        """Why the desk does not let the order pass."""
-        row, terms = self.rows[placed.order_id], placed.terms
+    def refusals(self, asked: Asked) -> Iterator[Refusal]:
+        """Why the desk does not let the order pass, by precedence."""
+        row, terms = self.rows[asked.placed.order_id], asked.placed.terms
         if row["segment"] is None:
-            return Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")
-        opens, by_house = not reduces(terms, block), row["by_house"]
+            yield Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")
+            return
+        opens, by_house = not reduces(terms, asked.block), row["by_house"]
         standings = [standing_of(state) for state in row["states"]]
-        refusal = state_refusal(standings, opens=opens, by_house=by_house)
-        if refusal is not None or by_house:
-            return refusal
+        stopped = state_refusal(standings, opens=opens, by_house=by_house)
+        if stopped is not None:
+            yield stopped
+        if by_house:
+            return
         if opens and row["banned"] and row["segment"] == Segment.FO:
-            return Refusal(RejectCode.BANNED_FOR_DERIVATIVES, "instrument_id")
-        return next(limit_refusals(_limits(row), terms, self._risk(placed, block)), None)
+            yield Refusal(RejectCode.BANNED_FOR_DERIVATIVES, "instrument_id")
+        yield from limit_refusals(_limits(row), terms, self._risk(asked))
 
-    def take(self, placed: PlacedOrder, block: Block) -> None:
+    def take(self, asked: Asked) -> None:
         """The order has passed every gate: the group's later ones find it."""
+        placed = asked.placed
         if placed.terms.product is not Product.CNC:
-            side, risk = _side(placed), self._risk(placed, block)
+            side, risk = _side(placed), self._risk(asked)
             self.positions[side] = self.positions.get(side, 0) + placed.terms.quantity
             self.exposure[placed.user_id] = self.exposure.get(placed.user_id, 0) + risk.added_exposure
 
-    def _risk(self, placed: PlacedOrder, block: Block) -> Risk:
+    def _risk(self, asked: Asked) -> Risk:
+        placed = asked.placed
         row, terms = self.rows[placed.order_id], placed.terms
         return Risk(
-            price=terms.price if terms.price is not None else row["upper_band"],
+            price=asked.departure.margin_price,
             lot_size=row["lot_size"],
-            open_quantity=block.open_quantity,
+            open_quantity=asked.block.open_quantity,
             position=terms.side.sign * row["net"] + row["same_side"] + self.positions.get(_side(placed), 0),
             exposure=row["exposure"] + self.exposure.get(placed.user_id, 0),
         )

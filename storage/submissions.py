@@ -6,7 +6,7 @@ talks to the exchange. Called by the order worker.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -32,10 +32,11 @@ _FREE_SHARES = """
 """
 _WRITE_HOLDS = """
     INSERT INTO margin_holds (order_id, user_id, instrument_id, product, transaction_type, unit_margin,
-                              open_quantity, close_quantity)
-    SELECT order_id, user_id, instrument_id, product::product, side::side, unit, open, close
+                              open_quantity, close_quantity, margin_price)
+    SELECT order_id, user_id, instrument_id, product::product, side::side, unit, open, close, price
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[],
-                %s::int[]) AS h (order_id, user_id, instrument_id, product, side, unit, open, close)
+                %s::int[], %s::bigint[])
+        AS h (order_id, user_id, instrument_id, product, side, unit, open, close, price)
 """
 _WRITE_LEDGERS = """
     UPDATE margin_ledger l SET blocked_margin = blocked_margin + w.blocked, updated_at_ns = %(now)s
@@ -86,7 +87,7 @@ class Refused(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Accounts:
+class Accounts:
     """What the group may still promise, as its orders are taken one after the other."""
 
     generations: dict[int, int]
@@ -101,16 +102,24 @@ class _Accounts:
             return Submission(Refusal(RejectCode.ACCOUNT_UNKNOWN))
         if self.generations[user_id] != block.generation:
             return Submission(stale=True)
-        available = self.available[user_id]
-        if block.required > max(available, 0):
-            return Submission(Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(available)))
+        refusal = next(self.refusals(placed, block), None)
+        if refusal is not None:
+            return Submission(refusal)
         if _sells_holdings(placed):
-            free = self.free_shares.get(shares, 0)
-            if placed.terms.quantity > free:
-                return Submission(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(max(free, 0))))
-            self.free_shares[shares] = free - placed.terms.quantity
-        self.available[user_id] = available - block.required
+            self.free_shares[shares] -= placed.terms.quantity
+        self.available[user_id] -= block.required
         return Submission()
+
+    def refusals(self, placed: PlacedOrder, block: Block) -> Iterator[Refusal]:
+        """What the account lacks, of an account that is known."""
+        available = self.available[placed.user_id]
+        if block.required > max(available, 0):
+            yield Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(available))
+        if _sells_holdings(placed):
+            # Below zero where a purchase was taken back after its sale.
+            free = max(self.free_shares.get((placed.user_id, placed.terms.instrument_id), 0), 0)
+            if placed.terms.quantity > free:
+                yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), str(free))
 
 
 async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
@@ -125,12 +134,12 @@ async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
         if order.view.status is not OrderStatus.PENDING_VALIDATION:
             answers.setdefault(order.order_id, await _first_answer(conn, order))
             continue
-        refusal = desk.refusal(a.placed, a.block)
+        refusal = next(desk.refusals(a), None)
         answers[order.order_id] = answer = (
             Submission(refusal) if refusal else accounts.take(a.placed, a.block)
         )
         if answer == Submission():
-            desk.take(a.placed, a.block)
+            desk.take(a)
             status = next_status(order.view.status, OrderEvent.SUBMITTED)
             order.view = replace(order.view, status=status)
             taken.append(a)
@@ -197,21 +206,25 @@ def entry(
     )
 
 
-async def _lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> _Accounts:
+async def _lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> Accounts:
     """The ledger rows are locked; holdings are written by nobody without that lock."""
     locked = await conn.execute(_LOCK_LEDGERS, (sorted({order.user_id for order in orders}),))
-    selling = {(order.user_id, order.terms.instrument_id) for order in orders if _sells_holdings(order)}
     rows = await locked.fetchall()
-    free: dict[tuple[int, str], int] = {}
-    if selling:
-        held = await conn.execute(_FREE_SHARES, columns(selling))
-        free = {(row["user_id"], row["instrument_id"]): row["free"] async for row in held}
-    return _Accounts(
+    return Accounts(
         {row["user_id"]: row["generation"] for row in rows},
         {row["user_id"]: row["client_id"] for row in rows},
         {row["user_id"]: row["available_cash"] for row in rows},
-        free,
+        await free_shares(conn, orders),
     )
+
+
+async def free_shares(conn: Connection, orders: Iterable[PlacedOrder]) -> dict[tuple[int, str], int]:
+    """By user and instrument, what delivery sales among these orders may still be promised."""
+    selling = {(order.user_id, order.terms.instrument_id) for order in orders if _sells_holdings(order)}
+    if not selling:
+        return {}
+    held = await conn.execute(_FREE_SHARES, columns(selling))
+    return {(row["user_id"], row["instrument_id"]): row["free"] async for row in held}
 
 
 async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
@@ -272,7 +285,7 @@ def _submitted(asked: Asked) -> dict[str, Any]:
 
 
 def _hold(asked: Asked) -> tuple[Any, ...]:
-    placed, block, _ = asked
+    placed, block, leaves = asked
     return (
         placed.order_id,
         placed.user_id,
@@ -282,6 +295,7 @@ def _hold(asked: Asked) -> tuple[Any, ...]:
         block.unit_margin,
         block.open_quantity,
         block.close_quantity,
+        leaves.margin_price,
     )
 
 

@@ -24,6 +24,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.books import Books
 from activities.changes import Changes
 from activities.gates import Gates
+from activities.judge import Judge
 from activities.lingering import Lingering
 from activities.tracing import StepTracing
 from activities.trading_day import TradingDay
@@ -73,7 +74,7 @@ async def _run(ours: Settings) -> None:
         book, percent = MarginBook(redis, database), ours.intraday_margin_percent
         instruments = await load_instruments(database)
         day = TradingDay(instruments.values())
-        gates = Gates(instruments, day, phases, LastPrices(redis), book, percent)
+        gates = Gates(Judge(instruments, day, phases, LastPrices(redis), percent), book)
         books = Books(database, redis, book, lingering, percent)
         changes = Changes(database, redis, instruments, day, phases, book, percent)
         pullers = _Pullers(client, database, lingering, ours)

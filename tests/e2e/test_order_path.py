@@ -11,6 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from domain.money import paise, rupees
+from tests.support.clients import an_order
 from tests.support.eventually import eventually
 from tests.support.market import Market
 
@@ -243,3 +244,21 @@ async def test_stops_wait_and_immediate_orders_end(client: httpx.Client) -> None
 
 def trigger_of(client: httpx.Client, order_id: str) -> str:
     return str(client.get(f"/api/v1/orders/{order_id}").json()["trigger_price"])
+
+
+async def test_a_dry_run_says_what_the_order_then_meets(client: httpx.Client) -> None:
+    def tried(**changes: Any) -> dict[str, Any]:
+        body = an_order(**changes)
+        return dict(client.post("/api/v1/orders", params={"dry_run": "true"}, json=body).json())
+
+    dear: dict[str, Any] = {"quantity": 9_000}
+    told = tried(**dear)
+    refused = await ended(client, place(client, **dear), "REJECTED")
+    assert [failure["code"] for failure in told["failures"]] == [refused["reject_code"]]
+    resting: dict[str, Any] = {"order_type": "LIMIT", "price": lower_band(client), "quantity": 2}
+    told = tried(**resting)
+    order = await ended(client, place(client, **resting), "OPEN")
+    assert (told["failures"], told["leaves_at"]) == ([], order["price"])
+    assert told["blocked_margin"] == order["history"][1]["blocked_margin"]
+    assert cancel(client, order["order_id"]).status_code == 202
+    await ended(client, order["order_id"], "CANCELLED")

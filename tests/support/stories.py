@@ -20,6 +20,7 @@ from temporalio.worker import Worker, WorkflowRunner
 from activities.books import Books
 from activities.changes import Changes
 from activities.gates import Gates
+from activities.judge import Judge
 from activities.lingering import Lingering
 from activities.trading_day import TradingDay
 from domain.instruments import Instrument
@@ -75,7 +76,7 @@ class Stories:
         """One order worker, polling this test's own queue; left at once, whatever is under way."""
         phases, day = MarketPhases(self.database), TradingDay(INSTRUMENTS)
         listed = {row.instrument_id: row for row in INSTRUMENTS}
-        gates = Gates(listed, day, phases, LastPrices(self.redis), self.book, PERCENT)
+        gates = Gates(Judge(listed, day, phases, LastPrices(self.redis), PERCENT), self.book)
         books = books_class(self.database, self.redis, self.book, Lingering(), PERCENT)
         changes = Changes(self.database, self.redis, listed, day, phases, self.book, PERCENT)
         await self._tick()

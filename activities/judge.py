@@ -1,0 +1,77 @@
+"""How an order is judged: every gate that needs no money, then as what it leaves and what that takes.
+
+The workflow's steps act on the first refusal (activities/gates.py), a dry run tells all of them
+(api/dry_run.py): one code decides both. Nothing is written here.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from activities.trading_day import TradingDay
+from domain.departure import Departure, Entry, departure, entry, needs_last_price
+from domain.instruments import Instrument
+from domain.margin import unit_margin
+from domain.orders import OrderTerms
+from domain.rejects import Refusal, RejectCode
+from domain.validation import terms_refusals
+from exchange.last_prices import LastPrices
+from storage.market_phases import MarketPhases
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    refusals: list[Refusal]
+    entry: Entry | None
+    """None: the market does not take the order."""
+
+
+class Leaving(NamedTuple):
+    departure: Departure
+    unit_margin: int
+    """Paise of one share that opens a position."""
+
+
+class Judge:
+    """By the instruments' master, the day's rules, and what the exchange announced last."""
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        day: TradingDay,
+        phases: MarketPhases,
+        prices: LastPrices,
+        intraday_percent: int,
+    ) -> None:
+        self._instruments, self._day, self._phases, self._prices = instruments, day, phases, prices
+        self._intraday_percent = intraday_percent
+
+    def instrument(self, instrument_id: str) -> Instrument | None:
+        return self._instruments.get(instrument_id)
+
+    async def gates(self, terms: OrderTerms, today: date) -> Judgement:
+        """Every refusal by what is asked for and when."""
+        instrument = self.instrument(terms.instrument_id)
+        refusals = terms_refusals(terms, instrument, today)
+        if instrument is None:
+            return Judgement(refusals, None)
+        now_ns = time.time_ns()
+        phase = await self._phases.asked(instrument)
+        session_class = self._day.session_class(instrument, now_ns)
+        entered = entry(terms, phase, session_class, self._day.hours, now_ns)
+        if isinstance(entered, Refusal):
+            return Judgement([*refusals, entered], None)
+        return Judgement(refusals, entered)
+
+    async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
+        """As what the order leaves and the margin of a share: an unpriced one at the dearest price that its
+        protection allows. Of terms that pass the gates."""
+        instrument = self._instruments[terms.instrument_id]
+        last = await self._prices.price(instrument) if needs_last_price(terms, entered) else None
+        leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
+        if isinstance(leaves, Refusal):
+            return leaves
+        unit = unit_margin(terms.product, terms.side, leaves.margin_price, self._intraday_percent)
+        return Refusal(RejectCode.MARGIN_UNKNOWN) if unit is None else Leaving(leaves, unit)

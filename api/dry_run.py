@@ -1,0 +1,135 @@
+"""`POST /api/v1/orders?dry_run=true`: every refusal at once, what the order would block and cost.
+
+The gates are those of a real order: activities/judge.py, then the books by storage/trials.py. Nothing is
+written, nothing blocked; a real order a moment later may meet another market.
+"""
+
+import time
+from typing import Annotated, Any, Self
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from activities.judge import Leaving
+from api.answers import Rupees
+from api.problems import Failure
+from config.rules import charge_rates
+from domain import charges
+from domain.departure import Entry
+from domain.instruments import Instrument
+from domain.money import rupees
+from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
+from domain.rejects import Refusal, by_precedence
+from domain.reports import MarketPhase
+from domain.time import trade_date
+from domain.validation import UNRECKONABLE
+from storage import trials
+
+NO_ORDER = 0
+"""An id that is nobody's."""
+Asked = Annotated[
+    bool,
+    Query(
+        alias="dry_run",
+        description="answer 200 with what the order would meet; nothing is written, nothing blocked",
+    ),
+]
+
+
+class Charges(BaseModel):
+    """By the day's rate card, if the whole order traded at the price of `value`."""
+
+    brokerage: Rupees
+    stt: Rupees
+    exchange: Rupees
+    ipft: Rupees
+    sebi: Rupees
+    stamp: Rupees
+    gst: Rupees
+    total: Rupees
+    depository: Rupees = Field(description="debited once a day for each ISIN that is sold; not in the total")
+
+    @classmethod
+    def of(cls, lines: charges.Charges, depository: int) -> Self:
+        named = {name: rupees(getattr(lines, name)) for name in cls.model_fields if name != "depository"}
+        return cls(**named, depository=rupees(depository))
+
+
+class DryRun(BaseModel):
+    """What is null cannot be reckoned: the failures say why."""
+
+    failures: list[Failure] = Field(description="everything that is wrong, by precedence; empty: it passes")
+    release_phases: list[MarketPhase] = Field(description="the order would wait for one; empty: for none")
+    leaves_as: OrderType | None = None
+    leaves_at: Rupees | None = Field(default=None, description="the price limit, if there is one")
+    blocked_margin: Rupees | None = None
+    available_cash: Rupees | None = Field(default=None, description="before the order")
+    value: Rupees | None = Field(default=None, description="at the dearest price it may trade at")
+    charges: Charges | None = None
+
+
+async def dry_run(state: Any, user_id: int, terms: OrderTerms) -> DryRun:
+    """Of an order as a client would place it now; `state` is the application's."""
+    now_ns = time.time_ns()
+    instrument = state.judge.instrument(terms.instrument_id)
+    judged = await state.judge.gates(terms, trade_date(now_ns))
+    refusals = list(judged.refusals)
+    told = DryRun(failures=[], release_phases=judged.entry.release_phases if judged.entry else [])
+    if instrument is not None:
+        frozen = state.trading_states.refusal(user_id, terms, instrument.segment)
+        refusals += [frozen] if frozen else []
+        if not UNRECKONABLE & {refusal.code for refusal in refusals}:
+            # What the market does not take now is reckoned as in the continuous market.
+            entered = judged.entry or Entry(MarketPhase.CONTINUOUS)
+            leaving = await state.judge.leaving(terms, entered)
+            if isinstance(leaving, Leaving):
+                placed = PlacedOrder(NO_ORDER, user_id, 0, now_ns, terms, "", "")
+                trial = await trials.attempt(state.database, placed, *leaving)
+                refusals += trial.refusals
+                told = _reckoned(told, terms, instrument, leaving, trial, now_ns)
+            elif judged.entry is not None:
+                refusals.append(leaving)
+    told.failures = [_failure(refusal) for refusal in by_precedence(dict.fromkeys(refusals))]
+    return told
+
+
+def _reckoned(
+    told: DryRun,
+    terms: OrderTerms,
+    instrument: Instrument,
+    leaving: Leaving,
+    trial: trials.Trial,
+    now_ns: int,
+) -> DryRun:
+    leaves, block = leaving.departure, trial.block
+    value = terms.quantity * leaves.margin_price
+    return told.model_copy(
+        update={
+            "leaves_as": leaves.order_type,
+            "leaves_at": None if leaves.price is None else rupees(leaves.price),
+            "blocked_margin": None if block is None else rupees(block.required),
+            "available_cash": None if block is None else rupees(block.available),
+            "value": rupees(value),
+            "charges": _charges(terms, instrument, value, now_ns),
+        }
+    )
+
+
+def _charges(terms: OrderTerms, instrument: Instrument, value: int, now_ns: int) -> Charges | None:
+    kind = charges.trade_kind(instrument.kind, terms.product)
+    rates = charge_rates(trade_date(now_ns)).get((instrument.exchange, kind))
+    if rates is None:
+        return None
+    sold = [instrument.isin or ""] if terms.product is Product.CNC and terms.side is Side.SELL else []
+    lines = charges.trade_charges(terms.side, value, rates)
+    return Charges.of(lines, charges.depository_charge(sold, rates))
+
+
+def _failure(refusal: Refusal) -> Failure:
+    return Failure(
+        code=refusal.code,
+        field=refusal.field,
+        limit=refusal.limit,
+        nearest=refusal.nearest,
+        detail=refusal.sentence,
+    )

@@ -1,0 +1,7 @@
+-- A freeze stops what enlarges an order, new or changed; what only takes away leaves as a cancel does.
+ALTER TABLE exchange_outbox ADD COLUMN enlarges BOOLEAN NOT NULL DEFAULT true;
+COMMENT ON COLUMN exchange_outbox.enlarges IS 'of a REPLACE: it does more than take away from the order';
+
+-- What a pending order risks is counted at the price its margin was reckoned at.
+ALTER TABLE margin_holds ADD COLUMN margin_price BIGINT CHECK (margin_price > 0);
+COMMENT ON COLUMN margin_holds.margin_price IS 'the dearest price at which the order may trade; NULL: the band''s end';

@@ -1,0 +1,45 @@
+"""What the books would say to an order, asked without placing it: nothing is written, nothing blocked.
+
+One read-only snapshot of the ledger, which PostgreSQL itself keeps from writing. The block is reckoned by the
+plain-Python twin of the margin scripts, then judged by the desk's gate and the accounts' check that a real
+order meets (storage/submissions.py). What other orders have blocked in the same instant and not yet promised
+is not in it. Called by the API's dry run.
+"""
+
+from dataclasses import dataclass
+
+from domain.departure import Departure
+from domain.margin import Block, MarginBook, position_key
+from domain.orders import PlacedOrder, Product
+from domain.rejects import Refusal, RejectCode
+from storage import risk_gate
+from storage.database import Database
+from storage.margin_book import AccountUnknown, ledger_state
+from storage.submissions import Accounts, Asked, free_shares
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    refusals: list[Refusal]
+    block: Block | None
+    """None: there is no account to block from."""
+
+
+async def attempt(database: Database, placed: PlacedOrder, leaves: Departure, unit: int) -> Trial:
+    """Of an order that nobody has placed, at its unit margin in paise."""
+    terms, user_id = placed.terms, placed.user_id
+    async with database.transaction() as conn:
+        await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        try:
+            account, net, holds = await ledger_state(conn, user_id)
+        except AccountUnknown:
+            return Trial([Refusal(RejectCode.ACCOUNT_UNKNOWN)], None)
+        book = MarginBook()
+        book.load(account, net, holds)
+        position, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
+        block = book.block(placed.order_id, terms.side, position, nets, terms.quantity, unit)
+        asked = Asked(placed, block, leaves)
+        desk = await risk_gate.read(conn, [asked])
+        free = await free_shares(conn, [placed])
+    accounts = Accounts({}, {}, {user_id: account.available}, free)
+    return Trial([*desk.refusals(asked), *accounts.refusals(placed, block)], block)

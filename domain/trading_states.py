@@ -88,6 +88,19 @@ def surely_opens(terms: OrderTerms) -> bool:
     return terms.product is Product.CNC and terms.side is Side.BUY
 
 
+def enlarges(terms: OrderTerms, changed: OrderTerms) -> bool:
+    """Whether a change does more than take away from the order, so that it is judged like a new one.
+
+    Less quantity takes away, and so does a lower price of a purchase. A sale at another price is nearer to
+    trading or dearer to cover, and a trigger that moves is either.
+    """
+    if changed.quantity > terms.quantity or changed.trigger_price != terms.trigger_price:
+        return True
+    if changed.price == terms.price or changed.price is None or terms.price is None:
+        return changed.price != terms.price
+    return terms.side is Side.SELL or changed.price > terms.price
+
+
 def state_refusal(standings: Iterable[Standing], *, opens: bool, by_house: bool = False) -> Refusal | None:
     """Why the states stop an order; `opens` when it is known to do more than reduce.
 

@@ -33,7 +33,9 @@ _DUE = """
         RETURNING order_id, seq, exchange, report
     )
     SELECT o.order_id, status, quantity - taken_back_quantity AS quantity, filled_quantity, exchange_order_id,
-           reject_code, reject_reason, seq, exchange, report
+           reject_code, reject_reason, seq, exchange, report,
+           (SELECT cl_ord_id FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'REPLACE'
+            AND withdrawn_at_ns IS NOT NULL AND answered_at_ns IS NULL) AS withdrawn_change
     FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
 """
 # With the holds of the orders themselves, those of every order that waits on a netting position of theirs.
@@ -44,6 +46,7 @@ _HOLDS = """
     WHERE order_id = ANY(%s) OR (state = 'BLOCKED' AND product <> 'CNC'
         AND (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])))
 """
+_CHANGES_ENDED = "UPDATE exchange_outbox SET answered_at_ns = %s WHERE cl_ord_id = ANY(%s::text[])"
 _HOLDINGS = """
     SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity
     FROM holdings
@@ -98,19 +101,24 @@ async def book(
     moving = [one for one in told if _is_fill(one.report) or _answers_change(one.report)]
     undoing = [one for one in told if _corrects(one.report)]
     final = [order_id for order_id, standing in standings.items() if standing.status.is_final]
-    if moving or final or undoing:
-        touched = {*final, *(one.placed.order_id for one in moving + undoing)}
+    withdrawn = {row["order_id"]: row for row in rows if row["withdrawn_change"]}
+    if moving or final or undoing or withdrawn:
+        touched = {*final, *withdrawn, *(one.placed.order_id for one in moving + undoing)}
         read = await _read(conn, [placed[i] for i in touched])
         entries = [entry for one in moving for entry in _entries(read, one, moving, intraday_percent)]
         for entry in entries:
             if isinstance(entry, Fill):
                 standings[entry.placed.order_id].fills.append(entry.report)
+        entries += [_kept(read, placed[i], row) for i, row in withdrawn.items() if i not in final]
         entries += [
             Released(placed[i], hold)
             for i in final
             if (hold := read.books[placed[i].user_id].close(i, placed[i].terms)) is not None
         ]
         await book_entries.write(conn, read.books, entries)
+        if withdrawn:
+            ended = [row["withdrawn_change"] for row in withdrawn.values()]
+            await conn.execute(_CHANGES_ENDED, (time.time_ns(), ended))
         await view.follow([_view_step(entry, generations[entry.placed.user_id]) for entry in entries])
         await _correct(conn, read, undoing, standings, intraday_percent)
     return [standings[order.order_id] for order in orders]
@@ -190,6 +198,14 @@ def _entries(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent:
         unit, quantity, filled = kept, one.row["quantity"], _filled_before(one, moving)
     resized = books.settle(placed.order_id, placed.terms, unit, quantity, filled)
     yield Settled(placed, f"settled:{report.cl_ord_id}", resized)
+
+
+def _kept(read: _Read, placed: PlacedOrder, row: dict[str, Any]) -> Settled:
+    """The change never left: the order stands as it is, every report of it booked."""
+    _, kept = read.changed_units.pop(placed.order_id)
+    books, quantity, filled = read.books[placed.user_id], row["quantity"], row["filled_quantity"]
+    resized = books.settle(placed.order_id, placed.terms, kept, quantity, filled)
+    return Settled(placed, f"settled:{row['withdrawn_change']}", resized)
 
 
 def _filled_before(one: _Told, moving: Sequence[_Told]) -> int:

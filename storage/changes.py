@@ -16,18 +16,19 @@ from psycopg.types.json import Jsonb
 from domain.changes import Change, envelope, settled
 from domain.departure import Departure
 from domain.instructions import ReplaceOrder
-from domain.margin import Hold, ResizeOutcome, position_key
+from domain.margin import Block, BlockOutcome, Hold, ResizeOutcome, position_key
 from domain.money import rupees
 from domain.orders import OrderTerms, PlacedOrder, Product, Side
 from domain.rejects import Refusal, RejectCode
+from domain.trading_states import enlarges
 from domain.validation import PRICED
-from storage import audit, outbox
+from storage import audit, outbox, risk_gate
 from storage.audit import OrderUpdate
 from storage.cancellations import last_accepted
 from storage.database import Connection
 from storage.margin_book import MarginBook, ResizeStep
 from storage.order_locks import LockedOrder, lock_orders
-from storage.submissions import entry
+from storage.submissions import Asked, entry
 
 _STANDS = """
     SELECT o.changes, h.unit_margin, h.open_quantity, h.close_quantity,
@@ -49,7 +50,7 @@ _WRITE_SHARES = """
 """
 _HOLD = """
     UPDATE margin_holds SET unit_margin = %(unit)s, open_quantity = %(open)s, close_quantity = %(close)s,
-        changed_unit = %(changed)s, kept_unit = %(kept)s
+        changed_unit = %(changed)s, kept_unit = %(kept)s, margin_price = GREATEST(margin_price, %(price)s)
     WHERE order_id = %(order_id)s
 """
 _PUT_RIGHT = """
@@ -98,15 +99,33 @@ async def change(
     leaves, unit = judged
     grow = settled if stands.unsent else envelope
     to = grow(stands.hold, unit, terms.quantity, stands.filled)
-    refused = await _promise(conn, view, placed, cl_ord_id, stands.hold, to)
+    more = enlarges(stands.terms, terms)
+    left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
+    ledger = await _lock_ledger(conn, placed)
+    if more and (stopped := await _stopped(conn, left, to, leaves)) is not None:
+        return Changed(stopped)
+    refused = await _promise(conn, view, placed, cl_ord_id, stands.hold, to, ledger)
     if refused is not None:
         return refused
     pending = None if stands.unsent else (unit, stands.hold.unit_margin)
-    await _write_hold(conn, placed, stands.hold, to, pending)
+    await _write_hold(conn, placed, stands.hold, to, pending, leaves.margin_price)
     if stands.unsent:
         return Changed(told=await _put_right(conn, placed, order, terms, leaves))
-    await _ask(conn, placed, cl_ord_id, terms, leaves)
+    await _ask(conn, placed, cl_ord_id, terms, leaves, more)
     return Changed()
+
+
+async def _lock_ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
+    ledger = await (await conn.execute(_LEDGER, (placed.user_id,))).fetchone()
+    assert ledger is not None
+    return ledger
+
+
+async def _stopped(conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure) -> Refusal | None:
+    """Why the risk desk does not let what would be left of the order pass as a new one."""
+    block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
+    asked = Asked(left, block, leaves)
+    return next((await risk_gate.read(conn, [asked])).refusals(asked), None)
 
 
 async def _standing(
@@ -133,11 +152,15 @@ async def _standing(
 
 
 async def _promise(
-    conn: Connection, view: MarginBook, placed: PlacedOrder, step_id: str, hold: Hold, to: Hold
+    conn: Connection,
+    view: MarginBook,
+    placed: PlacedOrder,
+    step_id: str,
+    hold: Hold,
+    to: Hold,
+    ledger: dict[str, Any],
 ) -> Changed | None:
     """Shares and margin of the grown hold; None when they are promised, in the view too."""
-    ledger = await (await conn.execute(_LEDGER, (placed.user_id,))).fetchone()
-    assert ledger is not None
     more = to.blocked - hold.blocked
     if more > 0 and more > max(ledger["available_cash"], 0):
         return Changed(_insufficient(ledger["available_cash"]))
@@ -168,11 +191,17 @@ def _insufficient(available: int) -> Refusal:
 
 
 async def _write_hold(
-    conn: Connection, placed: PlacedOrder, hold: Hold, to: Hold, pending: tuple[int, int] | None
+    conn: Connection,
+    placed: PlacedOrder,
+    hold: Hold,
+    to: Hold,
+    pending: tuple[int, int] | None,
+    margin_price: int,
 ) -> None:
     changed, kept = pending or (None, None)
     values: dict[str, Any] = {"unit": to.unit_margin, "open": to.open_quantity, "close": to.close_quantity}
-    await conn.execute(_HOLD, values | {"changed": changed, "kept": kept, "order_id": placed.order_id})
+    values |= {"changed": changed, "kept": kept, "price": margin_price, "order_id": placed.order_id}
+    await conn.execute(_HOLD, values)
     await conn.execute(
         """UPDATE margin_ledger SET blocked_margin = blocked_margin + %s, updated_at_ns = %s
            WHERE user_id = %s""",
@@ -201,7 +230,12 @@ async def _put_right(
 
 
 async def _ask(
-    conn: Connection, placed: PlacedOrder, cl_ord_id: str, terms: OrderTerms, leaves: Departure
+    conn: Connection,
+    placed: PlacedOrder,
+    cl_ord_id: str,
+    terms: OrderTerms,
+    leaves: Departure,
+    enlarging: bool,
 ) -> None:
     now = time.time_ns()
     request = ReplaceOrder(
@@ -216,4 +250,4 @@ async def _ask(
         trigger_price=terms.trigger_price,
         transact_time_ns=now,
     )
-    await outbox.owe(conn, [outbox.Owing(placed, "REPLACE", request)], now)
+    await outbox.owe(conn, [outbox.Owing(placed, "REPLACE", request, enlarges=enlarging)], now)

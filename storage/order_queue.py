@@ -49,11 +49,12 @@ _PLACED = """
 """
 _WITHDRAWN = """
     UPDATE exchange_outbox o
-    SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' THEN %(now)s + %(again)s END
+    SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' AND o.answered_at_ns IS NULL
+                                  THEN %(now)s + %(again)s END
     FROM (SELECT seq, order_id FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
           ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED) due
     LEFT JOIN margin_holds h USING (order_id)
-    WHERE o.seq = due.seq RETURNING o.order_id, h.state
+    WHERE o.seq = due.seq RETURNING o.order_id, o.workflow_due_at_ns
 """
 
 
@@ -99,10 +100,12 @@ async def placed(database: Database, order_id: int, owner: str) -> PlacedOrder:
 
 
 async def withdrawals_due(database: Database, now_ns: int) -> list[int]:
-    """Orders that were withdrawn without their workflows, until these have given the margin back."""
+    """Orders that, or whose change, were withdrawn without their workflows, until these have given the margin
+    back.
+    """
     async with database.transaction() as conn:
         rows = await (await conn.execute(_WITHDRAWN, {"now": now_ns, "again": TELL_AGAIN_NS})).fetchall()
-    return [row["order_id"] for row in rows if row["state"] == "BLOCKED"]
+    return [row["order_id"] for row in rows if row["workflow_due_at_ns"] is not None]
 
 
 def _placed(row: DictRow, owner: str) -> PlacedOrder:

@@ -2,8 +2,9 @@
 
 A NEW order may leave only when each earlier order of its user has passed the gate or leaves before it in
 the same claim, and while fewer than IN_FLIGHT_MAX of the user's orders await an answer. A cancel or
-replace leaves after its order was sent. Claimed and not marked sent means: outcome unknown, so it is
-repeated with PossResend and the same ClOrdID. Called by the gateway alone (one claimer an exchange).
+replace leaves after its order was sent, and nothing that a freeze stops. Claimed and not marked sent means:
+outcome unknown, so it is repeated with PossResend and the same ClOrdID. Called by the gateway alone (one
+claimer an exchange).
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,6 +72,7 @@ _CLAIM = f"""
           AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL
           AND EXISTS (SELECT FROM exchange_outbox n WHERE n.order_id = o.order_id AND n.kind = 'NEW'
                       AND n.sent_at_ns IS NOT NULL)
+          AND NOT {STOPPED.format(row="o")}
         ORDER BY o.seq LIMIT %(limit)s
     ), claimed AS (
         UPDATE exchange_outbox o
@@ -108,13 +110,13 @@ _ANSWER = """
 """
 _OWE = """
     INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-                                 release_phases, traceparent, created_at_ns)
+                                 release_phases, traceparent, created_at_ns, enlarges)
     SELECT exchange, kind::instruction_kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-           string_to_array(phases, ','), traceparent, at
+           string_to_array(phases, ','), traceparent, at, enlarges
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::jsonb[],
-                %s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY
+                %s::text[], %s::text[], %s::bigint[], %s::bool[]) WITH ORDINALITY
         AS o (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction, phases, traceparent, at,
-              place)
+              enlarges, place)
     ORDER BY place
 """
 _SEND_AGAIN = """
@@ -166,6 +168,8 @@ class Owing:
     """NEW, CANCEL, REPLACE."""
     instruction: NewOrder | CancelOrder | ReplaceOrder
     release_phases: Sequence[MarketPhase] = ()
+    enlarges: bool = True
+    """Of a REPLACE: it does more than take away, so a freeze stops it."""
 
 
 async def owe(conn: Connection, owing: Iterable[Owing], now_ns: int) -> None:
@@ -182,6 +186,7 @@ async def owe(conn: Connection, owing: Iterable[Owing], now_ns: int) -> None:
             ",".join(o.release_phases) or None,
             o.placed.traceparent,
             now_ns,
+            o.enlarges,
         )
         for o in owing
     ]

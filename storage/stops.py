@@ -1,14 +1,14 @@
-"""What a freeze keeps from the exchange: orders of the outbox that a trading state stops.
+"""What a freeze keeps from the exchange: orders and enlarging changes of the outbox that a state stops.
 
 The rows of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and
 a database that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn
-order is CANCELLED with the code that stopped it; its workflow is told (storage/order_queue.py) and gives
-the margin back. Called by the gateway alone.
+order is CANCELLED with the code that stopped it, a withdrawn change leaves its order as it is; the workflow
+is told (storage/order_queue.py) and gives the margin back. Called by the gateway alone.
 """
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.orders import OrderEvent, OrderStatus, next_status
 from domain.rejects import Refusal
@@ -20,6 +20,8 @@ from storage.order_locks import LockedOrder, lock_orders
 from storage.trading_states import standing_of
 
 WITHDRAWN_AT_ONCE = 500
+CHANGE_WITHDRAWN = "CHANGE_WITHDRAWN"
+"""The record of a change that a freeze kept from the exchange: the order stands as it did."""
 
 _KEYS = """('all', 'user:' || {row}.user_id,
             'instrument:' || {row}.exchange || ':' || ({row}.instruction->>'symbol'),
@@ -34,30 +36,32 @@ _BY_HOUSE = """EXISTS (SELECT FROM house_orders house
                        JOIN orders placed USING (user_id)
                        WHERE placed.idempotency_key = house.key AND placed.order_id = {row}.order_id)"""
 # The first condition is one look at an index that is empty nearly always.
-STOPPED = f"""(EXISTS (SELECT FROM trading_states WHERE state <> 'ACTIVE') AND EXISTS (
+STOPPED = f"""({{row}}.kind <> 'CANCEL' AND {{row}}.enlarges
+    AND EXISTS (SELECT FROM trading_states WHERE state <> 'ACTIVE') AND EXISTS (
     SELECT FROM trading_states desk WHERE desk.state <> 'ACTIVE' AND desk.key IN {_KEYS}
       AND ((desk.state = 'HALTED' AND (desk.cause = 'CIRCUIT' OR NOT {_BY_HOUSE})) OR {_OPENS})))"""
 """A condition on a row of the outbox that is to leave for the first time; format it with the row's name."""
 
 _AMONG = f"""
     SELECT seq FROM exchange_outbox o
-    WHERE seq = ANY(%s) AND kind = 'NEW' AND {STOPPED.format(row="o")}
+    WHERE seq = ANY(%s) AND {STOPPED.format(row="o")}
 """
 _PUT_BACK = """
     UPDATE exchange_outbox SET claimed_at_ns = NULL, session = NULL WHERE seq = ANY(%s) AND sent_at_ns IS NULL
 """
-_WAITING = "claimed_at_ns IS NULL AND sent_at_ns IS NULL AND withdrawn_at_ns IS NULL AND kind = 'NEW'"
+_WAITING = "claimed_at_ns IS NULL AND sent_at_ns IS NULL AND withdrawn_at_ns IS NULL"
 _FIND = f"""
-    SELECT w.order_id, s.scope, s.cause, s.state, {_OPENS.format(row="w")} AS opens,
+    SELECT w.seq, w.order_id, w.kind, s.scope, s.cause, s.state, {_OPENS.format(row="w")} AS opens,
            {_BY_HOUSE.format(row="w")} AS by_house
     FROM (SELECT o.* FROM exchange_outbox o JOIN orders USING (order_id)
-          WHERE exchange = %s AND {_WAITING} AND status = 'PENDING_OPEN' AND {STOPPED.format(row="o")}
+          WHERE exchange = %s AND {_WAITING} AND (kind = 'REPLACE' OR status = 'PENDING_OPEN')
+            AND {STOPPED.format(row="o")}
           ORDER BY intake_seq LIMIT {WITHDRAWN_AT_ONCE}) w
     JOIN trading_states s ON s.state <> 'ACTIVE' AND s.key IN {_KEYS.format(row="w")}
 """
 _WITHDRAW = f"""
     UPDATE exchange_outbox SET withdrawn_at_ns = %(now)s, workflow_due_at_ns = %(now)s
-    WHERE order_id = ANY(%(order_ids)s) AND {_WAITING} RETURNING order_id
+    WHERE seq = ANY(%(seqs)s) AND {_WAITING} RETURNING seq
 """
 _CANCEL = """
     UPDATE orders o SET status = s.status::order_status, reject_code = s.code, reject_reason = s.reason,
@@ -81,48 +85,60 @@ async def put_back(conn: Connection, seqs: Sequence[int]) -> None:
 
 
 async def withdraw(conn: Connection, exchange: str) -> list[OrderUpdate]:
-    """Take stopped orders out of the outbox, at most WITHDRAWN_AT_ONCE; publish what it answers."""
-    refusals = await _stopped(conn, exchange)
-    if not refusals:
+    """Take what is stopped out of the outbox, at most WITHDRAWN_AT_ONCE; publish what it answers."""
+    stopped = await _stopped(conn, exchange)
+    if not stopped:
         return []
-    locked = await lock_orders(conn, refusals)
-    pending = OrderStatus.PENDING_OPEN
-    orders = {order_id: order for order_id, order in locked.items() if order.view.status is pending}
+    orders = await lock_orders(conn, [one.order_id for one in stopped])
+    for one in list(stopped):
+        if not one.is_change and orders[one.order_id].view.status is not OrderStatus.PENDING_OPEN:
+            stopped.remove(one)
     now = time.time_ns()
-    taken = await conn.execute(_WITHDRAW, {"now": now, "order_ids": list(orders)})
-    withdrawn = [orders[row["order_id"]] for row in await taken.fetchall()]
-    if not withdrawn:
-        return []
-    entries = [_entry(order, refusals[order.order_id], now) for order in withdrawn]
-    rows = [(e.order_id, e.status, e.detail["reject_code"], e.detail["reject_reason"], now) for e in entries]
-    await conn.execute(_CANCEL, columns(rows))
-    await conn.execute(_PASS_GATE, (now, [order.order_id for order in withdrawn]))
+    taken = await conn.execute(_WITHDRAW, {"now": now, "seqs": [one.seq for one in stopped]})
+    seqs = {row["seq"] for row in await taken.fetchall()}
+    withdrawn = [one for one in stopped if one.seq in seqs]
+    entries = [_entry(one, orders[one.order_id], now) for one in withdrawn]
+    cancelled = [one for one in withdrawn if not one.is_change]
+    if cancelled:
+        status = next_status(OrderStatus.PENDING_OPEN, OrderEvent.WITHDRAWN).value
+        rows = [(one.order_id, status, one.refusal.code, one.refusal.sentence, now) for one in cancelled]
+        await conn.execute(_CANCEL, columns(rows))
+        await conn.execute(_PASS_GATE, (now, [one.order_id for one in cancelled]))
     return await audit.append(conn, sorted(entries, key=lambda entry: entry.user_id))
 
 
-async def _stopped(conn: Connection, exchange: str) -> dict[int, Refusal]:
-    """Orders that wait and may not leave, and why."""
+class _Stopped(NamedTuple):
+    """A row that waits and may not leave."""
+
+    seq: int
+    order_id: int
+    is_change: bool
+    refusal: Refusal
+
+
+async def _stopped(conn: Connection, exchange: str) -> list[_Stopped]:
     found = await conn.execute(_FIND, (exchange,))
     rows: dict[int, list[dict[str, Any]]] = {}
     for row in await found.fetchall():
-        rows.setdefault(row["order_id"], []).append(row)
-    refusals: dict[int, Refusal] = {}
-    for order_id, own in rows.items():
+        rows.setdefault(row["seq"], []).append(row)
+    stopped = []
+    for seq, own in rows.items():
         standings, first = [standing_of(row) for row in own], own[0]
         refusal = state_refusal(standings, opens=first["opens"], by_house=first["by_house"])
         if refusal is not None:
-            refusals[order_id] = refusal
-    return refusals
+            stopped.append(_Stopped(seq, first["order_id"], first["kind"] == "REPLACE", refusal))
+    return stopped
 
 
-def _entry(order: LockedOrder, refusal: Refusal, now: int) -> AuditEntry:
+def _entry(one: _Stopped, order: LockedOrder, now: int) -> AuditEntry:
+    status = order.view.status
     return AuditEntry(
         occurred_at_ns=now,
         user_id=order.user_id,
-        event=OrderEvent.WITHDRAWN,
+        event=CHANGE_WITHDRAWN if one.is_change else OrderEvent.WITHDRAWN,
         actor="gateway",
         order_id=order.order_id,
-        status=next_status(order.view.status, OrderEvent.WITHDRAWN),
-        detail={"reject_code": refusal.code, "reject_reason": refusal.sentence},
+        status=status if one.is_change else next_status(status, OrderEvent.WITHDRAWN),
+        detail={"reject_code": one.refusal.code, "reject_reason": one.refusal.sentence},
         traceparent=order.traceparent,
     )

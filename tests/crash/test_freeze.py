@@ -11,11 +11,14 @@ import pytest
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from domain.orders import OrderType
+from domain.instructions import ReplaceOrder
+from domain.orders import OrderType, PlacedOrder, Side, Validity
 from domain.trading_states import Cause, Scope, TradingState
+from storage import outbox as outbox_of
 from storage import trading_states
 from storage.database import Database
 from storage.trading_states import Subject
+from tests.support.builders import some_terms
 from tests.support.desk import A_WORD, frozen, user
 from tests.support.edge import Edge, edge
 from tests.support.eventually import eventually
@@ -150,3 +153,69 @@ async def test_after_the_freeze_the_client_s_next_orders_leave_as_before(
 
     await eventually(executed)
     assert known_to_the_exchange(exchanges, [*stopped, later]) == {later}
+
+
+async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_exchange(
+    exchanges: Edge, database: Database, redis: Redis
+) -> None:
+    (user_id,) = await new_users(database, 1)
+    exchanges.start_gateway()
+    assert exchanges.gateway is not None
+    async with database.reading() as conn:
+        found = await conn.execute("SELECT lower_band FROM instruments WHERE instrument_id = 'NSE:RELIANCE'")
+        row = await found.fetchone()
+    assert row is not None
+    resting = {"order_type": OrderType.LIMIT, "price": row["lower_band"], "quantity": 2}
+    order_id = await submit(database, user_id, **resting)
+
+    async def status() -> dict[str, int | str]:
+        async with database.reading() as conn:
+            found = await conn.execute(
+                "SELECT status, quantity, (SELECT withdrawn_at_ns FROM exchange_outbox x"
+                " WHERE x.order_id = o.order_id AND kind = 'REPLACE') AS withdrawn,"
+                " (SELECT sent_at_ns FROM exchange_outbox x"
+                " WHERE x.order_id = o.order_id AND kind = 'REPLACE') AS sent"
+                " FROM orders o WHERE order_id = %s",
+                (order_id,),
+            )
+            row = await found.fetchone()
+        assert row is not None
+        return row
+
+    async def in_the_book() -> bool:
+        return (await status())["status"] == "OPEN"
+
+    await eventually(in_the_book)
+    # The gateway stands still while the change is asked and the freeze comes.
+    exchanges.gateway.send_signal(signal.SIGSTOP)
+    terms = some_terms(order_type=OrderType.LIMIT, price=row["lower_band"], quantity=2)
+    placed = PlacedOrder(order_id, user_id, 1, time.time_ns(), terms, "", "test")
+    now = time.time_ns()
+    more = ReplaceOrder(
+        f"{order_id}-1",
+        str(order_id),
+        "RELIANCE",
+        Side.BUY,
+        3,
+        OrderType.LIMIT,
+        Validity.DAY,
+        terms.price,
+        None,
+        now,
+    )
+    async with database.transaction() as conn:
+        await outbox_of.owe(conn, [outbox_of.Owing(placed, "REPLACE", more)], now)
+    async with frozen(database, user(user_id)):
+        committed_ns = time.time_ns()
+        await trading_states.tell(redis, ["NSE"])
+        exchanges.gateway.send_signal(signal.SIGCONT)
+
+        async def withdrawn() -> bool:
+            return (await status())["withdrawn"] is not None
+
+        await eventually(withdrawn, every=0.01)
+        stands = await status()
+    after_ms = (int(stands["withdrawn"]) - committed_ns) / NANOS_A_MILLISECOND
+    print(f"the change was withdrawn {after_ms:+.1f} ms after the freeze")
+    assert after_ms < EFFECTIVE_WITHIN_MS
+    assert (stands["status"], stands["quantity"], stands["sent"]) == ("OPEN", 2, None)

@@ -1,17 +1,20 @@
 """The kill switch as a table: every state x kind of order; the strictest decides, the widest is named."""
 
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
 from domain.margin import Block, BlockOutcome
-from domain.orders import Product, Side
+from domain.orders import OrderType, Product, Side
 from domain.rejects import RejectCode
 from domain.trading_states import (
     Cause,
     Scope,
     Standing,
     TradingState,
+    enlarges,
     keys_of,
     reduces,
     state_refusal,
@@ -97,3 +100,29 @@ def test_an_order_is_found_under_each_of_its_scopes() -> None:
         "instrument:NSE:TCS26DECFUT",
         "user:7",
     ]
+
+
+@pytest.mark.parametrize(
+    ("order", "changed", "more"),
+    [
+        ({}, {"quantity": 99}, False),
+        ({}, {"quantity": 101}, True),
+        ({}, {"price": 245000}, False),
+        ({}, {"price": 245100}, True),
+        ({"side": Side.SELL}, {"quantity": 99}, False),
+        ({"side": Side.SELL}, {"price": 245000}, True),
+        ({"side": Side.SELL}, {"price": 245100}, True),
+        ({"order_type": OrderType.SL, "trigger_price": 245000}, {"trigger_price": 244000}, True),
+        (
+            {"order_type": OrderType.SL_M, "price": None, "trigger_price": 245000},
+            {"trigger_price": 246000},
+            True,
+        ),
+        ({"order_type": OrderType.SL_M, "price": None, "trigger_price": 245000}, {"quantity": 1}, False),
+    ],
+)
+def test_a_change_enlarges_unless_it_only_takes_away(
+    order: dict[str, Any], changed: dict[str, Any], more: bool
+) -> None:
+    terms = some_terms(**order)
+    assert enlarges(terms, replace(terms, **changed)) is more

@@ -12,13 +12,14 @@ from temporalio import activity
 from activities.decision import PASSED, REFUSED, Decision
 from activities.trading_day import TradingDay
 from domain.changes import Change, change_refusals, phase_refusal
-from domain.departure import Departure, Entry, departure
+from domain.departure import Departure, Entry, departure, intraday_refusal
 from domain.instruments import Instrument
 from domain.margin import unit_margin
 from domain.orders import OrderTerms, PlacedOrder
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
 from domain.time import trade_date
+from domain.trading_states import enlarges
 from storage import cancellations, changes, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.changes import Standing
@@ -81,8 +82,8 @@ class Changes:
             today = trade_date(now_ns)
             refusals = change_refusals(stands.terms, asked, stands.filled, stands.changes, instrument, today)
             closed = None if stands.unsent else phase_refusal(terms, self._phases.phase(instrument))
-            if closed is not None:
-                refusals.append(closed)
+            over = self._intraday(stands.terms, terms, instrument, now_ns)
+            refusals += [refusal for refusal in (closed, over) if refusal is not None]
             if refusals:
                 return refusals[0]
             # An order that can be changed has a price or a trigger: no last price is needed.
@@ -95,6 +96,16 @@ class Changes:
             return Refusal(RejectCode.MARGIN_UNKNOWN) if unit is None else (leaves, unit)
 
         return judge
+
+    def _intraday(
+        self, terms: OrderTerms, changed: OrderTerms, instrument: Instrument, now_ns: int
+    ) -> Refusal | None:
+        """From the square-off on, an intraday order may be made less, not more."""
+        if not enlarges(terms, changed):
+            return None
+        market_ns = self._phases.market_time_ns(instrument.exchange, now_ns)
+        session_class = self._day.session_class(instrument, now_ns)
+        return intraday_refusal(changed, session_class, self._day.hours, market_ns)
 
     async def _tell(self, placed: PlacedOrder, told: Sequence[OrderUpdate]) -> None:
         await wakeups.wake(self._redis, wakeups.outbox(placed.terms.exchange))

@@ -24,7 +24,8 @@ class Gates:
     @activity.defn(name="validate")
     async def validate(self, placed: PlacedOrder) -> Decision:
         """Every gate that needs no money."""
-        judged = await self._judge.gates(placed.terms, trade_date(placed.accepted_at_ns))
+        today = trade_date(placed.accepted_at_ns)
+        judged = await self._judge.gates(placed.terms, today, by_house=placed.by_house)
         entered = judged.entry
         if judged.refusals or entered is None:
             return _refused(judged.refusals[0])

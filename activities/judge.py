@@ -51,7 +51,7 @@ class Judge:
     def instrument(self, instrument_id: str) -> Instrument | None:
         return self._instruments.get(instrument_id)
 
-    async def gates(self, terms: OrderTerms, today: date) -> Judgement:
+    async def gates(self, terms: OrderTerms, today: date, *, by_house: bool = False) -> Judgement:
         """Every refusal by what is asked for and when."""
         instrument = self.instrument(terms.instrument_id)
         refusals = terms_refusals(terms, instrument, today)
@@ -60,7 +60,9 @@ class Judge:
         now_ns = time.time_ns()
         phase = await self._phases.asked(instrument)
         session_class = self._day.session_class(instrument, now_ns)
-        entered = entry(terms, phase, session_class, self._day.hours, now_ns)
+        market_ns = self._phases.market_time_ns(instrument.exchange, now_ns)
+        hours = self._day.hours
+        entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
         return Judgement(refusals, entered)

@@ -2,8 +2,8 @@
 
 The exchanges play the next trading day by its rules (their control sockets are asked to); everything else is
 seen as a client sees it: phases by GET /api/v1/market/status, orders by HTTP. In each phase that takes orders
-one of each kind is placed; the table lives, what happened is printed above it, and what ought to have been
-otherwise is said at the end, with exit code 1.
+one of each kind is placed, after hours for the next day; the table lives, what happened is printed above it,
+and what ought to have been otherwise is said at the end, with exit code 1.
 """
 
 import sys
@@ -33,6 +33,7 @@ LOOK_SECONDS = 0.2
 QUANTITY = 2
 PASSING = frozenset({"PENDING_VALIDATION"})
 """Seen or not by chance; not worth a line."""
+FINAL = frozenset({"EXECUTED", "CANCELLED", "REJECTED", "EXPIRED", "SETTLED"})
 app = typer.Typer(add_completion=False, help="A compressed trading day.")
 _console = Console(highlight=False, width=120)
 
@@ -65,6 +66,8 @@ class _Day:
         self._phases: dict[tuple[str, str], list[str]] = {}
         self._orders: dict[str, tuple[str, str]] = {}
         """By id: what was asked and the status seen last."""
+        self._last = ""
+        """Of the orders placed last: those after the day's end."""
 
     def run(self) -> list[str]:
         session = self._http.post("/api/v1/session", json={"client_id": "DEMO0001", "password": "demo"})
@@ -85,6 +88,7 @@ class _Day:
                 self._look()
                 live.update(self._table(), refresh=True)
                 time.sleep(LOOK_SECONDS)
+        self._take_back()
         return self._faults(expected)
 
     def _expected(self) -> dict[tuple[str, str], list[str]]:
@@ -111,7 +115,7 @@ class _Day:
                 seen.append(row["phase"])
                 self._say(f"{row['exchange']} {row['session_class']:<12} {row['phase']}")
                 if key(row) == LEADER and len(seen) < len(self._expected()[LEADER]):
-                    self._place(row)
+                    self._place(row, f"{row['phase']} ({len(seen)})")
         for order in self._get("/api/v1/orders", limit="200")["orders"]:
             asked, status = self._orders.get(order["order_id"], ("", ""))
             if asked and status != order["status"]:
@@ -120,8 +124,8 @@ class _Day:
                     continue
                 self._say(f"  {asked}: {order['status']} {_told(order)}")
 
-    def _place(self, row: dict[str, Any]) -> None:
-        """One order of each kind that the phase takes; where it takes none, one that will be refused."""
+    def _place(self, row: dict[str, Any], moment: str) -> None:
+        """One order of each kind that the phase takes; where it takes none, for the next day or in vain."""
         tick, close = paise(self._instrument["tick_size"]), paise(self._instrument["previous_close"])
         prices = {"a price that trades": close + 100 * tick, "a price that rests": close - 100 * tick}
         kinds: dict[str, dict[str, Any]] = {
@@ -141,8 +145,15 @@ class _Day:
                 "idempotency_key": str(uuid.uuid4()),
             } | terms
             answer = self._http.post("/api/v1/orders", json=body).raise_for_status()
-            asked = f"{name}, placed in {row['phase']}"
-            self._orders[answer.json()["order_id"]] = (asked, "")
+            self._last = f"placed in {moment}"
+            self._orders[answer.json()["order_id"]] = (f"{name}, {self._last}", "")
+
+    def _take_back(self) -> None:
+        """What was placed after the day's end is for the next one, which nobody plays now."""
+        for order_id, (asked, status) in self._orders.items():
+            if asked.endswith(self._last) and status not in FINAL:
+                self._http.delete(f"/api/v1/orders/{order_id}")
+                self._orders[order_id] = (asked, "CANCELLED")
 
     def _table(self) -> Table:
         table = Table("exchange", "class", "phases so far", title=f"orders: {self._counts()}", width=118)
@@ -160,8 +171,7 @@ class _Day:
             for name, phases in expected.items()
             if self._phases[name] != phases
         ]
-        final = {"EXECUTED", "CANCELLED", "REJECTED", "EXPIRED", "SETTLED"}
-        return wrong + [f"{asked} is {s}" for asked, s in self._orders.values() if s not in final]
+        return wrong + [f"{asked} is {s}" for asked, s in self._orders.values() if s not in FINAL]
 
     def _status(self) -> list[dict[str, Any]]:
         segments: list[dict[str, Any]] = self._get("/api/v1/market/status")["segments"]

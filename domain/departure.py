@@ -1,24 +1,25 @@
 """When and as what an order leaves for the exchange: at once or armed for a phase, and never without a price
 limit.
 
-The gates ask `entry` whether the present phase lets the order in; `departure` turns an unpriced order into
-what goes on the wire. A market order in the continuous market is sent as a limit order at a protected price,
-a stop without a limit likewise (market-rules section 8: an unprotected market order is refused). In a call
-auction it stays what it is: all trade at one price there. Prices in paise, protection in basis points.
+The gates ask `entry` whether the present phase and the house's hours let the order in; `departure` turns an
+unpriced order into what goes on the wire. A market order in the continuous market is sent as a limit order at
+a protected price, a stop without a limit likewise (market-rules section 8: an unprotected market order is
+refused). In a call auction it stays what it is: all trade at one price there. Prices in paise, protection in
+basis points.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from domain.broker_hours import BrokerHours
-from domain.instruments import Instrument, InstrumentKind
+from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.money import ceil_div
-from domain.orders import OrderTerms, OrderType, Side
+from domain.orders import OrderTerms, OrderType, Product, Side
 from domain.price_bands import BASIS_POINTS
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS, SessionClass
-from domain.time import trade_date
+from domain.time import clock_time, trade_date
 
 BEFORE_THE_BELL = frozenset(
     {MarketPhase.PRE_OPEN_ENTRY, MarketPhase.PRE_OPEN_LIMIT, MarketPhase.PRE_OPEN_MATCHING}
@@ -64,12 +65,21 @@ def entry(
     session_class: SessionClass,
     hours: BrokerHours,
     now_ns: int,
+    market_ns: int | None = None,
+    *,
+    by_house: bool = False,
 ) -> Entry | Refusal:
-    """Whether the market takes the order now or, armed, later; `phase` is None when it is not known."""
+    """Whether the market takes the order now or, armed, later; `phase` is None when it is not known.
+
+    The house's hours are those of the exchange's own day, which has come to `market_ns`; an exchange that
+    keeps no hours (None) has no square-off, and its after-market hours are the clock's.
+    """
     if phase is None:
         return Refusal(RejectCode.MARKET_PHASE_UNKNOWN)
     if PERMISSIONS[phase].takes(terms.order_type, terms.validity):
-        return Entry(phase)
+        closed = None if by_house else intraday_refusal(terms, session_class, hours, market_ns)
+        return closed or Entry(phase)
+    now_ns = now_ns if market_ns is None else market_ns
     today = trade_date(now_ns)
     if phase in BEFORE_THE_BELL:
         later = hours.phases_taking(today, session_class, terms.order_type, terms.validity, after=phase)
@@ -78,6 +88,19 @@ def entry(
     else:
         later = ()
     return Entry(phase, later) if later else Refusal(RejectCode.MARKET_CLOSED, limit=phase.value)
+
+
+def intraday_refusal(
+    terms: OrderTerms, session_class: SessionClass, hours: BrokerHours, market_ns: int | None
+) -> Refusal | None:
+    """From the square-off of the day on, no intraday order is taken but the house's own (market-rules 2)."""
+    if terms.product is not Product.MIS or market_ns is None:
+        return None
+    square_off_ns = hours.square_off_ns(trade_date(market_ns), session_class)
+    if square_off_ns is None or market_ns < square_off_ns:
+        return None
+    carried = Product.CNC if session_class.segment is Segment.CASH else Product.NRML
+    return Refusal(RejectCode.INTRADAY_CLOSED, "product", clock_time(square_off_ns), carried)
 
 
 def departure(

@@ -225,3 +225,5 @@ class PlacedOrder:
     """W3C trace context of the request."""
     owner: str
     """The order worker that claimed the order; reports come back to it first."""
+    by_house: bool = False
+    """A closing order of the house for its client."""

@@ -47,6 +47,7 @@ class RejectCode(StrEnum):
     # when
     MARKET_PHASE_UNKNOWN = "MARKET_PHASE_UNKNOWN"
     MARKET_CLOSED = "MARKET_CLOSED"
+    INTRADAY_CLOSED = "INTRADAY_CLOSED"
     PRICE_UNKNOWN = "PRICE_UNKNOWN"
     # with what
     ORDER_VALUE_LIMIT_EXCEEDED = "ORDER_VALUE_LIMIT_EXCEEDED"
@@ -106,6 +107,7 @@ SENTENCES: dict[RejectCode, str] = {
     _C.TRIGGER_PRICE_WRONG_SIDE: "The trigger price lies on the wrong side of the price.",
     _C.MARKET_PHASE_UNKNOWN: "The exchange has not told its market phase.",
     _C.MARKET_CLOSED: "The market does not take this order in its present phase.",
+    _C.INTRADAY_CLOSED: "New intraday orders are taken only until the hour of the day's square-off.",
     _C.PRICE_UNKNOWN: "The last price is not known, so a market order cannot be protected.",
     _C.MARKET_PROTECTION_OUT_OF_RANGE: "The market protection must be above 0 and not above the limit.",
     _C.HOLDINGS_INSUFFICIENT: "Not enough shares are held, free of other sell orders.",
@@ -156,6 +158,7 @@ RETRYABLE = frozenset(
         _C.INSTRUMENT_HALTED,
         _C.MARKET_PHASE_UNKNOWN,
         _C.MARKET_CLOSED,
+        _C.INTRADAY_CLOSED,
         _C.PRICE_UNKNOWN,
         _C.CHANGE_ALREADY_PENDING,
         _C.EXCHANGE_CLOSED,

@@ -151,6 +151,9 @@ class SessionPhase:
     since_ns: int
     session_class: str | None = None
     """SecurityGroup (1151), a word of domain/sessions.py; None speaks for the whole segment."""
+    scheduled_ns: int | None = None
+    """TradSesOpenTime (342): the moment of the trading day, by the exchange's timetable, that `since_ns` was.
+    Another than `since_ns` in a day that is played in minutes; None where the exchange keeps no hours."""
 
 
 Report = ExecutionReport | CancelRejected | SessionPhase

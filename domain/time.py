@@ -35,6 +35,11 @@ def ist_ns(day: date, clock: time) -> int:
     return int(datetime.combine(day, clock, IST).timestamp()) * NANOS
 
 
+def clock_time(time_ns: int) -> str:
+    """`15:20 IST`."""
+    return f"{datetime.fromtimestamp(time_ns // NANOS, IST):%H:%M} IST"
+
+
 ORDER_ID_SERIALS = 10**9
 
 

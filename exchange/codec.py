@@ -326,6 +326,8 @@ def _session_phase(phase: SessionPhase, version: FixVersion) -> Fields:
         yield 625, sub_id
         yield 340, status
     yield 341, _time(phase.since_ns, version)
+    if phase.scheduled_ns is not None:
+        yield 342, _time(phase.scheduled_ns, version)
     yield 58, phase.phase.value
     if version is FixVersion.FIX50SP2:
         yield from f.text_field(1151, phase.session_class)
@@ -340,7 +342,8 @@ def _read_session_phase(reader: FieldReader, version: FixVersion) -> SessionPhas
     phase = reader.word(58, MarketPhase)
     if reader.text(340) != _SESSION_STATUS[phase][0]:
         raise CodecError(340, f"TradSesStatus contradicts the phase {phase}")
-    return SessionPhase(exchange, segment, phase, reader.time(341), session_class)
+    scheduled_ns = reader.time(342) if reader.optional_text(342) else None
+    return SessionPhase(exchange, segment, phase, reader.time(341), session_class, scheduled_ns)
 
 
 def _read_session_id(reader: FieldReader) -> tuple[str, str, str | None]:

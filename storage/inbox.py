@@ -56,10 +56,11 @@ _NEXT_INBOUND = """
         next_inbound = GREATEST(fix_sessions.next_inbound, excluded.next_inbound)
 """
 _PHASE = """
-    INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns)
-    SELECT %s, %s, unnest(%s::text[]), %s, %s
+    INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns, scheduled_ns)
+    SELECT %s, %s, unnest(%s::text[]), %s, %s, %s
     ON CONFLICT (exchange, segment, session_class)
-        DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns
+        DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns,
+            scheduled_ns = excluded.scheduled_ns
     WHERE market_phases.since_ns <= excluded.since_ns
 """
 
@@ -229,7 +230,8 @@ async def _write_sessions(conn: Connection, arrivals: Sequence[Arrival], now_ns:
             # An exchange that names no class speaks for all of the segment.
             classes = [c for c in SessionClass if c.segment == phase.segment]
             named = [phase.session_class] if phase.session_class else [c.value for c in classes]
-            await conn.execute(_PHASE, (phase.exchange, phase.segment, named, phase.phase, phase.since_ns))
+            begun = (phase.phase, phase.since_ns, phase.scheduled_ns)
+            await conn.execute(_PHASE, (phase.exchange, phase.segment, named, *begun))
     names = sorted(last)
     await conn.execute(_NEXT_INBOUND, (names, [last[name] for name in names], [now_ns] * len(names)))
 

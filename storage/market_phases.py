@@ -13,9 +13,13 @@ from domain.reports import MarketPhase
 from storage.database import Database
 from storage.following import STALE_SECONDS
 
-_ANNOUNCED = "SELECT exchange, segment, session_class, phase FROM market_phases ORDER BY 1, 2, 3"
+_ANNOUNCED = "SELECT * FROM market_phases ORDER BY exchange, segment, session_class"
 _READ = """
     SELECT instrument_id, phase FROM instruments JOIN market_phases USING (exchange, segment, session_class)
+"""
+_CLOCKS = """
+    SELECT exchange, max(scheduled_ns) AS scheduled_ns, bool_and(scheduled_ns = since_ns) AS real
+    FROM market_phases WHERE scheduled_ns IS NOT NULL GROUP BY exchange
 """
 
 
@@ -26,6 +30,8 @@ class MarketPhases:
         self._database = database
         self._announced: list[DictRow] = []
         self._phases: dict[str, MarketPhase] = {}
+        self._clocks: dict[str, tuple[int, bool]] = {}
+        """By exchange: the last moment of its day that it told, and whether its day is the clock's."""
         self._read_at = -STALE_SECONDS
 
     def phase(self, instrument: Instrument) -> MarketPhase | None:
@@ -40,6 +46,17 @@ class MarketPhases:
             await self.refresh()
         return self.phase(instrument)
 
+    def market_time_ns(self, exchange: str, now_ns: int) -> int | None:
+        """What the exchange's own day has come to; None while it keeps no hours.
+
+        In a day that is played in minutes, the last moment that any class of the exchange entered a phase.
+        """
+        told = self._clocks.get(exchange)
+        if told is None:
+            return None
+        last_ns, is_real = told
+        return now_ns if is_real else last_ns
+
     async def refresh(self) -> None:
         asked_at = time.monotonic()
         async with self._database.reading() as conn:
@@ -47,6 +64,8 @@ class MarketPhases:
             # Hundreds of instruments, twice a second, in a process with orders on its hands: only if it must.
             if announced != self._announced:
                 rows = await (await conn.execute(_READ)).fetchall()
+                clocks = await (await conn.execute(_CLOCKS)).fetchall()
                 self._phases = {row["instrument_id"]: MarketPhase(row["phase"]) for row in rows}
+                self._clocks = {row["exchange"]: (row["scheduled_ns"], row["real"]) for row in clocks}
                 self._announced = announced
         self._read_at = asked_at

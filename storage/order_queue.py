@@ -31,7 +31,9 @@ _CLAIM = """
     )
     UPDATE orders SET owner = %(owner)s FROM claimed WHERE orders.order_id = claimed.order_id
     RETURNING orders.order_id, user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
-              product, validity, quantity, price, trigger_price, market_protection, traceparent
+              product, validity, quantity, price, trigger_price, market_protection, traceparent,
+              EXISTS (SELECT FROM house_orders h
+                      WHERE (h.user_id, h.key) = (orders.user_id, orders.idempotency_key)) AS by_house
 """
 _DUE = """
     UPDATE exchange_inbox SET signalled_at_ns = %(now)s WHERE seq IN (
@@ -128,4 +130,5 @@ def _placed(row: DictRow, owner: str) -> PlacedOrder:
         terms,
         row["traceparent"],
         owner,
+        row["by_house"],
     )

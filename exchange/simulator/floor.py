@@ -174,7 +174,8 @@ class Floor:
         self, session_class: SessionClass, phase: MarketPhase, since_ns: int, now_ns: int, average_ns: int
     ) -> Step:
         self.touched.update(self._day.symbols(session_class))
-        return self._day.enter(session_class, phase, since_ns, now_ns, average_ns)
+        scheduled_ns = self._timetable.scheduled(since_ns)
+        return self._day.enter(session_class, phase, since_ns, now_ns, average_ns, scheduled_ns)
 
     def _halt(self, halt: Halt) -> None:
         """Whatever trades, or is about to, stops."""

@@ -6,10 +6,10 @@ class hears the same bell, and a restarted exchange draws the same again. Called
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from domain.reports import MarketPhase
 from domain.sessions import SessionClass, SessionRules
@@ -63,18 +63,35 @@ class Halt:
         return self.begun_ns + self.halt_ns + self.auction_ns
 
 
+class Clock(Protocol):
+    def scheduled(self, real_ns: int) -> int | None:
+        """The moment of the trading day that an instant is; None where no such day is played."""
+
+
+class WallClock:
+    """The trading day is the real one."""
+
+    def scheduled(self, real_ns: int) -> int | None:
+        return real_ns
+
+
 @dataclass(frozen=True, slots=True)
 class Timetable:
     day: date
     """Of the calendar by which it runs."""
     dues: tuple[Due, ...]
     """Ascending."""
+    clock: Clock | None = None
+    """None: the exchange keeps no hours."""
+
+    def scheduled(self, real_ns: int) -> int | None:
+        return self.clock.scheduled(real_ns) if self.clock is not None else None
 
 
 def calendar_day(rules: SessionRules, day: date, seed: int) -> Timetable:
     """The day as it is; empty when there is no trading."""
     dues = [due for session_class in SessionClass for due in _dues(rules, day, session_class, seed)]
-    return Timetable(day, tuple(sorted(dues)))
+    return Timetable(day, tuple(sorted(dues)), WallClock())
 
 
 def compressed_day(rules: SessionRules, compressed: CompressedDay, seed: int) -> Timetable:
@@ -92,7 +109,7 @@ def compressed_day(rules: SessionRules, compressed: CompressedDay, seed: int) ->
     ]
     reopens = max(due.at_ns for due in dues) + compressed.phase_ns
     dues += [Due(reopens, c, MarketPhase.CONTINUOUS, 0) for c in SessionClass]
-    return Timetable(trade_date(compressed.begun_ns), tuple(sorted(dues)))
+    return Timetable(trade_date(compressed.begun_ns), tuple(sorted(dues)), replace(scale, ends_ns=reopens))
 
 
 def halted(timetable: Timetable, halt: Halt, classes: Iterable[SessionClass]) -> Timetable:
@@ -114,13 +131,25 @@ def halted(timetable: Timetable, halt: Halt, classes: Iterable[SessionClass]) ->
                 Due(matching_ns, session_class, MarketPhase.PRE_OPEN_MATCHING, 0),
                 Due(halt.ends_ns, session_class, MarketPhase.CONTINUOUS, 0),
             ]
-    return Timetable(timetable.day, tuple(sorted(dues)))
+    return replace(timetable, dues=tuple(sorted(dues)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
     knots: list[int]
     compressed: CompressedDay
+    ends_ns: int | None = None
+    """When the day is over and the market open again."""
+
+    def scheduled(self, real_ns: int) -> int | None:
+        """The planned instant that a real one is: `real` the other way."""
+        if real_ns < self.compressed.begun_ns or (self.ends_ns is not None and real_ns >= self.ends_ns):
+            return None
+        at, into = divmod(real_ns - self.compressed.begun_ns, self.compressed.phase_ns)
+        if at + 1 >= len(self.knots):
+            return self.knots[-1]
+        low, high = self.knots[at], self.knots[at + 1]
+        return low + (high - low) * into // self.compressed.phase_ns
 
     def real(self, planned_ns: int) -> int:
         """The instant at which a planned one comes; in proportion between two knots."""

@@ -32,10 +32,11 @@ class TradingDay:
         since_ns: int,
         now_ns: int,
         average_since_ns: int,
+        scheduled_ns: int | None = None,
     ) -> Step:
         """Enter a phase; the first thing told is the phase itself."""
         before = self._venue.sessions[session_class].phase
-        announced = self._venue.session(session_class, phase, since_ns)
+        announced = self._venue.session(session_class, phase, since_ns, scheduled_ns)
         self._venue.sessions[session_class] = announced
         known, told = dict(self._venue.prices), [Addressed(EVERY_SESSION, announced)]
         for symbol in self.symbols(session_class):

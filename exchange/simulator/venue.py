@@ -82,8 +82,11 @@ class Venue:
         self.books = {symbol: OrderBook(row.previous_close) for symbol, row in self.instruments.items()}
         self.sessions = {c: self.session(c, MarketPhase.CONTINUOUS, 0) for c in SessionClass}
 
-    def session(self, session_class: SessionClass, phase: MarketPhase, since_ns: int) -> SessionPhase:
-        return SessionPhase(self.exchange, session_class.segment, phase, since_ns, session_class)
+    def session(
+        self, session_class: SessionClass, phase: MarketPhase, since_ns: int, scheduled_ns: int | None = None
+    ) -> SessionPhase:
+        named = (self.exchange, session_class.segment, phase, since_ns, session_class)
+        return SessionPhase(*named, scheduled_ns)
 
     def phase_of(self, symbol: str) -> MarketPhase:
         """CLOSED for a symbol that is not traded here."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from config.rules import market_protection
 from config.sessions import broker_hours
 from domain.departure import Departure, Entry, departure, entry, needs_last_price, within
-from domain.orders import OrderTerms, OrderType, Side, Validity
+from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
 from domain.sessions import SessionClass
@@ -101,6 +101,49 @@ def test_a_closed_market_takes_orders_in_the_after_market_hours(
     order_type: OrderType, day: date, at: time, expected: str
 ) -> None:
     assert outcome(terms_of(order_type), MarketPhase.CLOSED, at, day) == expected
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected"),
+    [(time(8, 45), "PRE_OPEN_ENTRY"), (time(15, 35), REFUSED), (time(16, 0), "PRE_OPEN_ENTRY")],
+)
+def test_a_day_that_is_played_at_night_has_its_own_after_market_hours(reached: time, expected: str) -> None:
+    """Whatever the clock says: half past ten in the evening is an after-market hour, noon is none."""
+    for clock in (time(22, 30), time(12, 0)):
+        terms, now_ns = terms_of(LIMIT), ist_ns(SATURDAY, clock)
+        entered = entry(terms, MarketPhase.CLOSED, CAS, broker_hours(), now_ns, ist_ns(DAY, reached))
+        told = REFUSED if isinstance(entered, Refusal) else entered.release_phases[0]
+        assert told == expected
+
+
+SQUARE_OFFS = [(CAS, time(15, 0)), (SessionClass.CASH, time(15, 20)), (SessionClass.FO, time(15, 25))]
+
+
+@pytest.mark.parametrize(("session_class", "hour"), SQUARE_OFFS)
+def test_from_the_square_off_on_no_intraday_order_is_taken(session_class: SessionClass, hour: time) -> None:
+    def asked(product: Product, market_ns: int | None, *, by_house: bool = False) -> Entry | Refusal:
+        terms, now_ns = terms_of(LIMIT, product=product), ist_ns(DAY, time(15, 30))
+        phase, hours = MarketPhase.CONTINUOUS, broker_hours()
+        return entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
+
+    at_ns = ist_ns(DAY, hour)
+    assert asked(Product.MIS, at_ns - 1) == CONTINUOUS
+    refused = asked(Product.MIS, at_ns)
+    assert isinstance(refused, Refusal)
+    assert refused.code is RejectCode.INTRADAY_CLOSED
+    assert f"{hour:%H:%M} IST" in refused.sentence
+    assert refused.nearest == ("NRML" if session_class is SessionClass.FO else "CNC")
+    assert asked(Product.CNC, at_ns) == CONTINUOUS
+    assert asked(Product.MIS, at_ns, by_house=True) == CONTINUOUS
+    # An exchange that keeps no hours has no square-off.
+    assert asked(Product.MIS, None) == CONTINUOUS
+
+
+def test_an_intraday_order_after_hours_is_the_next_day_s() -> None:
+    terms, now_ns = terms_of(LIMIT, product=Product.MIS), ist_ns(DAY, time(17, 0))
+    entered = entry(terms, MarketPhase.CLOSED, CAS, broker_hours(), now_ns, now_ns)
+    assert isinstance(entered, Entry)
+    assert entered.release_phases[0] is MarketPhase.PRE_OPEN_ENTRY
 
 
 def test_a_phase_that_is_not_known_takes_nothing() -> None:

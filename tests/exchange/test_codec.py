@@ -188,6 +188,17 @@ GOLDENS = [
     ),
     (
         V42,
+        SessionPhase("NSE", "CASH", MarketPhase.CLOSED, AT_MS, "CAS", AT_MS + 60 * 10**9),
+        "35=h|336=NSE.CASH.CAS|340=3|341=20261124-08:00:00.123|342=20261124-08:01:00.123|58=CLOSED",
+    ),
+    (
+        V50,
+        SessionPhase("NSE", "CASH", MarketPhase.CLOSED, AT, "CAS", AT + 60 * 10**9),
+        "35=h|1301=NSE|1300=CASH|336=1|625=7|340=3|341=20261124-08:00:00.123456789"
+        "|342=20261124-08:01:00.123456789|58=CLOSED|1151=CAS",
+    ),
+    (
+        V42,
         report(exec_type=ExecType.RESTATED),
         f"35=8|{CORE}|17=E7|20=0|150=D|378=3|39=0|{TERMS}|151=100|14=0|6=0|{WHEN_42}",
     ),

@@ -1,13 +1,16 @@
 """The exchange through its day: what each phase refuses, auctions, closing prices, halts, kills."""
 
+from datetime import date, time
 from pathlib import Path
 
 import pytest
 
+from config.sessions import session_rules
 from domain.instructions import CancelOrder, ReplaceOrder
 from domain.orders import OrderType, Side, Validity
 from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, OrdStatus
 from domain.sessions import PERMISSIONS, SessionClass
+from domain.time import ist_ns
 from exchange.master import read_master
 from exchange.simulator.control import BustCommand, ControlRefused, CorrectCommand, DayCommand, HaltCommand
 from tests.support.exchange_day import ExchangeDay, Told, at
@@ -18,6 +21,7 @@ FUTURE = next(row for row in MASTER.values() if row.kind == "FUTURE" and row.und
 OPTION = next(row for row in MASTER.values() if row.kind == "OPTION" and row.underlying == "NSE:TCS")
 FOUR = {row.symbol: row for row in (TCS, ETF, FUTURE, OPTION)}
 BUY, SELL = Side.BUY, Side.SELL
+PLAYED = date(2026, 11, 25)
 P, X, S = MarketPhase, ExecType, OrdStatus
 CLOSE, TICK = TCS.previous_close, TCS.tick_size
 
@@ -406,11 +410,17 @@ def test_a_compressed_day_is_the_same_day_and_goes_on_where_it_was_killed(tmp_pa
     seen: dict[SessionClass, list[MarketPhase]] = {c: [] for c in SessionClass}
     for session_class, phase in nse.phases:
         seen[session_class].append(phase)
+    scheduled: dict[SessionClass, list[int | None]] = {c: [] for c in SessionClass}
+    for announced in nse.announced:
+        scheduled[SessionClass(announced.session_class or "")].append(announced.scheduled_ns)
     auction = [P.CLOSING_REFERENCE, P.CLOSING_AUCTION, P.CLOSING_AUCTION_LIMIT, P.CLOSING_MATCHING]
     pre_open = [P.CLOSED, P.PRE_OPEN_ENTRY, P.PRE_OPEN_LIMIT, P.PRE_OPEN_MATCHING, P.CONTINUOUS]
     closed = [P.CLOSED, P.POST_CLOSE, P.CLOSED, P.CONTINUOUS]
     assert seen[SessionClass.CAS] == pre_open + auction + closed
     assert seen[SessionClass.CASH] == pre_open + closed
+    # Each phase says which moment of the played day it is; the open market afterwards is of no day.
+    planned = [c.latest_ns for c in session_rules().changes(PLAYED, SessionClass.FO)]
+    assert scheduled[SessionClass.FO] == [ist_ns(PLAYED, time(8, 45)), *planned, None]
     assert seen[SessionClass.FO] == [P.CLOSED, P.CONTINUOUS, P.CLOSED, P.CONTINUOUS]
     assert seen[SessionClass.FRONT_FUTURE] == [*pre_open, P.CLOSED, P.CONTINUOUS]
     assert len(fills(told)) > 10

@@ -1,7 +1,13 @@
 """The phases in memory: a copy that is too old knows nothing, and is read anew for whoever must decide."""
 
-from domain.reports import MarketPhase
+from datetime import date, time
+from itertools import count
+
+from domain.reports import MarketPhase, SessionPhase
+from domain.time import ist_ns
 from storage.database import Database
+from storage.exchange_journal import write
+from storage.inbox import Arrival
 from storage.market_phases import MarketPhases
 from tests.support.stories import exchange_listed, listed
 
@@ -13,3 +19,30 @@ async def test_a_copy_that_is_too_old_is_read_anew_before_an_order_is_refused(da
         assert await phases.asked(listed()) is MarketPhase.CONTINUOUS
         assert phases.phase(listed()) is MarketPhase.CONTINUOUS
         assert await phases.asked(listed(symbol="UNTOLD")) is None
+
+
+async def test_the_market_s_time_is_what_its_exchange_has_told(database: Database) -> None:
+    """None without hours, the clock's on a real day, the last moment told in a day that is played."""
+    now_ns = ist_ns(date(2026, 11, 25), time(22, 0))
+    moments = [ist_ns(date(2026, 11, 25), hour) for hour in (time(15, 0), time(15, 15), time(15, 20))]
+
+    async def told(*rows: tuple[int, int | None]) -> int | None:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM market_phases WHERE exchange = 'XM'")
+        arrivals = [
+            Arrival("XM", "X", next(n), SessionPhase("XM", "CASH", MarketPhase.CLOSED, since, c, planned), 1)
+            for c, (since, planned) in zip(("CAS", "CASH"), rows, strict=False)
+        ]
+        async with database.transaction() as conn:
+            await write(conn, [], arrivals, 1)
+        await phases.refresh()
+        return phases.market_time_ns("XM", now_ns)
+
+    phases, n = MarketPhases(database), count(1)
+    assert phases.market_time_ns("XM", now_ns) is None
+    assert await told((5, None), (6, None)) is None
+    assert await told((moments[0], moments[0]), (moments[1], moments[1])) == now_ns
+    assert await told((5, moments[2]), (6, moments[1])) == moments[2]
+    assert await told((5, None), (6, moments[1])) == moments[1]
+    async with database.transaction() as conn:
+        await conn.execute("DELETE FROM market_phases WHERE exchange = 'XM'")

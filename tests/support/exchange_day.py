@@ -44,6 +44,7 @@ class ExchangeDay:
         self._exchange, self._trade_file = exchange, trade_file
         self.now_ns = at(moment)
         self.phases: list[tuple[SessionClass, MarketPhase]] = []
+        self.announced: list[SessionPhase] = []
         self._path, self._crowded = directory / "journal.jsonl", crowded
         self._instruments, self._follow_calendar = dict(instruments), follow_calendar
         self._start()
@@ -90,6 +91,7 @@ class ExchangeDay:
             self._trade_file.append([row for step in steps for row in trades_of(self.floor.venue, step)])
         reports = [told.report for step in steps for told in step.told]
         announced = [r for r in reports if isinstance(r, SessionPhase)]
+        self.announced += announced
         self.phases += [(SessionClass(p.session_class or ""), p.phase) for p in announced]
         return [r for r in reports if not isinstance(r, SessionPhase)]
 

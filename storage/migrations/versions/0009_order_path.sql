@@ -5,3 +5,7 @@ COMMENT ON COLUMN exchange_outbox.enlarges IS 'of a REPLACE: it does more than t
 -- What a pending order risks is counted at the price its margin was reckoned at.
 ALTER TABLE margin_holds ADD COLUMN margin_price BIGINT CHECK (margin_price > 0);
 COMMENT ON COLUMN margin_holds.margin_price IS 'the dearest price at which the order may trade; NULL: the band''s end';
+
+-- The house's hours follow the trading day that the exchange plays, which may not be the clock's.
+ALTER TABLE market_phases ADD COLUMN scheduled_ns BIGINT;
+COMMENT ON COLUMN market_phases.scheduled_ns IS 'the moment of the trading day that since_ns was; NULL: no hours are kept';

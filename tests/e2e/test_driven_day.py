@@ -1,0 +1,84 @@
+"""A trading day played in seconds on the running market: the house's hours are those of that day."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support import control
+from tests.support.clients import an_order, sign_in
+from tests.support.eventually import eventually
+from tests.support.market import Market
+
+PHASE_SECONDS = 1.2
+
+
+@pytest.fixture
+async def client(market: Market) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=market.api_url, timeout=20) as http:
+        await sign_in(http, "DEMO0071")
+        yield http
+
+
+async def phase(client: httpx.AsyncClient, session_class: str = "CAS") -> str:
+    rows = (await client.get("/api/v1/market/status")).json()["segments"]
+    return next(
+        str(row["phase"]) for row in rows if (row["exchange"], row["session_class"]) == ("NSE", session_class)
+    )
+
+
+async def reached(client: httpx.AsyncClient, wanted: str) -> None:
+    async def there() -> bool:
+        return await phase(client) == wanted
+
+    await eventually(there, within=60)
+
+
+async def place(client: httpx.AsyncClient, **changes: Any) -> str:
+    answer = await client.post("/api/v1/orders", json=an_order(quantity=1, **changes))
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["order_id"])
+
+
+async def order(client: httpx.AsyncClient, order_id: str) -> dict[str, Any]:
+    return dict((await client.get(f"/api/v1/orders/{order_id}")).json())
+
+
+async def decided(client: httpx.AsyncClient, order_id: str) -> dict[str, Any]:
+    async def seen() -> dict[str, Any] | None:
+        found = await order(client, order_id)
+        return found if found["status"] != "PENDING_VALIDATION" else None
+
+    found = await eventually(seen)
+    assert found is not None
+    return found
+
+
+async def test_after_market_orders_and_the_square_off_follow_the_played_day(
+    market: Market, client: httpx.AsyncClient
+) -> None:
+    answer = await asyncio.to_thread(
+        control.ask, market.settings, "NSE", verb="day", phase_seconds=PHASE_SECONDS
+    )
+    assert "error" not in answer
+    await reached(client, "CLOSED")
+    # A quarter to nine, whatever the clock says: taken for the pre-open session, and executed in it.
+    early = await decided(client, await place(client))
+    assert early["status"] == "PENDING_OPEN", early
+    assert early["history"][1]["release_phases"][0] == "PRE_OPEN_ENTRY"
+    await reached(client, "CONTINUOUS")
+    assert (await order(client, early["order_id"]))["status"] == "EXECUTED"
+    in_time = await decided(client, await place(client, product="MIS"))
+    assert in_time["status"] != "REJECTED", in_time
+    await reached(client, "CLOSING_AUCTION")
+    late = await decided(client, await place(client, product="MIS"))
+    assert (late["status"], late["reject_code"]) == ("REJECTED", "INTRADAY_CLOSED")
+    assert "15:00 IST" in late["reject_reason"]
+    delivery = await decided(client, await place(client))
+    assert delivery["status"] != "REJECTED"
+    # An exchange that keeps no hours again takes intraday orders at any.
+    await reached(client, "POST_CLOSE")
+    await reached(client, "CONTINUOUS")
+    assert (await decided(client, await place(client, product="MIS")))["status"] != "REJECTED"

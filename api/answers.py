@@ -90,7 +90,7 @@ class Order(BaseModel):
             "price": rupees_or_none(row["price"]),
             "trigger_price": rupees_or_none(row["trigger_price"]),
             "market_protection": rupees_or_none(row["market_protection"]),
-            "average_price": _average(row["filled_value"], row["filled_quantity"]),
+            "average_price": average(row["filled_value"], row["filled_quantity"]),
             "created_at": rfc3339(row["created_at_ns"]),
             "updated_at": rfc3339(row["updated_at_ns"]),
         }
@@ -107,73 +107,6 @@ class Orders(BaseModel):
     next_cursor: OrderId | None
 
 
-class Holding(BaseModel):
-    instrument_id: str
-    quantity: int = Field(description="below zero: sold, and the exchange took the purchase back since")
-    t1_quantity: int = Field(description="bought and not yet settled, part of quantity")
-    blocked_quantity: int = Field(description="promised to pending sell orders, part of quantity")
-    avg_cost: Rupees
-    cost: Rupees
-
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
-        return cls(
-            instrument_id=row["instrument_id"],
-            quantity=row["quantity"],
-            t1_quantity=row["t1_quantity"],
-            blocked_quantity=row["blocked_quantity"],
-            avg_cost=rupees(round_half_up(abs(row["cost"]), abs(row["quantity"]))),
-            cost=rupees(row["cost"]),
-        )
-
-
-class Holdings(BaseModel):
-    holdings: list[Holding]
-
-
-class Position(BaseModel):
-    instrument_id: str
-    product: Product
-    net_quantity: int
-    buy_quantity: int
-    sell_quantity: int
-    buy_avg: Rupees | None
-    sell_avg: Rupees | None
-    realized_pnl: Rupees
-    used_margin: Rupees
-
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
-        return cls(
-            instrument_id=row["instrument_id"],
-            product=row["product"],
-            net_quantity=row["buy_quantity"] - row["sell_quantity"],
-            buy_quantity=row["buy_quantity"],
-            sell_quantity=row["sell_quantity"],
-            buy_avg=_average(row["buy_value"], row["buy_quantity"]),
-            sell_avg=_average(row["sell_value"], row["sell_quantity"]),
-            realized_pnl=rupees(row["realized_pnl"]),
-            used_margin=rupees(row["margin"]),
-        )
-
-
-class Positions(BaseModel):
-    positions: list[Position]
-
-
-class Margins(BaseModel):
-    cash: Rupees
-    available_cash: Rupees
-    used_margin: Rupees
-    blocked_margin: Rupees
-    exposure_margin: Rupees
-    realized_pnl: Rupees
-
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
-        return cls(**{name: rupees(row[name]) for name in cls.model_fields})
-
-
 class Health(BaseModel):
     status: Literal["ok", "ready"]
 
@@ -182,5 +115,5 @@ def rupees_or_none(amount: int | None) -> str | None:
     return None if amount is None else rupees(amount)
 
 
-def _average(value: int, quantity: int) -> str | None:
+def average(value: int, quantity: int) -> str | None:
     return rupees(round_half_up(value, quantity)) if quantity else None

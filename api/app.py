@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 
 from activities.judge import Judge
 from activities.trading_day import TradingDay
-from api import market, openapi, orders, portfolio, problems, risk, session
+from api import market, openapi, orders, portfolio, portfolio_stream, problems, risk, session
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
 from config.settings import Settings
@@ -34,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
             open_database(settings.postgres_dsn, application="api") as database,
             open_redis(settings.redis_dsn) as redis,
             refilling(redis, database),
+            portfolio_stream.answering(redis, database),
             wakeups.listening(redis, wakeups.TRADING_STATES) as frozen,
             following(states := TradingStates(database), frozen),
             wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
@@ -41,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             app.state.trading_states = states
             app.state.redis = redis
+            app.state.last_prices = LastPrices(redis)
             app.state.settings = settings
             app.state.database = database
             app.state.instruments = await load_instruments(database)

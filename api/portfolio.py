@@ -1,14 +1,17 @@
-"""Holdings, positions and margins, as the books stand."""
+"""Holdings, positions and margins, as the books stand, at the last prices of the tick bus."""
 
+import time
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request
 
-from api import answers
+from api import portfolio_answers as answers
 from api.problems import Problem, documented
 from api.session import SignedIn
 from domain.rejects import SENTENCES, RejectCode
-from storage import order_reads
+from exchange.last_prices import Quote
+from storage import portfolio_reads
 
 router = APIRouter(
     prefix="/api/v1/portfolio",
@@ -19,23 +22,32 @@ router = APIRouter(
 
 @router.get("/holdings")
 async def holdings(request: Request, session: SignedIn) -> answers.Holdings:
-    """Delivery holdings with average cost."""
-    rows = await order_reads.holdings(request.app.state.database, session.user_id)
-    return answers.Holdings(holdings=[answers.Holding.of(row) for row in rows])
+    """Delivery holdings with average cost and P&L."""
+    rows = await _rows(request, session.user_id, "holdings")
+    return answers.Holdings(holdings=[answers.PricedHolding.at(row, quote) for row, quote in rows])
 
 
 @router.get("/positions")
 async def positions(request: Request, session: SignedIn) -> answers.Positions:
-    """Intraday and derivatives positions of the day."""
-    rows = await order_reads.positions(request.app.state.database, session.user_id)
-    return answers.Positions(positions=[answers.Position.of(row) for row in rows])
+    """Intraday and derivatives positions with P&L, those closed today too."""
+    rows = await _rows(request, session.user_id, "positions")
+    return answers.Positions(positions=[answers.PricedPosition.at(row, quote) for row, quote in rows])
 
 
 @router.get("/margins", responses=documented(HTTPStatus.NOT_FOUND))
 async def margins(request: Request, session: SignedIn) -> answers.Margins:
     """Available, used, blocked and exposure margin, in rupees."""
-    row = await order_reads.margins(request.app.state.database, session.user_id)
+    row = await portfolio_reads.read(request.app.state.database, session.user_id, time.time_ns())
     if row is None:
         code = RejectCode.ACCOUNT_UNKNOWN
         raise Problem(HTTPStatus.NOT_FOUND, code, SENTENCES[code])
     return answers.Margins.of(row)
+
+
+async def _rows(request: Request, user_id: int, part: str) -> list[tuple[dict[str, Any], Quote | None]]:
+    """Each row of this part with its instrument's quote; none for a user without an account."""
+    state = request.app.state
+    found = await portfolio_reads.read(state.database, user_id, time.time_ns())
+    rows = found[part] if found else []
+    quotes = await state.last_prices.quotes([state.instruments[row["instrument_id"]] for row in rows])
+    return list(zip(rows, quotes, strict=True))

@@ -88,4 +88,9 @@ class Position:
 
     def unrealized_pnl(self, price: int) -> int:
         """Mark to market of the net quantity at a price."""
-        return self.net_quantity * price - self.open_cost
+        return unrealized_pnl(self.net_quantity, self.open_cost, price)
+
+
+def unrealized_pnl(quantity: int, cost: int, price: int) -> int:
+    """Of a holding or a position of so many units, negative when short, at a price for each unit."""
+    return quantity * price - cost

@@ -1,9 +1,12 @@
-"""The last traded price of an instrument, for gates that need one now: asked of the tick bus, never
-remembered.
+"""The last traded price of an instrument, for whoever needs one now: asked of the tick bus, never remembered.
 
-A price is known only while the distributor is at work and the instrument's line is not silent; what is not
-known is None, and the gate refuses. Called by the order worker.
+A gate knows a price only while the distributor is at work and the instrument's line is not silent; what is
+not known is None, and the gate refuses. A portfolio shows what there is, and says that it is stale. Called by
+the order worker and the API.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from redis.asyncio import Redis
@@ -13,21 +16,42 @@ from domain.instruments import Instrument
 from exchange.ticks import ALIVE, TICK, group_of, latest
 
 
+class Quote(NamedTuple):
+    """In paise; before the first trade of the day the price is the previous close."""
+
+    ltp: int
+    previous_close: int
+    stale: bool
+    """The distributor or the instrument's line is silent."""
+
+
 class LastPrices:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def price(self, instrument: Instrument) -> int | None:
-        """In paise; before the first trade of the day it is the previous close."""
-        group = group_of(instrument.exchange, instrument.token)
+        """In paise; None while it is not known for certain."""
+        (quote,) = await self.quotes([instrument])
+        return None if quote is None or quote.stale else quote.ltp
+
+    async def quotes(self, instruments: Sequence[Instrument]) -> list[Quote | None]:
+        """One an instrument, in one round trip; None where there is none, or Redis is away."""
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.exists(ALIVE)
-                pipe.hget(latest(group), str(instrument.token))
-                alive, packed = await pipe.execute()
+                for instrument in instruments:
+                    group = group_of(instrument.exchange, instrument.token)
+                    pipe.hget(latest(group), str(instrument.token))
+                alive, *found = await pipe.execute()
         except (RedisError, OSError):
-            return None
-        if not alive or packed is None or len(packed) != TICK.itemsize:
-            return None
-        row = np.frombuffer(packed, TICK)[0]
-        return None if row["stale"] or row["ltp"] <= 0 else int(row["ltp"])
+            return [None] * len(instruments)
+        return [_quote(packed, bool(alive)) for packed in found]
+
+
+def _quote(packed: bytes | None, alive: bool) -> Quote | None:
+    if packed is None or len(packed) != TICK.itemsize:
+        return None
+    row = np.frombuffer(packed, TICK)[0]
+    if row["ltp"] <= 0:
+        return None
+    return Quote(int(row["ltp"]), int(row["previous_close"]), bool(row["stale"]) or not alive)

@@ -21,6 +21,7 @@ from realtime import risk_alerts
 from realtime.clients import Client, Wire, encode
 from realtime.market_status import MarketStatus
 from realtime.messages import Auth, Refused, Resume, read
+from realtime.portfolios import Portfolios
 from realtime.tick_fanout import TickFanout
 from realtime.updates import Updates
 
@@ -40,12 +41,15 @@ class Gateway:
         self._updates = Updates(redis)
         self._market = MarketStatus(redis, self._announce)
         self._ticks = TickFanout(redis, instruments, settings.stream_behind_seconds)
+        self._portfolios = Portfolios(redis, self._ticks.include)
         self.clients: set[Client] = set()
         self._connections: Counter[int] = Counter()
         """Of each user."""
         self.verbs: dict[str, Verb] = {
             "subscribe": self._ticks.subscribe,
             "unsubscribe": self._ticks.unsubscribe,
+            "subscribe_portfolio": self._portfolios.watch,
+            "unsubscribe_portfolio": self._portfolios.unwatch,
             "resume": self._resume,
         }
         """What a client may ask by name."""
@@ -56,6 +60,7 @@ class Gateway:
             tasks.create_task(self._updates.run(), name="order updates")
             tasks.create_task(self._market.run(), name="market status")
             tasks.create_task(self._ticks.run(), name="ticks")
+            tasks.create_task(self._portfolios.run(), name="portfolios")
             tasks.create_task(self._heartbeat(), name="heartbeat")
             tasks.create_task(risk_alerts.follow(self._redis, self._alert), name="risk alerts")
 
@@ -87,6 +92,7 @@ class Gateway:
             client.end()
             await self._updates.leave(client)
             await self._ticks.leave(client)
+            await self._portfolios.unwatch(client)
 
     async def follow(self, client: Client, verb: Verb, said: object) -> dict[str, Any]:
         """The answer to a verb and what was said with it."""

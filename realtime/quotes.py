@@ -49,7 +49,7 @@ def _best(side: str, part: str, write: Callable[[Any], str], shown: str) -> Colu
 
 
 COLUMNS: dict[Mode, tuple[Column, ...]] = {
-    Mode.LTP: (_field("ltp", _price), _field("stale", _flag)),
+    Mode.LTP: (_field("ltp", _price), _field("previous_close", _price), _field("stale", _flag)),
     Mode.QUOTE: (
         _best("bids", "price", _price, "bid"),
         _best("bids", "quantity", str, "bid_quantity"),
@@ -60,7 +60,6 @@ COLUMNS: dict[Mode, tuple[Column, ...]] = {
         _field("open", _price),
         _field("high", _price),
         _field("low", _price),
-        _field("previous_close", _price),
     ),
     Mode.FULL: (_field("trades", str), _field("bids", _levels), _field("asks", _levels)),
 }

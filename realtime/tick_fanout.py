@@ -58,14 +58,20 @@ class TickFanout:
                 detail = f"A connection may subscribe to {INSTRUMENTS_MAX} instruments."
                 refused.append(_refusal(instrument_id, "TOO_MANY_INSTRUMENTS", detail))
             else:
-                if slot in client.modes:
-                    self._drop(client, slot)
-                client.modes[slot] = asked.mode
-                self._groups[self._table.groups[slot]] += 1
+                self._note(client, slot, asked.mode)
                 slots.append(slot)
                 accepted.append(instrument_id)
         client.begin(self._open(client, slots, asked.mode))
         return {"accepted": accepted, "refused": refused}
+
+    def include(self, client: Client, instrument_ids: Iterable[str]) -> None:
+        """Of the client's portfolio: in mode `ltp` what it is not subscribed to already."""
+        slots = {self._table.slots[i] for i in instrument_ids if i in self._table.slots} - client.modes.keys()
+        taken = sorted(slots)[: INSTRUMENTS_MAX - len(client.modes)]
+        for slot in taken:
+            self._note(client, slot, Mode.LTP)
+        if taken:
+            client.begin(self._open(client, taken, Mode.LTP))
 
     async def unsubscribe(self, client: Client, said: object) -> dict[str, Any]:
         accepted: list[str] = []
@@ -85,6 +91,12 @@ class TickFanout:
             self._drop(client, slot)
         self._behind.discard(client)
         await self._release()
+
+    def _note(self, client: Client, slot: int, mode: Mode) -> None:
+        if slot in client.modes:
+            self._drop(client, slot)
+        client.modes[slot] = mode
+        self._groups[self._table.groups[slot]] += 1
 
     async def _open(self, client: Client, slots: list[int], mode: Mode) -> None:
         """Take the groups from the bus, then snapshot and deltas of what is still subscribed to."""

@@ -1,4 +1,4 @@
-"""Orders and books as their owner reads them; every query is bound to one user."""
+"""Orders as their owner reads them; every query is bound to one user."""
 
 from typing import Any
 from uuid import UUID
@@ -64,29 +64,6 @@ async def order_history(database: Database, user_id: int, order_id: int) -> list
            WHERE order_id = %(order_id)s AND user_id = %(user_id)s ORDER BY audit_id""",
         {"user_id": user_id, "order_id": order_id},
     )
-
-
-async def holdings(database: Database, user_id: int) -> list[DictRow]:
-    return await _all(
-        database,
-        "SELECT * FROM holdings WHERE user_id = %(user_id)s AND quantity <> 0 ORDER BY instrument_id",
-        {"user_id": user_id},
-    )
-
-
-async def positions(database: Database, user_id: int) -> list[DictRow]:
-    return await _all(
-        database,
-        "SELECT * FROM positions WHERE user_id = %(user_id)s ORDER BY instrument_id, product",
-        {"user_id": user_id},
-    )
-
-
-async def margins(database: Database, user_id: int) -> DictRow | None:
-    rows = await _all(
-        database, "SELECT * FROM margin_ledger WHERE user_id = %(user_id)s", {"user_id": user_id}
-    )
-    return rows[0] if rows else None
 
 
 async def market_phases(database: Database) -> list[DictRow]:

@@ -1,38 +1,78 @@
 """Average-price accounting on hand-computed cases, and conservation of money under any trades."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.money import paise
 from domain.orders import Side
-from domain.positions import Holding, Position
+from domain.positions import Holding, Position, unrealized_pnl
 
 TRADES = st.lists(
     st.tuples(st.sampled_from(Side), st.integers(1, 500), st.integers(1, 10**6)), min_size=1, max_size=30
 )
 
 
-def test_a_partial_exit_realises_its_part_and_leaves_the_rest_at_cost() -> None:
-    position = Position().traded(Side.BUY, 10, 100_00).traded(Side.SELL, 4, 110_00)
-    assert (position.net_quantity, position.open_cost, position.realized_pnl) == (6, 600_00, 40_00)
-    assert position.unrealized_pnl(105_00) == 30_00
+def amount(text: str) -> int:
+    return paise(text if "." in text else f"{text}.00")
 
 
-def test_a_short_closed_lower_is_a_profit() -> None:
-    position = Position().traded(Side.SELL, 10, 100_00).traded(Side.BUY, 4, 90_00)
-    assert (position.net_quantity, position.open_cost, position.realized_pnl) == (-6, -600_00, 40_00)
-    assert position.unrealized_pnl(95_00) == 30_00
+def worked_examples() -> list[tuple[str, ...]]:
+    """The rows of the table that docs/pnl.md works out by hand."""
+    page = (Path(__file__).parents[2] / "docs" / "pnl.md").read_text()
+    table = page.partition("## By hand")[2].partition("\n## ")[0]
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in table.splitlines()]
+    return [row for row in rows if row and " at " in row[0]]
 
 
-def test_a_trade_through_zero_closes_one_side_and_opens_the_other_at_its_price() -> None:
-    position = Position().traded(Side.BUY, 10, 100_00).traded(Side.SELL, 15, 90_00)
-    assert (position.net_quantity, position.open_cost, position.realized_pnl) == (-5, -450_00, -100_00)
+def trades_of(text: str) -> list[tuple[Side, int, int]]:
+    found = re.findall(r"(buy|sell) (\d+) at ([\d.]+)", text)
+    return [(Side(side.upper()), int(quantity), amount(price)) for side, quantity, price in found]
 
 
-def test_close_and_reopen_keeps_the_realised_profit_apart() -> None:
-    position = Position().traded(Side.BUY, 10, 100_00).traded(Side.SELL, 10, 120_00)
-    reopened = position.traded(Side.BUY, 10, 130_00)
-    assert (reopened.realized_pnl, reopened.unrealized_pnl(131_00)) == (200_00, 10_00)
+EXAMPLES = worked_examples()
+FIGURES = ("trades", "net", "cost", "realised", "last", "unrealised")
+
+
+def test_the_page_works_out_each_rule() -> None:
+    assert len(EXAMPLES) == 8
+
+
+@pytest.mark.parametrize(FIGURES, EXAMPLES)
+def test_the_books_reckon_as_the_page_does_by_hand(
+    trades: str, net: str, cost: str, realised: str, last: str, unrealised: str
+) -> None:
+    yesterday, _, today = trades.rpartition("; today")
+    position = Position()
+    for trade in trades_of(yesterday):
+        position = position.traded(*trade)
+    before = position.realized_pnl
+    for trade in trades_of(today):
+        position = position.traded(*trade)
+    assert (position.net_quantity, position.open_cost) == (int(net), amount(cost))
+    assert position.realized_pnl - before == amount(realised), "of the day"
+    assert position.unrealized_pnl(amount(last)) == amount(unrealised)
+
+
+@pytest.mark.parametrize(FIGURES, [example for example in EXAMPLES if int(example[1]) > 0])
+def test_a_holding_is_reckoned_like_a_position_that_is_never_short(
+    trades: str, net: str, cost: str, realised: str, last: str, unrealised: str
+) -> None:
+    holding, of_the_day = Holding(), 0
+    for day in trades.split("; today"):
+        of_the_day = 0
+        for side, quantity, price in trades_of(day):
+            if side is Side.BUY:
+                holding = holding.bought(quantity, price)
+            else:
+                holding, profit = replace(holding, blocked_quantity=quantity).sold(quantity, price)
+                of_the_day += profit
+    assert (holding.quantity, holding.cost, of_the_day) == (int(net), amount(cost), amount(realised))
+    assert unrealized_pnl(holding.quantity, holding.cost, amount(last)) == amount(unrealised)
 
 
 @given(trades=TRADES, last=st.integers(1, 10**6))

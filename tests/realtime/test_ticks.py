@@ -118,7 +118,7 @@ async def test_each_mode_has_its_fields(gateway: GatewayProcess, redis: Redis) -
             assert (await client.ask("subscribe", instruments=["NSE:INFY"], mode=mode))["ok"]
             await eventually(lambda number=number: len(client.of("snapshot")) > number)  # type: ignore[misc]
             fields.append(set(client.of("snapshot")[number]["snapshot"][0]))
-        assert fields[0] == {"instrument", "ltp", "stale", "timestamp"}
+        assert fields[0] == {"instrument", "ltp", "previous_close", "stale", "timestamp"}
         assert fields[0] < fields[1] < fields[2]
         assert client.of("snapshot")[2]["snapshot"][0]["asks"] == [[2451.35, 20]]
         assert (await client.ask("subscribe", instruments=["NSE:INFY"], mode="all"))[

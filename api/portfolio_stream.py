@@ -1,0 +1,56 @@
+"""Answers realtime gateways that watch portfolios: a frame of the books for each that has a newer version.
+
+The frames are the GETs' own answers, less the prices, which the stream's ticks carry. Runs in the API's
+process; several may answer. Asked by realtime/portfolios.py.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from api.portfolio_answers import Portfolio
+from storage import portfolio_frames, portfolio_reads
+from storage.database import Database
+
+RETRY_SECONDS = 0.5
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def answering(redis: Redis, database: Database) -> AsyncIterator[None]:
+    """Answer until the context is left."""
+    task = asyncio.create_task(_answer(redis, database), name="portfolio frames")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _answer(redis: Redis, database: Database) -> None:
+    while True:
+        try:
+            async with redis.pubsub() as pubsub:
+                await pubsub.subscribe(portfolio_frames.WANTED)
+                async for message in pubsub.listen():
+                    if message["type"] == "message":
+                        wanted = portfolio_frames.decode(message["data"])
+                        rows = await portfolio_reads.later(database, wanted, time.time_ns())
+                        if frames := {row["user_id"]: _frame(row) for row in rows}:
+                            await portfolio_frames.publish(redis, frames)
+        except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
+            log.warning("portfolios not told", error=str(error))
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def _frame(row: dict[str, object]) -> bytes:
+    return Portfolio.of(row).model_dump_json().encode()

@@ -26,7 +26,7 @@ _LATER = """
                (sum(quantity) FILTER (WHERE transaction_type = 'SELL'))::bigint AS sell_quantity,
                (sum(quantity * price) FILTER (WHERE transaction_type = 'BUY'))::bigint AS buy_value,
                (sum(quantity * price) FILTER (WHERE transaction_type = 'SELL'))::bigint AS sell_value
-        FROM trades t JOIN wanted USING (user_id) WHERE traded_at_ns >= %(since)s
+        FROM trades t JOIN wanted USING (user_id) WHERE traded_at_ns >= %(since)s AND undone_by IS NULL
         GROUP BY user_id, instrument_id, product
     ), held AS (
         SELECT h.user_id, jsonb_agg(jsonb_build_object(

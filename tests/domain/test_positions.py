@@ -67,7 +67,8 @@ def test_a_holding_is_reckoned_like_a_position_that_is_never_short(
         of_the_day = 0
         for side, quantity, price in trades_of(day):
             if side is Side.BUY:
-                holding = holding.bought(quantity, price)
+                holding, profit = holding.bought(quantity, price)
+                assert profit == 0
             else:
                 holding, profit = replace(holding, blocked_quantity=quantity).sold(quantity, price)
                 of_the_day += profit

@@ -68,6 +68,18 @@ async def test_a_holding_sold_out_today_is_listed_with_what_it_made_and_tomorrow
     assert later is not None and later["holdings"] == []
 
 
+async def test_what_the_exchange_took_back_is_not_of_the_day(database: Database) -> None:
+    user = await an_account(database)
+    await book(database, user, Product.MIS, BUY, 10, 100_00)
+    await book(database, user, Product.MIS, SELL, 4, 110_00)
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE trades SET undone_by = 'H1' WHERE user_id = %s AND transaction_type = 'SELL'", (user,)
+        )
+    (position,) = (await read(database, user))["positions"]
+    assert (position["buy_quantity"], position["sell_quantity"], position["realized_pnl"]) == (10, 0, 0)
+
+
 async def test_only_newer_versions_are_read_and_every_booking_makes_one(database: Database) -> None:
     user, other = await an_account(database), await an_account(database)
     first = await read(database, user)

@@ -42,7 +42,9 @@ async def book(
         realized = await write(conn, user_id, instrument_id, product, side, quantity, price)
         now, number = time.time_ns(), next(_numbers)
         await conn.execute(
-            "INSERT INTO trades VALUES ('NSE', %s, %s, %s, %s, %s, %s, %s, %s, %s, 'x', %s, %s)",
+            "INSERT INTO trades (exchange, exec_id, order_id, user_id, instrument_id, transaction_type, product,"
+            " quantity, price, realized_pnl, unit_margin, exchange_order_id, traded_at_ns, booked_at_ns)"
+            " VALUES ('NSE', %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 'x', %s, %s)",
             (
                 *(str(number), number, user_id, instrument_id, side, product, quantity, price, realized),
                 *(now - days_ago * DAY_NS, now),
@@ -56,8 +58,8 @@ async def _book_holding(
 ) -> int:
     row = await _row(conn, "quantity, t1_quantity, cost", "holdings", (user_id, instrument_id))
     before = Holding(**row, blocked_quantity=0 if side is Side.BUY else quantity)
-    bought = side is Side.BUY
-    after, realized = (before.bought(quantity, price), 0) if bought else before.sold(quantity, price)
+    trade = before.bought if side is Side.BUY else before.sold
+    after, realized = trade(quantity, price)
     await conn.execute(
         "INSERT INTO holdings VALUES (%s, %s, %s, %s, 0, %s) ON CONFLICT (user_id, instrument_id) DO UPDATE"
         " SET quantity = excluded.quantity, t1_quantity = excluded.t1_quantity, cost = excluded.cost",

@@ -16,7 +16,14 @@ FOREIGN_AFTER_NS = 1_000_000_000
 """A report that its owner has not taken by then is anyone's."""
 TELL_AGAIN_NS = 5_000_000_000
 
-_CLAIM = """
+# What a workflow is given of its order.
+_OF_AN_ORDER = """
+    orders.order_id, orders.user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
+    product, validity, quantity, price, trigger_price, market_protection, traceparent,
+    EXISTS (SELECT FROM house_orders h
+            WHERE (h.user_id, h.key) = (orders.user_id, orders.idempotency_key)) AS by_house
+"""
+_CLAIM = f"""
     WITH before_gate AS (
         SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
         WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND status = 'PENDING_VALIDATION'
@@ -30,10 +37,7 @@ _CLAIM = """
         WHERE seq IN (SELECT seq FROM next) RETURNING seq, order_id, accepted_at_ns
     )
     UPDATE orders SET owner = %(owner)s FROM claimed WHERE orders.order_id = claimed.order_id
-    RETURNING orders.order_id, user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
-              product, validity, quantity, price, trigger_price, market_protection, traceparent,
-              EXISTS (SELECT FROM house_orders h
-                      WHERE (h.user_id, h.key) = (orders.user_id, orders.idempotency_key)) AS by_house
+    RETURNING {_OF_AN_ORDER}
 """
 _DUE = """
     UPDATE exchange_inbox SET signalled_at_ns = %(now)s WHERE seq IN (
@@ -44,11 +48,7 @@ _DUE = """
         ORDER BY seq LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING seq, order_id, report
 """
-_PLACED = """
-    SELECT o.order_id, o.user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type, product,
-           validity, quantity, price, trigger_price, market_protection, traceparent
-    FROM orders o JOIN order_intake i USING (order_id) WHERE o.order_id = %s
-"""
+_PLACED = f"SELECT {_OF_AN_ORDER} FROM orders JOIN order_intake USING (order_id) WHERE order_id = %s"
 _WITHDRAWN = """
     UPDATE exchange_outbox o
     SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' AND o.answered_at_ns IS NULL

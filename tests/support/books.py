@@ -42,8 +42,9 @@ async def book(
         realized = await write(conn, user_id, instrument_id, product, side, quantity, price)
         now, number = time.time_ns(), next(_numbers)
         await conn.execute(
-            "INSERT INTO trades (exchange, exec_id, order_id, user_id, instrument_id, transaction_type, product,"
-            " quantity, price, realized_pnl, unit_margin, exchange_order_id, traded_at_ns, booked_at_ns)"
+            "INSERT INTO trades (exchange, exec_id, order_id, user_id, instrument_id, transaction_type,"
+            " product, quantity, price, realized_pnl, unit_margin, exchange_order_id, traded_at_ns,"
+            " booked_at_ns)"
             " VALUES ('NSE', %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 'x', %s, %s)",
             (
                 *(str(number), number, user_id, instrument_id, side, product, quantity, price, realized),

@@ -18,7 +18,8 @@ from storage import books, submissions, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
-from storage.margin_book import MarginBook, ReleaseStep
+from storage.margin_book import ReleaseStep
+from storage.portfolios import Portfolios
 
 LINGER_SECONDS = 0.25
 """How long the first booking waits for the exchange before it leaves the order to a signal."""
@@ -31,13 +32,14 @@ class Books:
         self,
         database: Database,
         redis: Redis,
-        book: MarginBook,
+        portfolios: Portfolios,
         lingering: Lingering,
         intraday_percent: int,
     ) -> None:
-        self._database, self._redis, self._book, self._lingering = database, redis, book, lingering
+        self._database, self._redis, self._lingering = database, redis, lingering
+        self._portfolios, self._book = portfolios, portfolios.view
         self._intraday_percent = intraday_percent
-        self._submitting = GroupCommit(database, submissions.submit, self._submitted)
+        self._submitting = GroupCommit(database, self._submit_group, self._submitted)
         self._refusing = GroupCommit(database, submissions.refuse, self._refused)
         self._booking = GroupCommit(database, self._book_group)
 
@@ -59,6 +61,8 @@ class Books:
         crash_point("order_worker.after_submit")
         when = f"in {' or '.join(departure.release_phases)}" if departure.release_phases else "now"
         said = f"In the outbox for {placed.terms.exchange}; the gateway sends it {when}."
+        if self._portfolios.concern(placed):
+            said += f" Its portfolio's margin grew by Rs {rupees(max(0, submission.portfolio_margin))}."
         return Decision(said, PASSED, time.time_ns())
 
     @activity.defn(name="refuse")
@@ -126,8 +130,13 @@ class Books:
             await self._book.ensure(placed.user_id)
         return stands
 
+    async def _submit_group(
+        self, conn: Connection, asked: Sequence[submissions.Asked]
+    ) -> list[submissions.Submission]:
+        return await submissions.submit(conn, self._portfolios, asked)
+
     async def _book_group(self, conn: Connection, orders: Sequence[PlacedOrder]) -> list[books.Standing]:
-        return await books.book(conn, self._book, orders, self._intraday_percent)
+        return await books.book(conn, self._portfolios, orders, self._intraday_percent)
 
 
 def _told(

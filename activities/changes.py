@@ -24,8 +24,8 @@ from storage import cancellations, changes, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.changes import Standing
 from storage.database import Database
-from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
+from storage.portfolios import Portfolios
 
 
 def request_id(placed: PlacedOrder, number: int) -> str:
@@ -41,10 +41,10 @@ class Changes:
         instruments: Mapping[str, Instrument],
         day: TradingDay,
         phases: MarketPhases,
-        book: MarginBook,
+        portfolios: Portfolios,
         intraday_percent: int,
     ) -> None:
-        self._database, self._redis, self._book = database, redis, book
+        self._database, self._redis, self._portfolios = database, redis, portfolios
         self._instruments, self._day, self._phases = instruments, day, phases
         self._intraday_percent = intraday_percent
 
@@ -54,10 +54,11 @@ class Changes:
         while True:
             async with self._database.transaction() as conn:
                 cl_ord_id = request_id(placed, number)
-                changed = await changes.change(conn, self._book, placed, cl_ord_id, asked, self._judge(asked))
+                judge = self._judge(asked)
+                changed = await changes.change(conn, self._portfolios, placed, cl_ord_id, asked, judge)
             if not changed.stale:
                 break
-            await self._book.ensure(placed.user_id)
+            await self._portfolios.view.ensure(placed.user_id)
         if changed.refusal is not None:
             return _refused(changed.refusal)
         await self._tell(placed, [changed.told] if changed.told else [])
@@ -92,7 +93,8 @@ class Changes:
             )
             if isinstance(leaves, Refusal):
                 return leaves
-            unit = unit_margin(terms.product, terms.side, leaves.margin_price, self._intraday_percent)
+            percent = self._intraday_percent
+            unit = unit_margin(instrument.kind, terms.product, terms.side, leaves.margin_price, percent)
             return Refusal(RejectCode.MARGIN_UNKNOWN) if unit is None else (leaves, unit)
 
         return judge

@@ -12,14 +12,15 @@ from domain.money import rupees
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
-from storage.margin_book import AccountUnknown, MarginBook
+from storage.margin_book import AccountUnknown
+from storage.portfolios import Portfolios
 
 
 class Gates:
     """Instrument, market phase and margin."""
 
-    def __init__(self, judge: Judge, book: MarginBook) -> None:
-        self._judge, self._book = judge, book
+    def __init__(self, judge: Judge, portfolios: Portfolios) -> None:
+        self._judge, self._portfolios = judge, portfolios
 
     @activity.defn(name="validate")
     async def validate(self, placed: PlacedOrder) -> Decision:
@@ -35,16 +36,23 @@ class Gates:
 
     @activity.defn(name="block_margin")
     async def block_margin(self, placed: PlacedOrder, entered: Entry) -> Decision:
-        """Lock the margin; an unpriced order at the dearest price that its protection allows."""
+        """Lock the margin; an unpriced order at the dearest price that its protection allows.
+
+        Of a derivative that is an option's premium: its portfolio is margined when the order is submitted,
+        under the ledger's lock. An order that could not be margined then is refused here.
+        """
         terms = placed.terms
         leaving = await self._judge.leaving(terms, entered)
         if isinstance(leaving, Refusal):
             return _refused(leaving)
+        unusable = self._portfolios.unusable(terms)
+        if unusable is not None:
+            return _refused(unusable)
         leaves, unit = leaving
         position = position_key(terms.instrument_id, terms.product)
         nets = terms.product is not Product.CNC
         try:
-            block = await self._book.block(
+            block = await self._portfolios.view.block(
                 placed.user_id, placed.order_id, terms.side, position, nets, terms.quantity, unit
             )
         except AccountUnknown:

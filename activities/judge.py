@@ -75,5 +75,6 @@ class Judge:
         leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
         if isinstance(leaves, Refusal):
             return leaves
-        unit = unit_margin(terms.product, terms.side, leaves.margin_price, self._intraday_percent)
+        percent = self._intraday_percent
+        unit = unit_margin(instrument.kind, terms.product, terms.side, leaves.margin_price, percent)
         return Refusal(RejectCode.MARGIN_UNKNOWN) if unit is None else Leaving(leaves, unit)

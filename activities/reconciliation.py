@@ -13,6 +13,7 @@ from temporalio import activity
 from domain.money import PAISE_PER_RUPEE
 from storage import reconciliation, risk_alerts
 from storage.database import Database
+from storage.portfolios import Portfolios
 from storage.reconciliation import Drift
 from storage.risk_alerts import RiskAlert
 
@@ -33,16 +34,21 @@ class Reconciled:
 
 
 class Reconciliation:
-    def __init__(self, database: Database, redis: Redis) -> None:
-        self._database, self._redis = database, redis
+    def __init__(self, database: Database, redis: Redis, portfolios: Portfolios) -> None:
+        self._database, self._redis, self._portfolios = database, redis, portfolios
+        self._margined_up_to = 0
+        """Of very many portfolios each pass takes the next."""
 
     @activity.defn(name="reconcile")
     async def reconcile(self) -> Reconciled:
-        """Every account with a margin view, and the books."""
+        """The next portfolios of derivatives, every account with a margin view, and the books."""
+        after = self._margined_up_to
+        remargined = await reconciliation.remargin(self._database, self._portfolios, after)
+        self._margined_up_to = remargined.last
         accounts, suspects = await reconciliation.accounts(self._database, self._redis)
         found = [await reconciliation.mend(self._database, self._redis, user_id) for user_id in suspects]
         drifts = [drift for drift in found if drift is not None]
-        broken = await reconciliation.broken_books(self._database)
+        broken = remargined.wrong + await reconciliation.broken_books(self._database)
         alerts = [_drifted(drift) for drift in drifts if drift.amount > ALERT_ABOVE]
         alerts += [RiskAlert("BOOKS_BROKEN", sentence, user_id) for user_id, sentence in broken]
         if alerts:
@@ -50,7 +56,7 @@ class Reconciliation:
                 await risk_alerts.record(conn, alerts, ACTOR)
             await risk_alerts.tell(self._redis, alerts)
         return Reconciled(
-            _said(accounts, drifts, broken),
+            _said(accounts, remargined.turned, drifts, broken),
             accounts,
             [drift.user_id for drift in drifts],
             time.time_ns(),
@@ -62,9 +68,10 @@ def _drifted(drift: Drift) -> RiskAlert:
     return RiskAlert("MARGIN_DRIFT", drift.sentence, drift.user_id)
 
 
-def _said(accounts: int, drifts: list[Drift], broken: list[tuple[int, str]]) -> str:
+def _said(accounts: int, turned: int, drifts: list[Drift], broken: list[tuple[int, str]]) -> str:
     views = (
         f"{len(drifts)} views were wrong and are rebuilt" if drifts else "every view agrees with the ledger"
     )
     books = f"; {len(broken)} books do not hold" if broken else "; the books hold"
-    return f"{accounts} accounts: {views}{books}."
+    files = f"; {turned} portfolios are margined by another risk file" if turned else ""
+    return f"{accounts} accounts: {views}{books}{files}."

@@ -12,13 +12,17 @@ from api import market, openapi, orders, portfolio, portfolio_stream, problems, 
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
 from config.settings import Settings
+from exchange import span_files
 from exchange.last_prices import LastPrices
+from exchange.span_files import SpanFiles
 from storage import wakeups
 from storage.database import open_database
 from storage.following import following
 from storage.instruments import load_instruments
 from storage.intake import Intake
+from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
+from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
@@ -39,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
             following(states := TradingStates(database), frozen),
             wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
             following(phases := MarketPhases(database), announced),
+            span_files.following(spans := SpanFiles(settings.data_dir, settings.exchanges)),
         ):
             app.state.trading_states = states
             app.state.redis = redis
@@ -49,6 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
             day = TradingDay(app.state.instruments.values())
             judging = (day, phases, LastPrices(redis), settings.intraday_margin_percent)
             app.state.judge = Judge(app.state.instruments, *judging)
+            view = MarginBook(redis, database)
+            app.state.portfolios = Portfolios(view, app.state.instruments, spans)
             app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
             # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.

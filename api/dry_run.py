@@ -84,7 +84,7 @@ async def dry_run(state: Any, user_id: int, terms: OrderTerms) -> DryRun:
             leaving = await state.judge.leaving(terms, entered)
             if isinstance(leaving, Leaving):
                 placed = PlacedOrder(NO_ORDER, user_id, 0, now_ns, terms, "", "")
-                trial = await trials.attempt(state.database, placed, *leaving)
+                trial = await trials.attempt(state.database, state.portfolios, placed, *leaving)
                 refusals += trial.refusals
                 told = _reckoned(told, terms, instrument, leaving, trial, now_ns)
             elif judged.entry is not None:
@@ -107,7 +107,7 @@ def _reckoned(
         update={
             "leaves_as": leaves.order_type,
             "leaves_at": None if leaves.price is None else rupees(leaves.price),
-            "blocked_margin": None if block is None else rupees(block.required),
+            "blocked_margin": None if block is None else rupees(block.required + trial.portfolio_margin),
             "available_cash": None if block is None else rupees(block.available),
             "value": rupees(value),
             "charges": _charges(terms, instrument, value, now_ns),

@@ -2,23 +2,33 @@
 
 Peer: the tutorial's optimistic lock (WATCH, GET, MULTI, DECRBY, EXEC). Ours: storage/lua/block.lua, which
 also splits closing from opening quantity and remembers the answer. Ceiling: a bare DECRBY.
+
+And the margin of a portfolio of derivatives with orders at work, as a submit reckons it. Peer: every subset
+of fills tried, which gives what may be needed without thought. Ceiling: what is held, without the orders.
 """
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from benchmarks.rows import Contestant, Row, measure
+from config.rules import exposure_rates
 from domain.orders import Side
+from domain.portfolio_margin import MarginParameters, OpenPosition, WorkingOrder, portfolio_margin
+from domain.span import ContractKind
+from exchange.master import read_master
+from exchange.simulator.span_publisher import span_parameters
 from storage.database import Database
 from storage.margin_book import MarginBook
 
 CLIENTS = 64
 ACCOUNTS = 50
 CASH = 10**14
+HELD, ORDERED, LOT = 10, 5, 65
 _order_ids = itertools.count(1)
 
 
@@ -58,6 +68,44 @@ async def rows(redis: Redis, database: Database) -> list[Row]:
     return [
         *await measure("margin check, one client", alone, times=2_000),
         *await measure(f"margin check, {CLIENTS} clients", crowd, times=6_400),
+        *await measure(f"portfolio of {HELD} contracts, {ORDERED} orders", _portfolio(), times=50),
+    ]
+
+
+def _portfolio() -> list[Contestant]:
+    span = span_parameters("NSE", read_master("NSE"), time.time_ns())
+    assert span is not None
+    params = MarginParameters(span, exposure_rates(span.business_date))
+    nifty = [
+        key for key in span.contracts if key.product == "NIFTY" and key.kind is not ContractKind.PHYSICAL
+    ]
+    held = [OpenPosition(key, -LOT if n % 2 else LOT) for n, key in enumerate(nifty[:HELD])]
+    orders = [
+        WorkingOrder(key, Side.SELL if n % 2 else Side.BUY, LOT, 100)
+        for n, key in enumerate(nifty[-ORDERED:])
+    ]
+    fills = [OpenPosition(order.contract, order.side.sign * order.quantity) for order in orders]
+    subsets = [
+        [*held, *some] for number in range(len(fills) + 1) for some in itertools.combinations(fills, number)
+    ]
+
+    async def every_subset(times: int) -> None:
+        for _ in range(times):
+            for subset in subsets:
+                portfolio_margin(subset, params)
+
+    async def at_worst(times: int) -> None:
+        for _ in range(times):
+            portfolio_margin(held, params, orders)
+
+    async def alone(times: int) -> None:
+        for _ in range(times):
+            portfolio_margin(held, params)
+
+    return [
+        Contestant("peer", "every subset of fills", every_subset),
+        Contestant("ours", "worst ends, line by line", at_worst),
+        Contestant("ceiling", "what is held alone", alone),
     ]
 
 

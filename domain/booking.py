@@ -8,6 +8,7 @@ The booking transaction (storage/books.py) reads, applies these steps in the ord
 from dataclasses import dataclass, field, replace
 
 from domain.changes import settled
+from domain.instruments import InstrumentKind
 from domain.margin import Hold, Use, position_key, unit_margin, use_of_fill
 from domain.orders import OrderTerms, Product, Side
 from domain.positions import Holding, Position
@@ -54,13 +55,19 @@ class UserBooks:
     positions: dict[PositionKey, Position] = field(default_factory=dict)
 
     def book_fill(
-        self, order_id: int, terms: OrderTerms, quantity: int, price: int, intraday_percent: int
+        self,
+        order_id: int,
+        terms: OrderTerms,
+        kind: InstrumentKind,
+        quantity: int,
+        price: int,
+        intraday_percent: int,
     ) -> BookedFill:
         """Apply one fill. Raises ValueError when it is larger than the order's hold: that stops visibly."""
         hold = self.holds.get(order_id)
         if hold is None:
             raise ValueError(f"order {order_id} was filled and has no hold")
-        unit = unit_margin(terms.product, terms.side, price, intraday_percent)
+        unit = unit_margin(kind, terms.product, terms.side, price, intraday_percent)
         if unit is None:
             raise ValueError(f"order {order_id} was filled and its margin is not known")
         if terms.product is Product.CNC:

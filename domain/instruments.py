@@ -18,6 +18,10 @@ class InstrumentKind(StrEnum):
     INDEX = "INDEX"
     """Quoted, never traded."""
 
+    @property
+    def is_derivative(self) -> bool:
+        return self in (InstrumentKind.FUTURE, InstrumentKind.OPTION)
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:

@@ -1,29 +1,33 @@
 """The margin book: what a hold is, what it costs, and how it lives.
 
-A hold has one life: blocked, then used by fills (in part or whole), then the rest released. This is the
-plain-Python twin of the Lua scripts in storage/lua, driven beside them by the same random steps in the
-tests; the booking of fills in PostgreSQL uses the same functions, so the three agree by construction.
-
-Invariant: `available` never falls below zero by a block. Each verb is keyed (order id, fill id), a repeat
-returns the first answer. A verb of an older generation is void: the book has been rebuilt since and
-already holds its effect.
+A hold has one life: blocked, then used by fills (in part or whole), then the rest released. The booking of
+fills in PostgreSQL, the Lua scripts in storage/lua and their plain-Python twin (domain/margin_book.py) use
+the same words and functions, so they agree by construction. Paise and shares throughout.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
+from domain.instruments import InstrumentKind
 from domain.money import ceil_div
 from domain.orders import Product, Side
 
 PERCENT = 100
 
 
-def unit_margin(product: Product, side: Side, price: int, intraday_percent: int) -> int | None:
+def unit_margin(
+    kind: InstrumentKind, product: Product, side: Side, price: int, intraday_percent: int
+) -> int | None:
     """Margin in paise of one share that opens or grows a position at `price`; None: not known, refuse.
 
     Delivery buys are paid in full, delivery sells need the shares and no money; intraday needs
-    `intraday_percent` of the value on either side (market-rules section 7).
+    `intraday_percent` of the value on either side. An option bought is paid upfront; all else that a
+    derivative needs belongs to its portfolio (domain/portfolios.py). Source: market-rules section 7.
     """
+    if kind.is_derivative:
+        if product is Product.CNC:
+            return None
+        return price if kind is InstrumentKind.OPTION and side is Side.BUY else 0
     if product is Product.CNC:
         return price if side is Side.BUY else 0
     if product is Product.MIS:
@@ -41,6 +45,12 @@ class Account:
     blocked: int = 0
     used: int = 0
     generation: int = 0
+    portfolio_blocked: int = 0
+    """Part of `blocked`: SPAN and exposure margin of what derivative orders may make of the portfolio."""
+    portfolio_used: int = 0
+    """Part of `used`: SPAN and exposure margin of the derivatives held."""
+    portfolio_version: int = 0
+    """Of these two; a later one replaces them, an earlier one is too late."""
 
     @property
     def available(self) -> int:
@@ -51,7 +61,7 @@ class ResizeOutcome(StrEnum):
     RESIZED = "RESIZED"
     INSUFFICIENT = "INSUFFICIENT"
     VOID = "VOID"
-    """The view is of another generation, or has no such hold: block or settle anew."""
+    """The view is of another generation or a later version, or has no such hold: block or settle anew."""
 
 
 class BlockOutcome(StrEnum):
@@ -133,114 +143,3 @@ def used_by_trade(side: Side, quantity: int, unit: int, net: int, margin: int) -
 
 def position_key(instrument_id: str, product: Product) -> str:
     return f"{instrument_id}|{product}"
-
-
-@dataclass(slots=True)
-class MarginBook:
-    """One user's book in plain Python; the twin of load, block, fill and release."""
-
-    account: Account | None = None
-    net: dict[str, int] = field(default_factory=dict)
-    reserved: dict[tuple[str, Side], int] = field(default_factory=dict)
-    """Closing quantity promised to pending orders, by position and closing side."""
-    holds: dict[int, Hold] = field(default_factory=dict)
-    blocks: dict[int, Block] = field(default_factory=dict)
-    fills: set[str] = field(default_factory=set)
-    resizes: set[str] = field(default_factory=set)
-
-    def load(self, account: Account, net: dict[str, int], holds: dict[int, Hold]) -> None:
-        """Replace the view by the ledger's state, of a newer generation."""
-        self.account, self.net, self.holds = account, dict(net), dict(holds)
-        self.reserved, self.blocks, self.fills, self.resizes = {}, {}, set(), set()
-        for order_id, hold in holds.items():
-            self._reserve(hold, hold.close_quantity)
-            self.blocks[order_id] = Block(
-                BlockOutcome.BLOCKED,
-                hold.open_quantity,
-                hold.close_quantity,
-                hold.unit_margin,
-                account.available,
-                account.generation,
-            )
-
-    def block(self, order_id: int, side: Side, position: str, nets: bool, quantity: int, unit: int) -> Block:
-        """Block margin for an order, or say why not; the first answer stands for every repeat."""
-        if self.account is None:
-            return Block(BlockOutcome.BOOK_MISSING, 0, 0, unit, 0, 0)
-        if order_id in self.blocks:
-            return self.blocks[order_id]
-        opposite = max(0, -side.sign * self.net.get(position, 0)) if nets else 0
-        closing = min(quantity, max(0, opposite - self.reserved.get((position, side), 0)))
-        available = self.account.available
-        needed = (quantity - closing) * unit
-        covered = needed <= max(available, 0)
-        block = Block(
-            BlockOutcome.BLOCKED if covered else BlockOutcome.INSUFFICIENT,
-            quantity - closing,
-            closing,
-            unit,
-            available,
-            self.account.generation,
-        )
-        self.blocks[order_id] = block
-        if covered:
-            hold = Hold(side, position, nets, unit, quantity - closing, closing)
-            self.holds[order_id] = hold
-            self._reserve(hold, closing)
-            self.account = replace(self.account, blocked=self.account.blocked + needed)
-        return block
-
-    def fill(self, fill_id: str, order_id: int, use: Use, generation: int) -> bool:
-        """Move margin from blocked to used; False when it is void or already applied."""
-        if self.account is None or self.account.generation != generation or fill_id in self.fills:
-            return False
-        hold = self.holds[order_id]
-        self.fills.add(fill_id)
-        self.account = replace(
-            self.account,
-            blocked=self.account.blocked - use.open_quantity * hold.unit_margin,
-            used=self.account.used + use.used,
-            realized_pnl=self.account.realized_pnl + use.realized_pnl,
-        )
-        self._reserve(hold, -use.close_quantity)
-        if hold.nets:
-            traded = hold.side.sign * (use.open_quantity + use.close_quantity)
-            self.net[hold.position] = self.net.get(hold.position, 0) + traded
-        self.holds[order_id] = replace(
-            hold,
-            open_quantity=hold.open_quantity - use.open_quantity,
-            close_quantity=hold.close_quantity - use.close_quantity,
-        )
-        return True
-
-    def resize(
-        self, step_id: str, order_id: int, to: Hold, generation: int, *, must_be_covered: bool
-    ) -> tuple[ResizeOutcome, int]:
-        """Give a hold new terms; the outcome and what was available before."""
-        if self.account is None or self.account.generation != generation or order_id not in self.holds:
-            return ResizeOutcome.VOID, 0
-        available, hold = self.account.available, self.holds[order_id]
-        if step_id in self.resizes:
-            return ResizeOutcome.RESIZED, available
-        more = to.blocked - hold.blocked
-        if must_be_covered and more > 0 and more > max(available, 0):
-            return ResizeOutcome.INSUFFICIENT, available
-        self.resizes.add(step_id)
-        self.holds[order_id] = to
-        self.account = replace(self.account, blocked=self.account.blocked + more)
-        self._reserve(hold, to.close_quantity - hold.close_quantity)
-        return ResizeOutcome.RESIZED, available
-
-    def release(self, order_id: int, generation: int) -> int:
-        """Give back what is left of a hold; returns the paise freed, 0 when void or repeated."""
-        if self.account is None or self.account.generation != generation or order_id not in self.holds:
-            return 0
-        hold = self.holds[order_id]
-        self._reserve(hold, -hold.close_quantity)
-        self.account = replace(self.account, blocked=self.account.blocked - hold.blocked)
-        self.holds[order_id] = replace(hold, open_quantity=0, close_quantity=0)
-        return hold.blocked
-
-    def _reserve(self, hold: Hold, quantity: int) -> None:
-        key = hold.position, hold.side
-        self.reserved[key] = self.reserved.get(key, 0) + quantity

@@ -150,7 +150,7 @@ def _reaches(
     for order in orders:
         end = high if order.side is Side.BUY else low
         end[order.contract] += order.side.sign * order.quantity
-    keys = sorted(low.keys() | high.keys(), key=lambda key: (key.product, str(key)))
+    keys = dict.fromkeys([*low, *high])
     if any(key not in span.contracts for key in keys):
         return None
     return [Reach(span.contracts[key], low[key], high[key]) for key in keys if low[key] or high[key]]
@@ -198,7 +198,7 @@ def _commodity_margins(reaches: Sequence[Reach], span: SpanParameters) -> list[C
     by_commodity = defaultdict[str, list[Reach]](list)
     for reach in reaches:
         by_commodity[span.commodity(reach.contract).code].append(reach)
-    scans = {code: _scan(span.commodities[code], held) for code, held in by_commodity.items()}
+    scans = {code: _scan(span.commodities[code], held) for code, held in sorted(by_commodity.items())}
     _give_credits(scans, span)
     return [_margin(scan) for scan in scans.values()]
 

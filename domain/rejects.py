@@ -54,6 +54,9 @@ class RejectCode(StrEnum):
     POSITION_LIMIT_EXCEEDED = "POSITION_LIMIT_EXCEEDED"
     EXPOSURE_LIMIT_EXCEEDED = "EXPOSURE_LIMIT_EXCEEDED"
     HOLDINGS_INSUFFICIENT = "HOLDINGS_INSUFFICIENT"
+    SPAN_FILE_MISSING = "SPAN_FILE_MISSING"
+    SPAN_FILE_STALE = "SPAN_FILE_STALE"
+    CONTRACT_NOT_MARGINED = "CONTRACT_NOT_MARGINED"
     MARGIN_UNKNOWN = "MARGIN_UNKNOWN"
     MARGIN_INSUFFICIENT = "MARGIN_INSUFFICIENT"
     # what the exchange said
@@ -114,6 +117,9 @@ SENTENCES: dict[RejectCode, str] = {
     _C.ORDER_VALUE_LIMIT_EXCEEDED: "The order's value is above this account's limit.",
     _C.POSITION_LIMIT_EXCEEDED: "The position would pass this account's limit for an instrument.",
     _C.EXPOSURE_LIMIT_EXCEEDED: "The account's exposure would pass its limit.",
+    _C.SPAN_FILE_MISSING: "The exchange's risk file has not arrived, so no derivative can be margined.",
+    _C.SPAN_FILE_STALE: "The exchange's risk file is of an earlier day, so no derivative can be margined.",
+    _C.CONTRACT_NOT_MARGINED: "The exchange's risk file does not list a contract of this portfolio.",
     _C.MARGIN_UNKNOWN: "The margin of this order cannot be computed.",
     _C.MARGIN_INSUFFICIENT: "The available margin does not cover this order.",
     _C.EXCHANGE_UNKNOWN_SYMBOL: "The exchange does not know this symbol.",
@@ -141,6 +147,8 @@ HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
     _C.INSTRUMENT_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.MARKET_PHASE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.PRICE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.SPAN_FILE_MISSING: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.SPAN_FILE_STALE: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.USER_FROZEN: HTTPStatus.FORBIDDEN,
     _C.REDUCE_ONLY: HTTPStatus.FORBIDDEN,
     _C.ORDER_ALREADY_FINAL: HTTPStatus.CONFLICT,
@@ -160,6 +168,8 @@ RETRYABLE = frozenset(
         _C.MARKET_CLOSED,
         _C.INTRADAY_CLOSED,
         _C.PRICE_UNKNOWN,
+        _C.SPAN_FILE_MISSING,
+        _C.SPAN_FILE_STALE,
         _C.CHANGE_ALREADY_PENDING,
         _C.EXCHANGE_CLOSED,
     }

@@ -17,7 +17,7 @@ from domain.reports import MarketPhase
 from domain.time import ist_ns, trade_date
 
 _SATURDAY = 5
-_LOOK_AHEAD_DAYS = 30
+_LOOK_DAYS = 30
 
 
 class SessionClass(StrEnum):
@@ -148,7 +148,7 @@ class Calendar:
 
     def next_trading_day(self, day: date) -> date | None:
         """The day itself if it is one; None where the calendar ends before."""
-        days = (day + timedelta(ahead) for ahead in range(_LOOK_AHEAD_DAYS))
+        days = (day + timedelta(ahead) for ahead in range(_LOOK_DAYS))
         return next((d for d in days if self.is_trading_day(d)), None)
 
     def is_settlement_day(self, day: date) -> bool:
@@ -196,10 +196,20 @@ class SessionRules:
     def next_change(self, time_ns: int, session_class: SessionClass) -> Change | None:
         """The first change after an instant; None where the calendar ends before."""
         today = trade_date(time_ns)
-        for ahead in range(_LOOK_AHEAD_DAYS):
+        for ahead in range(_LOOK_DAYS):
             for change in self.changes(today + timedelta(ahead), session_class):
                 if change.latest_ns > time_ns:
                     return change
+        return None
+
+    def last_begun_day(self, time_ns: int) -> date | None:
+        """The trading day whose sessions have begun last; None where the calendar begins after."""
+        today = trade_date(time_ns)
+        for back in range(_LOOK_DAYS):
+            day = today - timedelta(back)
+            first = [changes[0] for one in SessionClass if (changes := self.changes(day, one))]
+            if any(change.earliest_ns <= time_ns for change in first):
+                return day
         return None
 
     def closing_rule(self, day: date, session_class: SessionClass) -> ClosingRule:

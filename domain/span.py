@@ -12,6 +12,7 @@ from datetime import date
 from enum import StrEnum
 
 from domain.instruments import Instrument, InstrumentKind
+from domain.money import unscaled
 
 SCENARIOS = 16
 PRICE_DECIMALS = 4
@@ -44,6 +45,11 @@ class ContractKey:
     expiry: date | None = None
     strike: int | None = None
     """In 1/10,000 rupee."""
+
+    def __str__(self) -> str:
+        strike = None if self.strike is None else unscaled(self.strike, PRICE_DECIMALS)
+        parts = (self.product, self.kind, self.expiry, strike)
+        return " ".join(str(part) for part in parts if part is not None)
 
 
 @dataclass(frozen=True, slots=True)

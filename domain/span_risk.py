@@ -51,10 +51,6 @@ def option_value(contract: RiskContract, quantity: int) -> int:
     return quantity * contract.price * contract.multiplier if contract.key.kind.is_option else 0
 
 
-def loss_in(scenario: int) -> Line:
-    return lambda contract, quantity: contract.losses[scenario] * PRICES_A_PAISA * quantity
-
-
 def less_value(line: Line) -> Line:
     """The line when options bought count for it and options sold against it."""
     return lambda contract, quantity: line(contract, quantity) - option_value(contract, quantity)
@@ -62,13 +58,28 @@ def less_value(line: Line) -> Line:
 
 def scenario_losses(reaches: Sequence[Reach]) -> list[Amount]:
     """The worst loss in each scenario, before option value."""
-    return [worst(reaches, loss_in(scenario)) for scenario in range(SCENARIOS)]
+    return [
+        sum(_at_worst(r, r.contract.losses[scenario] * PRICES_A_PAISA) for r in reaches)
+        for scenario in range(SCENARIOS)
+    ]
 
 
 def scanned(reaches: Sequence[Reach]) -> Amount:
     """Scanning risk less net option value. A portfolio that gains in every scenario has no risk, not less."""
-    lines = [nothing, *(loss_in(scenario) for scenario in range(SCENARIOS))]
-    return max(worst(reaches, less_value(line)) for line in lines)
+    values = [option_value(reach.contract, 1) for reach in reaches]
+    valued = list(zip(reaches, values, strict=True))
+    return max(
+        sum(_at_worst(reach, -value) for reach, value in valued),
+        *(
+            sum(_at_worst(r, r.contract.losses[scenario] * PRICES_A_PAISA - value) for r, value in valued)
+            for scenario in range(SCENARIOS)
+        ),
+    )
+
+
+def _at_worst(reach: Reach, loss: int) -> int:
+    """Of a line that is so much for each contract."""
+    return loss * (reach.high if loss > 0 else reach.low)
 
 
 def nothing(contract: RiskContract, quantity: int) -> Amount:
@@ -131,6 +142,8 @@ def spreads_formed(one: Fraction, leg: SpreadLeg, other: Fraction, opposite: Spr
 def spread_charge_at_most(spreads: Iterable[Spread], reaches: Iterable[Reach]) -> Fraction:
     """A bound on the charge whatever fills: all delta of one side pays the dearest spread of its expiry."""
     dearest, longs, shorts = (defaultdict[str | None, Fraction](Fraction) for _ in range(3))
+    if not (spreads := tuple(spreads)):
+        return Fraction(0)
     for spread in spreads:
         for leg in spread.legs:
             dearest[leg.period] = max(

@@ -70,9 +70,6 @@ def _kind(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
     if terms.product not in PRODUCTS[instrument.segment]:
         allowed = ", ".join(sorted(PRODUCTS[instrument.segment]))
         yield Refusal(RejectCode.PRODUCT_NOT_ALLOWED, "product", allowed)
-    elif instrument.segment is Segment.FO:
-        # The margin of derivatives is not wired into the order path yet.
-        yield Refusal(RejectCode.MARGIN_UNKNOWN, "instrument_id")
 
 
 def _prices_given(terms: OrderTerms) -> Iterator[Refusal]:

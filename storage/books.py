@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from domain.booking import UserBooks
+from domain.instruments import InstrumentKind
 from domain.orders import OrderStatus, PlacedOrder, Product
 from domain.positions import Holding, Position
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport
@@ -19,7 +20,8 @@ from storage import book_entries, corrections
 from storage.arrivals import report_of
 from storage.book_entries import Entry, Fill, Released, Reopening, Settled
 from storage.database import Connection, columns
-from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep, Step, hold_of
+from storage.margin_book import FillStep, ReleaseStep, ResizeStep, Step, hold_of
+from storage.portfolios import Portfolios
 
 _LOCK_LEDGERS = """
     SELECT user_id, generation FROM margin_ledger WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE
@@ -34,6 +36,7 @@ _DUE = """
     )
     SELECT o.order_id, status, quantity - taken_back_quantity AS quantity, filled_quantity, exchange_order_id,
            reject_code, reject_reason, seq, exchange, report,
+           (SELECT kind FROM instruments n WHERE n.instrument_id = o.instrument_id) AS kind,
            (SELECT cl_ord_id FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'REPLACE'
             AND withdrawn_at_ns IS NOT NULL AND answered_at_ns IS NULL) AS withdrawn_change
     FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
@@ -84,7 +87,7 @@ class _Told(NamedTuple):
 
 
 async def book(
-    conn: Connection, view: MarginBook, orders: Sequence[PlacedOrder], intraday_percent: int
+    conn: Connection, portfolios: Portfolios, orders: Sequence[PlacedOrder], intraday_percent: int
 ) -> list[Standing]:
     """Book what is due of each order. Raises ValueError when a fill is larger than its hold."""
     placed = {order.order_id: order for order in orders}
@@ -119,8 +122,11 @@ async def book(
         if withdrawn:
             ended = [row["withdrawn_change"] for row in withdrawn.values()]
             await conn.execute(_CHANGES_ENDED, (time.time_ns(), ended))
-        await view.follow([_view_step(entry, generations[entry.placed.user_id]) for entry in entries])
+        steps = [_view_step(entry, generations[entry.placed.user_id]) for entry in entries]
+        await portfolios.view.follow(steps)
         await _correct(conn, read, undoing, standings, intraday_percent)
+        moved = [*(entry.placed for entry in entries), *(one.placed for one in undoing)]
+        await portfolios.remargin(conn, {order.user_id for order in moved if portfolios.concern(order)})
     return [standings[order.order_id] for order in orders]
 
 
@@ -132,10 +138,10 @@ async def _correct(
     intraday_percent: int,
 ) -> None:
     """Busts and corrections, each once the fills before it are in the books."""
-    for placed, exchange, report, _ in undoing:
+    for placed, exchange, report, row in undoing:
         assert isinstance(report, ExecutionReport)
-        books = read.books[placed.user_id]
-        entries = await corrections.book(conn, books, placed, exchange, report, intraday_percent)
+        books, kind = read.books[placed.user_id], InstrumentKind(row["kind"])
+        entries = await corrections.book(conn, books, placed, kind, exchange, report, intraday_percent)
         await book_entries.write(conn, read.books, entries)
         standings[placed.order_id].corrections.append(report)
     if undoing:
@@ -182,7 +188,12 @@ def _entries(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent:
     if isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE:
         hold = books.holds.get(placed.order_id)
         booked = books.book_fill(
-            placed.order_id, placed.terms, report.last_quantity, report.last_price, intraday_percent
+            placed.order_id,
+            placed.terms,
+            InstrumentKind(one.row["kind"]),
+            report.last_quantity,
+            report.last_price,
+            intraday_percent,
         )
         yield Fill(placed, one.exchange, report, booked, hold.unit_margin if hold else 0)
         step_id = f"reopened:{one.exchange}:{report.exec_id}"

@@ -26,8 +26,9 @@ from storage import audit, outbox, risk_gate
 from storage.audit import OrderUpdate
 from storage.cancellations import last_accepted
 from storage.database import Connection
-from storage.margin_book import MarginBook, ResizeStep
+from storage.margin_book import ResizeStep
 from storage.order_locks import LockedOrder, lock_orders
+from storage.portfolios import LockedPortfolios, Portfolios
 from storage.submissions import Asked, entry
 
 _STANDS = """
@@ -86,7 +87,7 @@ Judge = Callable[[Standing, OrderTerms], tuple[Departure, int] | Refusal]
 
 
 async def change(
-    conn: Connection, view: MarginBook, placed: PlacedOrder, cl_ord_id: str, asked: Change, judge: Judge
+    conn: Connection, portfolios: Portfolios, placed: PlacedOrder, cl_ord_id: str, asked: Change, judge: Judge
 ) -> Changed:
     order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
     stands = await _standing(conn, placed, order, cl_ord_id)
@@ -104,11 +105,12 @@ async def change(
     ledger = await _lock_ledger(conn, placed)
     if more and (stopped := await _stopped(conn, left, to, leaves)) is not None:
         return Changed(stopped)
-    refused = await _promise(conn, view, placed, cl_ord_id, stands.hold, to, ledger)
-    if refused is not None:
-        return refused
+    promised = await _promise(conn, portfolios, placed, cl_ord_id, stands.hold, to, ledger)
+    if isinstance(promised, Changed):
+        return promised
     pending = None if stands.unsent else (unit, stands.hold.unit_margin)
     await _write_hold(conn, placed, stands.hold, to, pending, leaves.margin_price)
+    await promised.write(conn)
     if stands.unsent:
         return Changed(told=await _put_right(conn, placed, order, terms, leaves))
     await _ask(conn, placed, cl_ord_id, terms, leaves, more)
@@ -153,17 +155,20 @@ async def _standing(
 
 async def _promise(
     conn: Connection,
-    view: MarginBook,
+    portfolios: Portfolios,
     placed: PlacedOrder,
     step_id: str,
     hold: Hold,
     to: Hold,
     ledger: dict[str, Any],
-) -> Changed | None:
-    """Shares and margin of the grown hold; None when they are promised, in the view too."""
+) -> Changed | LockedPortfolios:
+    """Shares and margin of the grown hold; when promised, in the view too, the derivatives to be written."""
+    derivative = portfolios.concern(placed)
+    derivatives = await portfolios.locked(conn, [placed.user_id] if derivative else [])
+    available = ledger["available_cash"] - sum(derivatives.turn().values())
     more = to.blocked - hold.blocked
-    if more > 0 and more > max(ledger["available_cash"], 0):
-        return Changed(_insufficient(ledger["available_cash"]))
+    if more > 0 and more > max(available, 0):
+        return Changed(_insufficient(available))
     shares, terms = _shares(to) - _shares(hold), placed.terms
     sells = terms.product is Product.CNC and terms.side is Side.SELL
     if sells and shares > 0:
@@ -171,15 +176,20 @@ async def _promise(
         free = await held.fetchone()
         if free is None or free["free"] < shares:
             return Changed(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity"))
+    if derivative:
+        promise = await derivatives.promise(placed, _shares(to), available - more)
+        if promise.refusal is not None or promise.stale:
+            return Changed(promise.refusal, promise.stale)
     step = ResizeStep(placed.user_id, placed.order_id, step_id, to, ledger["generation"])
-    outcome, available = await view.resize(step)
-    if outcome is ResizeOutcome.INSUFFICIENT:
-        return Changed(_insufficient(available))
-    if outcome is ResizeOutcome.VOID:
-        return Changed(stale=True)
+    outcome, available = await portfolios.view.resize(step)
+    if outcome is not ResizeOutcome.RESIZED:
+        if derivative:
+            await derivatives.take_back(placed.user_id)
+        void = outcome is ResizeOutcome.VOID
+        return Changed(stale=True) if void else Changed(_insufficient(available))
     if sells and shares:
         await conn.execute(_WRITE_SHARES, (shares, placed.user_id, terms.instrument_id))
-    return None
+    return derivatives
 
 
 def _shares(hold: Hold) -> int:

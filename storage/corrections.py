@@ -9,6 +9,7 @@ from typing import Any
 
 from domain.booking import UserBooks
 from domain.corrections import BookedTrade, Replayed, as_holding, as_position, undo
+from domain.instruments import InstrumentKind
 from domain.margin import unit_margin
 from domain.orders import PlacedOrder, Product, Side
 from domain.positions import Holding, Position
@@ -45,6 +46,7 @@ async def book(
     conn: Connection,
     books: UserBooks,
     placed: PlacedOrder,
+    kind: InstrumentKind,
     exchange: str,
     report: ExecutionReport,
     intraday_percent: int,
@@ -58,7 +60,7 @@ async def book(
     undone = next((trade for trade in trades if trade.exec_id == report.reference_exec_id), None)
     if undone is None:
         raise ValueError(f"{report.exec_id} undoes {report.reference_exec_id}, which is not booked")
-    corrected = _corrected(placed, report, intraday_percent)
+    corrected = _corrected(placed, kind, report, intraday_percent)
     present = _present(books, placed)
     after = undo(present, terms.product, trades, undone.exec_id, corrected)
     _take(books, placed, after, undone, corrected)
@@ -75,11 +77,13 @@ async def void_views(conn: Connection, user_ids: list[int]) -> None:
     await conn.execute(_VOID_VIEWS, (user_ids,))
 
 
-def _corrected(placed: PlacedOrder, report: ExecutionReport, intraday_percent: int) -> BookedTrade | None:
+def _corrected(
+    placed: PlacedOrder, kind: InstrumentKind, report: ExecutionReport, intraday_percent: int
+) -> BookedTrade | None:
     if report.exec_type is ExecType.TRADE_CANCEL:
         return None
     terms = placed.terms
-    unit = unit_margin(terms.product, terms.side, report.last_price, intraday_percent)
+    unit = unit_margin(kind, terms.product, terms.side, report.last_price, intraday_percent)
     if unit is None:
         raise ValueError(f"{report.exec_id} is corrected and its margin is not known")
     return BookedTrade(report.exec_id, terms.side, report.last_quantity, report.last_price, unit)

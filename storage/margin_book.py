@@ -39,6 +39,16 @@ class ReleaseStep(NamedTuple):
     generation: int
 
 
+class RemarginStep(NamedTuple):
+    """Give the account's derivatives the margin that the ledger has reckoned for them."""
+
+    user_id: int
+    blocked: int
+    used: int
+    version: int
+    generation: int
+
+
 class ResizeStep(NamedTuple):
     """Give the hold new terms; `step_id` names the change, once an order."""
 
@@ -49,7 +59,7 @@ class ResizeStep(NamedTuple):
     generation: int
 
 
-Step = FillStep | ReleaseStep | ResizeStep
+Step = FillStep | ReleaseStep | ResizeStep | RemarginStep
 
 
 class AccountUnknown(Exception):
@@ -62,9 +72,9 @@ class MarginBook:
     def __init__(self, redis: Redis, database: Database) -> None:
         self._redis = redis
         self._database = database
-        self._load, self._block, self._fill, self._release, self._resize = (
+        self._load, self._block, self._fill, self._release, self._resize, self._remargin = (
             redis.register_script((_LUA / f"{verb}.lua").read_text())
-            for verb in ("load", "block", "fill", "release", "resize")
+            for verb in ("load", "block", "fill", "release", "resize", "remargin")
         )
 
     async def block(
@@ -85,10 +95,13 @@ class MarginBook:
         """Take steps that the ledger has taken, in their order and one round trip.
 
         A fill answers 1 when applied, 0 when the view has it already; a release the paise freed, 0 on a
-        repeat; a resize 1. Of a view that was rebuilt since, nothing is left to do: 0 in every case.
+        repeat; a resize or a remargin 1. Of a view that was rebuilt since, nothing is left to do: 0 always.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             for step in steps:
+                if isinstance(step, RemarginStep):
+                    await self._remargin(*_remargining(step, must_be_covered=False), client=pipe)
+                    continue
                 keys = _keys(step.user_id, step.order_id)
                 if isinstance(step, FillStep):
                     arguments: list[str | int] = [step.fill_id, step.generation, step.use.open_quantity]
@@ -104,6 +117,11 @@ class MarginBook:
         """Resize a hold if available covers it; the outcome and what was available before."""
         keys = _keys(step.user_id, step.order_id)
         outcome, available = await self._resize(keys, _resizing(step, must_be_covered=True))
+        return ResizeOutcome(outcome.decode()), int(available)
+
+    async def remargin(self, step: RemarginStep) -> tuple[ResizeOutcome, int]:
+        """Remargin if available covers the increase; the outcome and what was available before."""
+        outcome, available = await self._remargin(*_remargining(step, must_be_covered=True))
         return ResizeOutcome(outcome.decode()), int(available)
 
     async def account(self, user_id: int) -> Account | None:
@@ -160,7 +178,8 @@ class MarginBook:
         )
         account, net, holds = await ledger_state(conn, user_id)
         arguments: list[Any] = [account.generation, account.cash, account.realized_pnl]
-        arguments += [account.blocked, account.used, len(net)]
+        arguments += [account.blocked, account.used, account.portfolio_blocked, account.portfolio_used]
+        arguments += [account.portfolio_version, len(net)]
         for position, quantity in net.items():
             arguments += [position, quantity]
         for order_id, hold in holds.items():
@@ -173,8 +192,9 @@ class MarginBook:
 async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[str, int], dict[int, Hold]]:
     """What the view of one account must hold. Raises AccountUnknown."""
     found = await conn.execute(
-        """SELECT cash, realized_pnl, blocked_margin, used_margin, generation FROM margin_ledger
-           WHERE user_id = %s""",
+        """SELECT cash, realized_pnl, blocked_margin AS blocked, used_margin AS used, generation,
+                  portfolio_blocked, portfolio_used, portfolio_version
+           FROM margin_ledger WHERE user_id = %s""",
         (user_id,),
     )
     ledger = await found.fetchone()
@@ -193,14 +213,7 @@ async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[st
         (user_id,),
     )
     holds = {row["order_id"]: hold_of(row) async for row in live}
-    account = Account(
-        cash=ledger["cash"],
-        realized_pnl=ledger["realized_pnl"],
-        blocked=ledger["blocked_margin"],
-        used=ledger["used_margin"],
-        generation=ledger["generation"],
-    )
-    return account, net, holds
+    return Account(**ledger), net, holds
 
 
 def hold_of(row: dict[str, Any]) -> Hold:
@@ -225,6 +238,11 @@ def _resizing(step: ResizeStep, *, must_be_covered: bool) -> list[str | int]:
     to = step.to
     sizes = [to.unit_margin, to.open_quantity, to.close_quantity]
     return [step.step_id, step.generation, *sizes, int(must_be_covered)]
+
+
+def _remargining(step: RemarginStep, *, must_be_covered: bool) -> tuple[list[str], list[int]]:
+    figures = [step.generation, step.version, step.blocked, step.used, int(must_be_covered)]
+    return [_account_key(step.user_id)], figures
 
 
 def _done(answer: Any) -> int:

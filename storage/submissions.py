@@ -21,6 +21,7 @@ from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder, lock_orders
 from storage.outbox import Owing
+from storage.portfolios import LockedPortfolios, Portfolios
 
 _LOCK_LEDGERS = """
     SELECT user_id, client_id, generation, available_cash FROM margin_ledger JOIN users USING (user_id)
@@ -78,6 +79,12 @@ class Submission:
     spent: bool = False
     """An earlier run submitted the order and its hold is used up: a block made since is nobody's."""
     told: OrderUpdate | None = None
+    portfolio_margin: int = 0
+    """Blocked with it for the whole portfolio, beside the order's own block."""
+
+    @property
+    def passed(self) -> bool:
+        return self.refusal is None and not self.stale and not self.spent
 
 
 class Refused(NamedTuple):
@@ -122,10 +129,15 @@ class Accounts:
                 yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), str(free))
 
 
-async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
+async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked]) -> list[Submission]:
     """Write holds, statuses, instructions and record. A repeat after success changes nothing."""
     orders = await lock_orders(conn, [a.placed.order_id for a in asked])
     accounts = await _lock_accounts(conn, [a.placed for a in asked])
+    derivatives = await portfolios.locked(
+        conn, {a.placed.user_id for a in asked if portfolios.concern(a.placed)}
+    )
+    for user_id, more in derivatives.turn().items():
+        accounts.available[user_id] -= more
     desk = await risk_gate.read(conn, asked)
     answers: dict[int, Submission] = {}
     taken: list[Asked] = []
@@ -135,17 +147,31 @@ async def submit(conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
             answers.setdefault(order.order_id, await _first_answer(conn, order))
             continue
         refusal = next(desk.refusals(a), None)
-        answers[order.order_id] = answer = (
-            Submission(refusal) if refusal else accounts.take(a.placed, a.block)
-        )
-        if answer == Submission():
+        answer = Submission(refusal) if refusal else accounts.take(a.placed, a.block)
+        if answer.passed and portfolios.concern(a.placed):
+            answer = await _promise(derivatives, accounts, a)
+        answers[order.order_id] = answer
+        if answer.passed:
             desk.take(a)
             status = next_status(order.view.status, OrderEvent.SUBMITTED)
             order.view = replace(order.view, status=status)
             taken.append(a)
-    for update in await _write(conn, taken, orders, accounts.client_ids) if taken else ():
-        answers[int(update.body["order_id"])] = Submission(told=update)
+    for update in await _write(conn, taken, orders, answers, accounts.client_ids) if taken else ():
+        order_id = int(update.body["order_id"])
+        answers[order_id] = replace(answers[order_id], told=update)
+    await derivatives.write(conn)
     return [answers[a.placed.order_id] for a in asked]
+
+
+async def _promise(derivatives: LockedPortfolios, accounts: Accounts, asked: Asked) -> Submission:
+    """What a derivative adds to its account's portfolio, on top of its own block."""
+    placed, block, _ = asked
+    promise = await derivatives.promise(placed, placed.terms.quantity, accounts.available[placed.user_id])
+    if promise.refusal is not None or promise.stale:
+        accounts.available[placed.user_id] += block.required
+        return Submission(promise.refusal, promise.stale)
+    accounts.available[placed.user_id] -= promise.increase
+    return Submission(portfolio_margin=promise.increase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +263,11 @@ async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
 
 
 async def _write(
-    conn: Connection, taken: Sequence[Asked], orders: dict[int, LockedOrder], client_ids: dict[int, str]
+    conn: Connection,
+    taken: Sequence[Asked],
+    orders: dict[int, LockedOrder],
+    answers: dict[int, Submission],
+    client_ids: dict[int, str],
 ) -> list[OrderUpdate]:
     now, status = time.time_ns(), OrderStatus.PENDING_OPEN
     await conn.execute(_WRITE_HOLDS, columns(_hold(a) for a in taken))
@@ -259,7 +289,8 @@ async def _write(
     await conn.execute(_WRITE_STATUSES, columns(rows))
     submitted = OrderEvent.SUBMITTED
     entries = [
-        entry(a.placed, orders[a.placed.order_id], submitted, status, now, **_submitted(a)) for a in taken
+        entry(a.placed, orders[a.placed.order_id], submitted, status, now, **_submitted(a, answers))
+        for a in taken
     ]
     return await audit.append(conn, _by_user(entries))
 
@@ -273,10 +304,11 @@ def _sells_holdings(placed: PlacedOrder) -> bool:
     return placed.terms.product is Product.CNC and placed.terms.side is Side.SELL
 
 
-def _submitted(asked: Asked) -> dict[str, Any]:
+def _submitted(asked: Asked, answers: dict[int, Submission]) -> dict[str, Any]:
     """What the client reads: the margin, the protected price of an unpriced order, and what releases it."""
     departure = asked.departure
-    detail: dict[str, Any] = {"blocked_margin": rupees(asked.block.required)}
+    blocked = asked.block.required + max(0, answers[asked.placed.order_id].portfolio_margin)
+    detail: dict[str, Any] = {"blocked_margin": rupees(blocked)}
     if departure.price is not None and departure.price != asked.placed.terms.price:
         detail["protected_price"] = rupees(departure.price)
     if departure.release_phases:

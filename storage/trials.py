@@ -9,12 +9,14 @@ is not in it. Called by the API's dry run.
 from dataclasses import dataclass
 
 from domain.departure import Departure
-from domain.margin import Block, MarginBook, position_key
+from domain.margin import Block, position_key
+from domain.margin_book import MarginBook
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from storage import risk_gate
 from storage.database import Database
 from storage.margin_book import AccountUnknown, ledger_state
+from storage.portfolios import Portfolios, Promise
 from storage.submissions import Accounts, Asked, free_shares
 
 
@@ -23,9 +25,13 @@ class Trial:
     refusals: list[Refusal]
     block: Block | None
     """None: there is no account to block from."""
+    portfolio_margin: int = 0
+    """Paise that a derivative adds to what its portfolio needs, beside its block."""
 
 
-async def attempt(database: Database, placed: PlacedOrder, leaves: Departure, unit: int) -> Trial:
+async def attempt(
+    database: Database, portfolios: Portfolios, placed: PlacedOrder, leaves: Departure, unit: int
+) -> Trial:
     """Of an order that nobody has placed, at its unit margin in paise."""
     terms, user_id = placed.terms, placed.user_id
     async with database.transaction() as conn:
@@ -41,5 +47,10 @@ async def attempt(database: Database, placed: PlacedOrder, leaves: Departure, un
         asked = Asked(placed, block, leaves)
         desk = await risk_gate.read(conn, [asked])
         free = await free_shares(conn, [placed])
+        left = account.available - block.required
+        promise = await portfolios.preview(conn, placed, left) if portfolios.concern(placed) else Promise()
     accounts = Accounts({}, {}, {user_id: account.available}, free)
-    return Trial([*desk.refusals(asked), *accounts.refusals(placed, block)], block)
+    refusals = [*desk.refusals(asked), *accounts.refusals(placed, block)]
+    if promise.refusal is not None and promise.refusal.code not in {refusal.code for refusal in refusals}:
+        refusals.append(promise.refusal)
+    return Trial(refusals, block, max(0, promise.increase))

@@ -23,10 +23,14 @@ from activities.reconciliation import Reconciliation
 from activities.wind_down import WindDowns
 from config.settings import Settings, settings
 from domain.time import trade_date
+from exchange import span_files
+from exchange.span_files import SpanFiles
 from storage import wakeups
 from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
+from storage.margin_book import MarginBook
+from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers import schedules
@@ -62,9 +66,12 @@ async def _run(ours: Settings) -> None:
         intake = Intake(database, redis)
         wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
+        spans = SpanFiles(ours.data_dir, ours.exchanges)
+        portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
         names = await schedules.ensure(client, trade_date(time.time_ns()))
         async with (
-            _worker(client, wind_downs, Reconciliation(database, redis), MarketDay(database)),
+            span_files.following(spans),
+            _worker(client, wind_downs, Reconciliation(database, redis, portfolios), MarketDay(database)),
             # A watch that dies by a bug takes the process with it rather than limping on.
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,

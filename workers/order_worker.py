@@ -30,13 +30,16 @@ from activities.tracing import StepTracing
 from activities.trading_day import TradingDay
 from config.settings import Settings, settings
 from domain.orders import PlacedOrder
+from exchange import span_files
 from exchange.last_prices import LastPrices
+from exchange.span_files import SpanFiles
 from storage import order_queue, wakeups
 from storage.database import Database, open_database
 from storage.following import following
 from storage.instruments import load_instruments
 from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
+from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from telemetry import stages
 from telemetry.process import telemetry
@@ -71,15 +74,17 @@ async def _run(ours: Settings) -> None:
         wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
     ):
         phases, lingering = MarketPhases(database), Lingering()
-        book, percent = MarginBook(redis, database), ours.intraday_margin_percent
-        instruments = await load_instruments(database)
+        percent, instruments = ours.intraday_margin_percent, await load_instruments(database)
+        spans = SpanFiles(ours.data_dir, ours.exchanges)
+        portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
         day = TradingDay(instruments.values())
-        gates = Gates(Judge(instruments, day, phases, LastPrices(redis), percent), book)
-        books = Books(database, redis, book, lingering, percent)
-        changes = Changes(database, redis, instruments, day, phases, book, percent)
+        gates = Gates(Judge(instruments, day, phases, LastPrices(redis), percent), portfolios)
+        books = Books(database, redis, portfolios, lingering, percent)
+        changes = Changes(database, redis, instruments, day, phases, portfolios, percent)
         pullers = _Pullers(client, database, lingering, ours)
         async with (
             following(phases, announced),
+            span_files.following(spans),
             _worker(client, ours, gates, books, changes),
             wakeups.listening(redis, wakeups.INTAKE) as intake,
             wakeups.listening(redis, wakeups.inbox(ours.worker_id)) as inbox,

@@ -9,9 +9,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
+from datetime import time as clock
+from datetime import timedelta
+from pathlib import Path
+from threading import Thread
 
 from config.settings import Settings, settings
+from domain.instruments import Instrument
 from domain.reports import Report
+from domain.time import NANOS, ist_ns, trade_date
 from exchange.feed import FeedLine, feed_address, feed_port
 from exchange.master import read_master
 from exchange.simulator import control
@@ -38,6 +45,7 @@ def _serve(config: Settings, exchange: str) -> None:
     by_calendar = config.market_hours == "calendar"
     master = read_master(exchange)
     publish_span(exchange, master, config.data_dir, time.time_ns())
+    Thread(target=_publish_daily, args=(exchange, master, config.data_dir), daemon=True).start()
     market = Market(exchange, master, config.data_dir, config.market_seed, send, feed, by_calendar)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
@@ -50,3 +58,12 @@ def _serve(config: Settings, exchange: str) -> None:
     market.run()
     # Every answer and sequence number is on the disk already, and QuickFIX's own stop() can crash.
     os._exit(0)
+
+
+def _publish_daily(exchange: str, master: Mapping[str, Instrument], data_dir: Path) -> None:
+    """A risk file as each calendar day begins: the embedded market trades at any hour."""
+    while True:
+        now_ns = time.time_ns()
+        midnight_ns = ist_ns(trade_date(now_ns) + timedelta(1), clock.min)
+        time.sleep((midnight_ns - now_ns) / NANOS + 1)
+        publish_span(exchange, master, data_dir, time.time_ns())

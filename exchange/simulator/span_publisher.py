@@ -1,12 +1,13 @@
 """Publishes the day's SPAN file, `exchange-<EXCHANGE>-span-<YYYYMMDD>.spn`, in the data directory.
 
 Whoever reads it finds the whole file or none: it is written aside, synced and renamed. Publishing a day again
-replaces its file by an equal one, but for the time it was made. Called by the simulator's process at start.
+replaces its file by an equal one, but for the time it was made. Called by the simulator's process, at start
+and as each day begins.
 """
 
 import os
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 from domain.instruments import Instrument
@@ -14,12 +15,9 @@ from domain.span import SpanParameters
 from domain.time import IST, NANOS, trade_date
 from exchange.simulator.risk_arrays import SCAN_POINTS, underlyings
 from exchange.simulator.span_document import span_document
+from exchange.span_files import span_path
 
 CLEARING_ORGANISATION = "NSCCL"
-
-
-def span_path(data_dir: Path, exchange: str, day: date) -> Path:
-    return data_dir / f"exchange-{exchange}-span-{day:%Y%m%d}.spn"
 
 
 def publish_span(

@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.booking import UserBooks
-from domain.margin import Account, BlockOutcome, MarginBook, position_key, unit_margin
+from domain.instruments import InstrumentKind
+from domain.margin import Account, BlockOutcome, position_key, unit_margin
+from domain.margin_book import MarginBook
 from domain.orders import Product, Side
 from tests.support.builders import some_terms
 
 PERCENT, PRICE = 20, 100_00
-UNIT = unit_margin(Product.MIS, Side.BUY, PRICE, PERCENT) or 0
+UNIT = unit_margin(InstrumentKind.EQUITY, Product.MIS, Side.BUY, PRICE, PERCENT) or 0
 KEY = position_key("NSE:RELIANCE", Product.MIS)
 STEPS = st.lists(
     st.tuples(st.just("place"), st.sampled_from(Side), st.integers(1, 20))
@@ -56,7 +58,7 @@ class Desk:
         hold = self.books.holds[order_id]
         quantity = min(quantity, hold.open_quantity + hold.close_quantity)
         terms = self.terms[self.sides[order_id]]
-        use = self.books.book_fill(order_id, terms, quantity, PRICE, PERCENT).use
+        use = self.books.book_fill(order_id, terms, InstrumentKind.EQUITY, quantity, PRICE, PERCENT).use
         moved = sum(r.after.blocked - r.before.blocked for r in self.books.reopen(terms))
         blocked = self.account.blocked - use.open_quantity * hold.unit_margin + moved
         self.account = replace(self.account, blocked=blocked, used=self.account.used + use.used)

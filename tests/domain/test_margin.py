@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.instruments import InstrumentKind
 from domain.margin import Hold, unit_margin, use_of_fill
 from domain.orders import Product, Side
 
@@ -53,24 +54,32 @@ def test_a_fill_larger_than_its_hold_stops_visibly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("product", "side", "margin"),
+    ("kind", "product", "side", "margin"),
     [
-        (Product.CNC, Side.BUY, 245_05),
-        (Product.CNC, Side.SELL, 0),
-        (Product.MIS, Side.BUY, 49_01),
-        (Product.MIS, Side.SELL, 49_01),
-        (Product.NRML, Side.BUY, None),
-        (Product.NRML, Side.SELL, None),
+        (InstrumentKind.EQUITY, Product.CNC, Side.BUY, 245_05),
+        (InstrumentKind.ETF, Product.CNC, Side.SELL, 0),
+        (InstrumentKind.EQUITY, Product.MIS, Side.BUY, 49_01),
+        (InstrumentKind.EQUITY, Product.MIS, Side.SELL, 49_01),
+        (InstrumentKind.EQUITY, Product.NRML, Side.BUY, None),
+        (InstrumentKind.EQUITY, Product.NRML, Side.SELL, None),
+        # An option bought is paid upfront, intraday too; the rest is its portfolio's.
+        (InstrumentKind.OPTION, Product.NRML, Side.BUY, 245_05),
+        (InstrumentKind.OPTION, Product.MIS, Side.BUY, 245_05),
+        (InstrumentKind.OPTION, Product.NRML, Side.SELL, 0),
+        (InstrumentKind.FUTURE, Product.NRML, Side.BUY, 0),
+        (InstrumentKind.FUTURE, Product.MIS, Side.SELL, 0),
+        (InstrumentKind.FUTURE, Product.CNC, Side.BUY, None),
+        (InstrumentKind.OPTION, Product.CNC, Side.SELL, None),
     ],
 )
 def test_a_product_has_its_margin_or_it_is_not_known(
-    product: Product, side: Side, margin: int | None
+    kind: InstrumentKind, product: Product, side: Side, margin: int | None
 ) -> None:
-    assert unit_margin(product, side, 245_05, 20) == margin
+    assert unit_margin(kind, product, side, 245_05, 20) == margin
 
 
 @given(st.integers(1, 10**9), st.integers(1, 100))
 def test_intraday_margin_is_rounded_against_the_client_by_less_than_a_paisa(price: int, percent: int) -> None:
-    margin = unit_margin(Product.MIS, Side.BUY, price, percent)
+    margin = unit_margin(InstrumentKind.EQUITY, Product.MIS, Side.BUY, price, percent)
     assert margin is not None
     assert 0 <= margin * 100 - price * percent < 100

@@ -69,9 +69,15 @@ def test_what_is_not_known_is_refused() -> None:
     assert terms_refusals(some_terms(), index, TODAY)[0].code is RejectCode.INSTRUMENT_NOT_TRADABLE
     gone = an_instrument(expiry=date(2026, 11, 20))
     assert terms_refusals(some_terms(), gone, TODAY)[0].code is RejectCode.INSTRUMENT_EXPIRED
-    future = an_instrument(segment=Segment.FO, kind=InstrumentKind.FUTURE)
-    intraday = some_terms(product=Product.MIS)
-    assert terms_refusals(intraday, future, TODAY)[0].code is RejectCode.MARGIN_UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [InstrumentKind.FUTURE, InstrumentKind.OPTION])
+def test_a_derivative_is_carried_or_intraday_and_never_delivered(kind: InstrumentKind) -> None:
+    contract = an_instrument(segment=Segment.FO, kind=kind)
+    for product in (Product.NRML, Product.MIS):
+        assert terms_refusals(some_terms(product=product), contract, TODAY) == []
+    (refused,) = terms_refusals(some_terms(product=Product.CNC), contract, TODAY)
+    assert (refused.code, refused.limit) == (RejectCode.PRODUCT_NOT_ALLOWED, "MIS, NRML")
 
 
 @given(price=st.integers(-(10**6), 10**7), side=st.sampled_from(Side))

@@ -17,8 +17,9 @@ from domain.time import IST, NANOS
 from exchange.master import read_master
 from exchange.simulator.option_model import European
 from exchange.simulator.span_document import span_document
-from exchange.simulator.span_publisher import publish_span, span_parameters, span_path
+from exchange.simulator.span_publisher import publish_span, span_parameters
 from exchange.span_file import read_span_file
+from exchange.span_files import span_path
 from tests.support.derivatives import (
     FAR,
     NEAR,

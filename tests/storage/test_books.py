@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from domain.orders import OrderStatus, PlacedOrder
 from storage import books
 from storage.database import Database
-from storage.margin_book import MarginBook
 from tests.support import orders
 from tests.support.builders import some_terms
+from tests.support.portfolios import some_portfolios
 
 
 class _Raced:
@@ -53,7 +53,7 @@ async def exchange_cancels(database: Database, order_id: int) -> None:
 async def test_a_report_that_commits_during_a_booking_is_either_wholly_seen_or_still_due(
     database: Database, redis: Redis
 ) -> None:
-    view = MarginBook(redis, database)
+    portfolios = some_portfolios(database, redis)
     for after in (1, 2, 3):
         (user_id,) = await orders.new_users(database, 1)
         async with database.transaction() as conn:
@@ -64,7 +64,7 @@ async def test_a_report_that_commits_during_a_booking_is_either_wholly_seen_or_s
         placed = PlacedOrder(order_id, user_id, 1, time.time_ns(), some_terms(), "", "test")
         async with database.transaction() as conn:
             raced: Any = _Raced(conn, database, order_id, after)
-            (stands,) = await books.book(raced, view, [placed], 20)
+            (stands,) = await books.book(raced, portfolios, [placed], 20)
             seen = stands.status is OrderStatus.CANCELLED
         async with database.reading() as conn:
             found = await conn.execute(

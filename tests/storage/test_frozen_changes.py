@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from domain.changes import Change
 from domain.departure import Departure
+from domain.instruments import InstrumentKind
 from domain.margin import position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.trading_states import Cause, TradingState
@@ -16,11 +17,11 @@ from storage.cancellations import cancel
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.inbox import Arrival
-from storage.margin_book import MarginBook
 from storage.submissions import Asked
 from tests.support.builders import a_report, some_terms, some_trades
 from tests.support.desk import frozen, user
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
+from tests.support.portfolios import some_portfolios
 
 CASH = 10_00_000_00
 PRICE, PERCENT = 1_000_00, 20
@@ -31,7 +32,8 @@ class Working:
     """An order that rests at the exchange: ten shares at Rs 1,000, intraday unless said otherwise."""
 
     def __init__(self, database: Database, redis: Redis, placed: PlacedOrder) -> None:
-        self.database, self.placed, self.book = database, placed, MarginBook(redis, database)
+        self.database, self.placed, self.portfolios = database, placed, some_portfolios(database, redis)
+        self.book = self.portfolios.view
         self.requests = 0
 
     @classmethod
@@ -52,14 +54,14 @@ class Working:
         placed = PlacedOrder(int(new.cl_ord_id), user_id, seq, time.time_ns(), terms, "", "test")
         order = cls(database, redis, placed)
         await order.book.ensure(user_id)
-        unit = unit_margin(terms.product, terms.side, PRICE, PERCENT)
+        unit = unit_margin(InstrumentKind.EQUITY, terms.product, terms.side, PRICE, PERCENT)
         assert unit is not None
         key = position_key(terms.instrument_id, terms.product)
         nets = terms.product is not Product.CNC
         block = await order.book.block(user_id, placed.order_id, terms.side, key, nets, 10, unit)
         async with database.transaction() as conn:
             leaves = Departure(OrderType.LIMIT, PRICE, PRICE)
-            (answer,) = await submissions.submit(conn, [Asked(placed, block, leaves)])
+            (answer,) = await submissions.submit(conn, order.portfolios, [Asked(placed, block, leaves)])
             assert answer.refusal is None
             await conn.execute(
                 "UPDATE exchange_outbox SET claimed_at_ns = 1, sent_at_ns = 1, answered_at_ns = 1,"
@@ -83,12 +85,14 @@ class Working:
 
         def judge(stands: changes.Standing, terms: OrderTerms) -> tuple[Departure, int]:
             price = terms.price or 0
-            unit = unit_margin(terms.product, terms.side, price, PERCENT)
+            unit = unit_margin(InstrumentKind.EQUITY, terms.product, terms.side, price, PERCENT)
             return Departure(terms.order_type, price, price), unit or 0
 
         async with self.database.transaction() as conn:
             request = f"{self.placed.order_id}-{self.requests}"
-            changed = await changes.change(conn, self.book, self.placed, request, Change(**asked), judge)
+            changed = await changes.change(
+                conn, self.portfolios, self.placed, request, Change(**asked), judge
+            )
         assert not changed.stale
         return changed.refusal.code.value if changed.refusal else "asked"
 
@@ -104,7 +108,7 @@ class Working:
 
     async def booked(self) -> None:
         async with self.database.transaction() as conn:
-            await books.book(conn, self.book, [self.placed], PERCENT)
+            await books.book(conn, self.portfolios, [self.placed], PERCENT)
 
     async def blocked(self) -> int:
         """In the ledger, and the same in the view and in the hold."""

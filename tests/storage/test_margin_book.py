@@ -18,13 +18,12 @@ from domain.margin import (
     ResizeOutcome,
     Use,
     position_key,
-    unit_margin,
     use_of_fill,
 )
-from domain.margin import MarginBook as Twin
+from domain.margin_book import MarginBook as Twin
 from domain.orders import Product, Side
 from storage.database import Database
-from storage.margin_book import FillStep, MarginBook, ReleaseStep, ResizeStep
+from storage.margin_book import FillStep, MarginBook, ReleaseStep, RemarginStep, ResizeStep
 
 CASH = 10_00_000
 POSITIONS = ("NSE:RELIANCE|MIS", "NSE:TCS|MIS", "NSE:RELIANCE|CNC")
@@ -49,6 +48,13 @@ STEPS = st.lists(
             st.integers(1, 8),
             st.integers(0, 20_000),
             st.integers(1, 150),
+            st.booleans(),
+        ),
+        st.tuples(
+            st.just("remargin"),
+            st.integers(0, 2),
+            st.integers(0, 5_00_000),
+            st.integers(0, 5_00_000),
             st.booleans(),
         ),
     ),
@@ -117,6 +123,20 @@ class Pair:
         late = self.twin.resize("late", order_id, to, generation - 1, must_be_covered=covered)
         assert await self.book.resize(step._replace(step_id="late", generation=generation - 1)) == late
 
+    async def remargin(self, later: int, blocked: int, used: int, covered: bool) -> None:
+        """Of the same transaction, of a later one, and of an earlier one that comes too late."""
+        version, generation = self.account.portfolio_version + later, self.account.generation
+        for number in (version, version - 1):
+            twin = self.twin.remargin(blocked, used, number, generation, must_be_covered=covered)
+            step = RemarginStep(self.user_id, blocked, used, number, generation)
+            if covered:
+                assert await self.book.remargin(step) == twin
+                assert self.account.available >= 0 or twin[0] is not ResizeOutcome.RESIZED
+            else:
+                assert await self.book.follow([step]) == [twin[0] is ResizeOutcome.RESIZED]
+        late = RemarginStep(self.user_id, blocked, used, version + 1, generation - 1)
+        assert await self.book.remargin(late) == (ResizeOutcome.VOID, 0)
+
     async def apply_last(self, order_id: int, generation: int) -> bool:
         fill_id, use = self.last_fill[order_id]
         twin = self.twin.fill(fill_id, order_id, use, generation)
@@ -136,7 +156,8 @@ class Pair:
         twin = {key: net for key, net in self.twin.net.items() if net}
         twin |= {f"{key}|{side}": n for (key, side), n in self.twin.reserved.items() if n}
         assert standing == twin
-        assert self.account.blocked == sum(hold.blocked for hold in self.twin.holds.values())
+        held = sum(hold.blocked for hold in self.twin.holds.values())
+        assert self.account.blocked == held + self.account.portfolio_blocked
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -209,13 +230,6 @@ async def test_closing_a_position_needs_no_margin_and_is_promised_once(
 
     assert (first.open_quantity, first.close_quantity, first.required) == (0, 80, 0)
     assert (second.open_quantity, second.close_quantity, second.required) == (60, 20, 42_000)
-
-
-def test_what_a_share_costs_in_margin() -> None:
-    assert unit_margin(Product.CNC, Side.BUY, 245050, 20) == 245050
-    assert unit_margin(Product.CNC, Side.SELL, 245050, 20) == 0
-    assert unit_margin(Product.MIS, Side.SELL, 245051, 20) == 49011
-    assert unit_margin(Product.NRML, Side.BUY, 245050, 20) is None
 
 
 def test_an_account_counts_losses_at_once_and_profits_later() -> None:

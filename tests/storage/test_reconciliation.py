@@ -16,6 +16,7 @@ from storage.database import Database
 from storage.margin_book import MarginBook
 from tests.support.eventually import eventually
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
+from tests.support.portfolios import some_portfolios
 
 CASH = 1_000_00
 
@@ -36,7 +37,8 @@ async def plant(redis: Redis, user_id: int, part: str, paise: int) -> None:
 
 
 async def reconcile(database: Database, redis: Redis) -> Reconciled:
-    return await ActivityEnvironment().run(Reconciliation(database, redis).reconcile)
+    portfolios = some_portfolios(database, redis)
+    return await ActivityEnvironment().run(Reconciliation(database, redis, portfolios).reconcile)
 
 
 @pytest.mark.parametrize("part", ["cash", "blocked", "used", "realized_pnl"])

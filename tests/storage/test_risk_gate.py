@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -15,14 +16,15 @@ from domain.risk_limits import RiskLimits
 from domain.time import trade_date
 from domain.trading_states import Cause, Scope, TradingState
 from storage import risk_limits, submissions
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
-from storage.margin_book import MarginBook, ReleaseStep
+from storage.margin_book import ReleaseStep
 from storage.submissions import Asked, Submission
 from storage.trading_states import Subject
 from tests.support.builders import some_terms
 from tests.support.desk import A_WORD, frozen, user
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
+from tests.support.portfolios import master, some_portfolios
 
 CASH = 10_00_00_000_00
 PRICE = 1_000_00
@@ -67,13 +69,18 @@ class Desk:
     """Orders on their way through block and submit, as the order worker takes them."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
-        self.database, self.book = database, MarginBook(redis, database)
-        self.submitting = GroupCommit(database, submissions.submit)
+        self.database, self.portfolios = database, some_portfolios(database, redis)
+        self.book = self.portfolios.view
+        self.submitting = GroupCommit(database, self._group)
+
+    async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
+        return await submissions.submit(conn, self.portfolios, asked)
 
     async def submit(self, user_id: int, terms: OrderTerms) -> str:
         """`passed`, or the code of the refusal."""
         order = await placed(self.database, user_id, terms)
-        unit = unit_margin(terms.product, terms.side, terms.price or PRICE, 20)
+        kind = master()[terms.instrument_id].kind
+        unit = unit_margin(kind, terms.product, terms.side, terms.price or PRICE, 20)
         assert unit is not None
         while True:
             position, nets = (

@@ -34,13 +34,13 @@ from storage.arrivals import Arrival
 from storage.database import Connection, Database
 from storage.exchange_journal import write
 from storage.intake import Intake, OrderRequest
-from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
 from storage.outbox import Owed, Sent
 from tests.support.builders import an_instrument, some_terms
 from tests.support.clients import Request
 from tests.support.exchange_day import ExchangeDay, Told
 from tests.support.orders import new_users
+from tests.support.portfolios import some_portfolios
 
 PERCENT = 20
 _numbers = itertools.count(1)
@@ -92,12 +92,12 @@ class Brokerage:
         return f"FIX.4.2:TEST->{self.listed.exchange}"
 
     def __post_init__(self) -> None:
-        book, phases = MarginBook(self.redis, self.mortal), MarketPhases(self.mortal)
-        self.books = Books(self.mortal, self.redis, book, Lingering(), PERCENT)
-        listed = {self.listed.instrument_id: self.listed}
+        listed, phases = {self.listed.instrument_id: self.listed}, MarketPhases(self.mortal)
+        portfolios = some_portfolios(self.mortal, self.redis, instruments=listed)
+        self.books = Books(self.mortal, self.redis, portfolios, Lingering(), PERCENT)
         day = TradingDay(listed.values())
-        self.changes = Changes(self.mortal, self.redis, listed, day, phases, book, PERCENT)
-        self.view, self.phases = book, phases
+        self.changes = Changes(self.mortal, self.redis, listed, day, phases, portfolios, PERCENT)
+        self.view, self.phases = portfolios.view, phases
 
     async def client(self, cash: int, shares: int = 0) -> int:
         (user_id,) = await new_users(self.mortal, 1)
@@ -138,7 +138,7 @@ class Brokerage:
         """Block and hand to the exchange, or refuse: the order workflow's steps. A repeat is harmless."""
         terms, decision = placed.terms, STALE
         key, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
-        unit = unit_margin(terms.product, terms.side, terms.price or 0, PERCENT)
+        unit = unit_margin(self.listed.kind, terms.product, terms.side, terms.price or 0, PERCENT)
         assert unit is not None and terms.price is not None
         leaves = Departure(terms.order_type, terms.price, terms.price)
         answer = Decision("", STALE, 0)

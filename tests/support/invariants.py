@@ -64,7 +64,7 @@ def _money_is_conserved(e: Evidence) -> Iterator[str]:
         owed = sum(_value(row) * Side(row["side"].upper()).sign for row in _filed(e, user))
         for what, ledgers, reckoned in (
             ("cash", ledger["cash"], accounts[f"cash:{user}"]),
-            ("used margin", ledger["used_margin"], paid + pledged),
+            ("used margin", ledger["used_margin"] - ledger["portfolio_used"], paid + pledged),
             ("realised profit", ledger["realized_pnl"], profit),
             ("unsettled", accounts[f"unsettled:{user}"], -owed),
         ):
@@ -99,8 +99,9 @@ def _blocked_is_what_open_orders_hold(e: Evidence) -> Iterator[str]:
         if not OrderStatus(orders[order_id]["status"]).is_final:
             yield f"order {order_id} ({orders[order_id]['status']}) stands without a hold"
     for ledger in e.ledgers:
-        if ledger["blocked_margin"] != held[ledger["user_id"]]:
-            told = f"{ledger['blocked_margin']} blocked, its holds {held[ledger['user_id']]}"
+        blocked = ledger["blocked_margin"] - ledger["portfolio_blocked"]
+        if blocked != held[ledger["user_id"]]:
+            told = f"{blocked} blocked, its holds {held[ledger['user_id']]}"
             yield f"user {ledger['user_id']} has {told}"
     for holding in e.holdings:
         promised = shares[holding["user_id"], holding["instrument_id"]]
@@ -169,7 +170,8 @@ def _redis_agrees(e: Evidence) -> Iterator[str]:
         view = e.views.get(ledger["user_id"]) or {"generation": -1}
         if view["generation"] != ledger["generation"]:
             continue  # Another generation's view is rebuilt before its next answer.
-        for ours, theirs in (("blocked", "blocked_margin"), ("used", "used_margin")):
+        portfolio = (("portfolio_blocked",) * 2, ("portfolio_used",) * 2)
+        for ours, theirs in (("blocked", "blocked_margin"), ("used", "used_margin"), *portfolio):
             if view[ours] != ledger[theirs]:
                 told = f"{view[ours]} {ours} in Redis, {ledger[theirs]} in the ledger"
                 yield f"user {ledger['user_id']} has {told}"

@@ -39,6 +39,7 @@ from storage.market_phases import MarketPhases
 from storage.wakeups import Wakeup
 from tests.support.builders import an_instrument, some_terms
 from tests.support.orders import new_users
+from tests.support.portfolios import some_portfolios
 from workflows import contracts
 from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
@@ -76,9 +77,10 @@ class Stories:
         """One order worker, polling this test's own queue; left at once, whatever is under way."""
         phases, day = MarketPhases(self.database), TradingDay(INSTRUMENTS)
         listed = {row.instrument_id: row for row in INSTRUMENTS}
-        gates = Gates(Judge(listed, day, phases, LastPrices(self.redis), PERCENT), self.book)
-        books = books_class(self.database, self.redis, self.book, Lingering(), PERCENT)
-        changes = Changes(self.database, self.redis, listed, day, phases, self.book, PERCENT)
+        portfolios = some_portfolios(self.database, self.redis, instruments=listed)
+        gates = Gates(Judge(listed, day, phases, LastPrices(self.redis), PERCENT), portfolios)
+        books = books_class(self.database, self.redis, portfolios, Lingering(), PERCENT)
+        changes = Changes(self.database, self.redis, listed, day, phases, portfolios, PERCENT)
         await self._tick()
         async with (
             following(phases, Wakeup()),

@@ -1,0 +1,436 @@
+"""The margin of derivatives in ledger and view: reckoned from scratch after every step, in races, and over a
+Redis that loses everything.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from domain.departure import Departure
+from domain.orders import PlacedOrder, Product, Side
+from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
+from domain.rejects import Refusal, RejectCode
+from domain.span import ContractKey, RiskContract, contract_key
+from storage import reconciliation, trials
+from storage.database import Database
+from tests.support.portfolios import master, parameters, todays
+from tests.support.trading_floor import TradingFloor, an_order, unit_of
+
+BUY, SELL = Side.BUY, Side.SELL
+FUTURE, CALL, PUT = "NIFTY26DECFUT", "NIFTY26DEC26000CE", "NIFTY26DEC26000PE"
+BANK, SHARE = "BANKNIFTY26DECFUT", "SBIN"
+LAKH = 1_00_000_00
+LOT = 65
+
+
+@pytest.fixture
+def floor(database: Database, redis: Redis) -> TradingFloor:
+    return TradingFloor(database, redis)
+
+
+def key(symbol: str) -> ContractKey:
+    found = contract_key(master()[f"NSE:{symbol}"])
+    assert found is not None
+    return found
+
+
+def needed(held: dict[str, int], working: dict[str, int] | None = None) -> int:
+    """SPAN and exposure of lots held and lots ordered, both signed; a NIFTY lot is 65."""
+    positions = [OpenPosition(key(symbol), lots * LOT) for symbol, lots in held.items()]
+    orders = [
+        WorkingOrder(key(symbol), BUY if lots > 0 else SELL, abs(lots) * LOT, 0)
+        for symbol, lots in (working or {}).items()
+    ]
+    margin = portfolio_margin(positions, parameters(), orders)
+    assert margin is not None
+    return margin.span + margin.exposure
+
+
+async def figures(floor: TradingFloor, user_id: int) -> tuple[int, int]:
+    """Blocked and used, the same in the ledger and in the view."""
+    ledger, view = await floor.ledger(user_id), await floor.view.account(user_id)
+    assert view is not None
+    assert (view.blocked, view.used) == (ledger["blocked_margin"], ledger["used_margin"])
+    return ledger["blocked_margin"], ledger["used_margin"]
+
+
+async def test_a_future_is_blocked_used_and_released(floor: TradingFloor) -> None:
+    user_id = await floor.account(20 * LAKH)
+    bought = await floor.place(user_id, BUY, FUTURE, 2)
+    one, two = needed({FUTURE: 1}), needed({FUTURE: 2})
+    assert await figures(floor, user_id) == (two, 0)
+    assert (await floor.ledger(user_id))["exposure_margin"] > 0
+    await floor.fill(bought, LOT)
+    assert await figures(floor, user_id) == (two - one, one)
+    await floor.cancel(bought)
+    assert await figures(floor, user_id) == (0, one)
+    sold = await floor.place(user_id, SELL, FUTURE)
+    # Closing needs nothing: whether it fills or not, no more than the position's margin is at stake.
+    assert await figures(floor, user_id) == (0, one)
+    await floor.fill(sold, LOT, master()[f"NSE:{FUTURE}"].previous_close - 10)
+    ledger = await floor.ledger(user_id)
+    assert await figures(floor, user_id) == (0, 0)
+    assert (ledger["exposure_margin"], ledger["realized_pnl"]) == (0, -10 * LOT)
+
+
+async def test_an_option_bought_costs_its_premium_and_gives_it_back_when_sold(floor: TradingFloor) -> None:
+    user_id = await floor.account(LAKH)
+    price = master()[f"NSE:{CALL}"].previous_close
+    bought = await floor.place(user_id, BUY, CALL)
+    assert await figures(floor, user_id) == (LOT * price, 0)
+    await floor.fill(bought, LOT, price - 500)
+    assert await figures(floor, user_id) == (0, LOT * (price - 500))
+    sold = await floor.place(user_id, SELL, CALL, price=price - 700)
+    assert await figures(floor, user_id) == (0, LOT * (price - 500))
+    await floor.fill(sold, LOT)
+    assert await figures(floor, user_id) == (0, 0)
+    assert (await floor.ledger(user_id))["available_cash"] == LAKH - 200 * LOT
+
+
+@pytest.mark.parametrize("product", [Product.NRML, Product.MIS])
+async def test_an_option_sold_needs_span_and_exposure_and_its_purchase_back_nothing(
+    floor: TradingFloor, product: Product
+) -> None:
+    user_id = await floor.account(needed({CALL: -1}))
+    sold = await floor.place(user_id, SELL, CALL, product=product)
+    assert await figures(floor, user_id) == (needed({CALL: -1}), 0)
+    await floor.fill(sold, LOT)
+    assert (await floor.ledger(user_id))["available_cash"] == 0
+    back = await floor.place(user_id, BUY, CALL, product=product)
+    await floor.fill(back, LOT)
+    assert await figures(floor, user_id) == (0, 0)
+
+
+async def test_a_hedge_blocks_only_its_premium_and_frees_margin_once_filled(
+    floor: TradingFloor,
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
+    bare, hedged = needed({FUTURE: 1}), needed({FUTURE: 1, PUT: 1})
+    premium = LOT * master()[f"NSE:{PUT}"].previous_close
+    hedge = await floor.place(user_id, BUY, PUT)
+    assert await figures(floor, user_id) == (premium, bare)
+    await floor.fill(hedge, LOT)
+    assert hedged < bare
+    assert await figures(floor, user_id) == (0, hedged + premium)
+    # To sell the hedge is to need the bare position's margin again.
+    await floor.place(user_id, SELL, PUT)
+    assert await figures(floor, user_id) == (bare - hedged, hedged + premium)
+
+
+async def test_an_intraday_position_is_no_hedge_of_one_that_is_carried(floor: TradingFloor) -> None:
+    user_id = await floor.account(20 * LAKH)
+    await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
+    await floor.fill(await floor.place(user_id, SELL, FUTURE, product=Product.MIS), LOT)
+    assert await figures(floor, user_id) == (0, needed({FUTURE: 1}) + needed({FUTURE: -1}))
+
+
+async def test_a_change_blocks_what_it_adds_and_a_refused_one_leaves_no_trace(floor: TradingFloor) -> None:
+    user_id = await floor.account(needed({}, {FUTURE: 3}))
+    order = await floor.place(user_id, BUY, FUTURE)
+    assert await floor.change(order, "1", quantity=3 * LOT) == "passed"
+    assert await figures(floor, user_id) == (needed({}, {FUTURE: 3}), 0)
+    assert await floor.change(order, "2", quantity=4 * LOT) == "MARGIN_INSUFFICIENT"
+    assert await figures(floor, user_id) == (needed({}, {FUTURE: 3}), 0)
+    assert await floor.change(order, "3", quantity=2 * LOT) == "passed"
+    assert await figures(floor, user_id) == (needed({}, {FUTURE: 2}), 0)
+
+
+async def test_64_racing_orders_of_one_account_never_overspend(floor: TradingFloor) -> None:
+    """Futures that need about half of the money each beside shares that need it too: at no instant is
+    available negative, in the ledger or in the view.
+    """
+    cash = needed({}, {FUTURE: 2}) + 100
+    user_id = await floor.account(cash)
+    await floor.view.ensure(user_id)
+    lows: list[int] = []
+    racing = True
+
+    async def watch() -> None:
+        while racing:
+            view = await floor.view.account(user_id)
+            lows.append(min((await floor.ledger(user_id))["available_cash"], view.available if view else 0))
+
+    watching = asyncio.create_task(watch())
+    share = master()[f"NSE:{SHARE}"].previous_close
+    futures = [await floor.acknowledged(user_id, an_order(BUY, FUTURE)) for _ in range(32)]
+    shares = [
+        await floor.acknowledged(user_id, an_order(BUY, SHARE, cash // 2 // share, product=Product.CNC))
+        for _ in range(32)
+    ]
+    mixed = [order for pair in zip(futures, shares, strict=True) for order in pair]
+    answers = await asyncio.gather(*(floor.submit(order) for order in mixed))
+    racing = False
+    await watching
+    assert answers.count("passed") == 2
+    assert set(answers) == {"passed", "MARGIN_INSUFFICIENT"}
+    assert min(lows) >= 0
+    await figures(floor, user_id)
+
+
+async def test_two_workers_racing_for_the_last_lots_pass_exactly_what_the_portfolio_covers(
+    database: Database, redis: Redis
+) -> None:
+    """Each has its own group commits; the ledger row's lock is between them."""
+    floors = [TradingFloor(database, redis) for _ in range(2)]
+    user_id = await floors[0].account(needed({}, {FUTURE: 5}) + LOT)
+    orders = [await floors[0].acknowledged(user_id, an_order(BUY, FUTURE)) for _ in range(64)]
+    answers = await asyncio.gather(*(floors[n % 2].submit(order) for n, order in enumerate(orders)))
+    assert answers.count("passed") == 5
+    assert await figures(floors[0], user_id) == (needed({}, {FUTURE: 5}), 0)
+
+
+async def test_a_view_that_promises_too_much_overspends_nothing(floor: TradingFloor) -> None:
+    """The ledger's own check, order by order in a group, holds without Redis."""
+    user_id = await floor.account(needed({}, {FUTURE: 3}) + LOT)
+    await floor.view.ensure(user_id)
+    await floor.redis.hincrby(f"margin:{{{user_id}}}", "cash", 1000 * LAKH)
+    orders = [await floor.acknowledged(user_id, an_order(BUY, FUTURE)) for _ in range(16)]
+    answers = await asyncio.gather(*(floor.submit(order) for order in orders))
+    assert answers.count("passed") == 3
+    assert (await floor.ledger(user_id))["available_cash"] == LOT
+
+
+async def test_a_lost_redis_is_rebuilt_with_the_portfolio_in_it(floor: TradingFloor) -> None:
+    user_id = await floor.account(needed({}, {FUTURE: 2}) + LOT)
+    held = await floor.place(user_id, BUY, FUTURE)
+    await floor.fill(held, LOT)
+    resting = await floor.acknowledged(user_id, an_order(BUY, FUTURE))
+    await floor.redis.delete(f"margin:{{{user_id}}}", f"margin:{{{user_id}}}:positions")
+    assert await floor.submit(resting) == "passed"
+    assert await figures(floor, user_id) == (needed({FUTURE: 2}) - needed({FUTURE: 1}), needed({FUTURE: 1}))
+    await floor.redis.delete(f"margin:{{{user_id}}}", f"margin:{{{user_id}}}:positions")
+    assert (
+        await floor.submit(await floor.acknowledged(user_id, an_order(BUY, FUTURE))) == "MARGIN_INSUFFICIENT"
+    )
+
+
+async def test_racing_orders_whose_view_is_lost_among_them_pass_as_many_as_are_covered(
+    floor: TradingFloor,
+) -> None:
+    user_id = await floor.account(needed({}, {FUTURE: 3}) + LOT)
+    orders = [await floor.acknowledged(user_id, an_order(BUY, FUTURE)) for _ in range(64)]
+
+    async def submit(number: int) -> str:
+        # Among the racing orders, some that find nothing and some whose view is lost under them.
+        if number % 16 == 7:
+            await floor.redis.delete(f"margin:{{{user_id}}}")
+        return await floor.submit(orders[number])
+
+    answers = await asyncio.gather(*(submit(number) for number in range(64)))
+    assert answers.count("passed") == 3
+    assert set(answers) == {"passed", "MARGIN_INSUFFICIENT"}
+    await floor.view.ensure(user_id)
+    assert await figures(floor, user_id) == (needed({}, {FUTURE: 3}), 0)
+
+
+async def test_a_trial_says_what_an_order_would_add_and_promises_nothing(
+    floor: TradingFloor, database: Database
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
+    before = await floor.ledger(user_id)
+    asked = {(BUY, FUTURE): needed({FUTURE: 2}) - needed({FUTURE: 1}), (SELL, FUTURE): 0, (BUY, PUT): 0}
+    for (side, symbol), adds in asked.items():
+        order = PlacedOrder(0, user_id, 0, time.time_ns(), an_order(side, symbol), "", "test")
+        leaves = Departure(order.terms.order_type, order.terms.price, order.terms.price or 1)
+        unit = unit_of(order.terms, order.terms.price or 1)
+        trial = await trials.attempt(database, floor.portfolios, order, leaves, unit)
+        assert (trial.refusals, trial.portfolio_margin) == ([], adds)
+        assert trial.block is not None and trial.block.required == (LOT * unit if symbol == PUT else 0)
+    many = PlacedOrder(0, user_id, 0, time.time_ns(), an_order(BUY, FUTURE, 20), "", "test")
+    trial = await trials.attempt(database, floor.portfolios, many, leaves, 0)
+    assert [refusal.code for refusal in trial.refusals] == ["MARGIN_INSUFFICIENT"]
+    assert await floor.ledger(user_id) == before
+
+
+@pytest.mark.parametrize("code", [RejectCode.SPAN_FILE_MISSING, RejectCode.SPAN_FILE_STALE])
+async def test_without_a_risk_file_nothing_is_promised_and_fills_are_booked_all_the_same(
+    floor: TradingFloor, code: RejectCode
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    order = await floor.place(user_id, BUY, FUTURE, 2)
+    two = needed({}, {FUTURE: 2})
+    floor.portfolios.rules = lambda _: Refusal(code)
+    refused = await floor.acknowledged(user_id, an_order(SELL, FUTURE))
+    assert await floor.submit(refused) == code
+    await floor.fill(order, LOT)
+    # Nobody can say what it needs now: what was bound stays bound, until a file is there.
+    assert await figures(floor, user_id) == (two, 0)
+    assert (await floor.ledger(user_id))["margined_by"] is None
+    floor.portfolios.rules = todays
+    await floor.cancel(order)
+    assert await figures(floor, user_id) == (0, needed({FUTURE: 1}))
+
+
+async def test_a_contract_that_no_file_lists_is_refused_and_so_is_all_beside_it(floor: TradingFloor) -> None:
+    user_id = await floor.account(20 * LAKH)
+    order = await floor.place(user_id, BUY, BANK)
+    floor.portfolios.contracts.pop(f"NSE:{BANK}")
+    beside = await floor.acknowledged(user_id, an_order(BUY, FUTURE))
+    assert await floor.submit(beside) == RejectCode.CONTRACT_NOT_MARGINED
+    assert order.order_id
+
+
+SYMBOLS = (FUTURE, CALL, PUT, BANK, SHARE)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("place"),
+            st.sampled_from(SYMBOLS),
+            st.sampled_from(Side),
+            st.integers(1, 4),
+            st.booleans(),
+        ),
+        st.tuples(st.just("fill"), st.integers(0, 5), st.integers(1, 3)),
+        st.tuples(st.just("cancel"), st.integers(0, 5)),
+        st.tuples(st.just("change"), st.integers(0, 5), st.integers(1, 5)),
+        st.tuples(st.just("flush")),
+    ),
+    min_size=4,
+    max_size=18,
+)
+
+
+class Account:
+    """One account's random day; its books are reckoned from scratch after every step."""
+
+    def __init__(self, floor: TradingFloor, user_id: int) -> None:
+        self.floor, self.user_id = floor, user_id
+        self.live: list[Any] = []
+        self.changes = 0
+
+    async def place(self, symbol: str, side: Side, lots: int, intraday: bool) -> None:
+        product = Product.MIS if intraday or symbol == SHARE else Product.NRML
+        placed = await self.floor.acknowledged(self.user_id, an_order(side, symbol, lots, product=product))
+        if await self.floor.submit(placed) == "passed":
+            self.live.append(placed)
+
+    async def fill(self, number: int, lots: int) -> None:
+        if self.live:
+            placed = self.live[number % len(self.live)]
+            left = (await self.floor.order(placed))["quantity"] - self.floor.filled.get(placed.order_id, 0)
+            quantity = min(left, lots * master()[placed.terms.instrument_id].lot_size)
+            await self.floor.fill(placed, quantity)
+            if quantity == left:
+                self.live.remove(placed)
+
+    async def cancel(self, number: int) -> None:
+        if self.live:
+            await self.floor.cancel(self.live.pop(number % len(self.live)))
+
+    async def change(self, number: int, lots: int) -> None:
+        if self.live:
+            placed, self.changes = self.live[number % len(self.live)], self.changes + 1
+            quantity = lots * master()[placed.terms.instrument_id].lot_size
+            if quantity > self.floor.filled.get(placed.order_id, 0):
+                await self.floor.change(placed, str(self.changes), quantity=quantity)
+
+    async def flush(self) -> None:
+        keys = [key async for key in self.floor.redis.scan_iter(f"margin:{{{self.user_id}}}*")]
+        if keys:
+            await self.floor.redis.delete(*keys)
+
+    async def check(self) -> None:
+        ledger = await self.floor.ledger(self.user_id)
+        used, total, premium, pledged = await self.from_scratch()
+        assert (ledger["portfolio_used"], ledger["portfolio_blocked"]) == (used, total - used)
+        assert (ledger["blocked_margin"], ledger["used_margin"]) == (premium + total - used, pledged + used)
+        assert ledger["available_cash"] >= 0
+        view = await self.floor.view.account(self.user_id)
+        if view is not None and view.generation == ledger["generation"]:
+            figures = (view.blocked, view.used, view.portfolio_blocked, view.portfolio_used, view.available)
+            names = ("blocked_margin", "used_margin", "portfolio_blocked", "portfolio_used", "available_cash")
+            assert figures == tuple(ledger[name] for name in names)
+
+    async def from_scratch(self) -> tuple[int, int, int, int]:
+        """Used and total of the portfolio, the orders' own blocks, the positions' own margin."""
+        held, working = defaultdict(list), defaultdict(list)
+        positions = await self.floor.rows("SELECT * FROM positions WHERE user_id = %s", self.user_id)
+        holds = await self.floor.rows("SELECT * FROM margin_holds WHERE user_id = %s", self.user_id)
+        for row in positions:
+            if (contract := contract_key(master()[row["instrument_id"]])) is not None:
+                net = row["buy_quantity"] - row["sell_quantity"]
+                held[row["product"]].append(OpenPosition(contract, net))
+                if contract.kind.is_option:
+                    # What an option bought has cost is kept, to the paisa; nothing else of a derivative is.
+                    assert row["margin"] == max(0, row["open_cost"])
+        for row in holds:
+            if (contract := contract_key(master()[row["instrument_id"]])) is not None:
+                left = row["open_quantity"] + row["close_quantity"]
+                working[row["product"]].append(WorkingOrder(contract, Side(row["transaction_type"]), left, 0))
+        used = sum(_needs(held[product]) for product in ("MIS", "NRML"))
+        total = sum(_needs(held[product], working[product]) for product in ("MIS", "NRML"))
+        own = sum(row["open_quantity"] * row["unit_margin"] for row in holds)
+        return used, total, own, sum(row["margin"] for row in positions)
+
+
+def _needs(held: list[OpenPosition], working: list[WorkingOrder] | None = None) -> int:
+    margin = portfolio_margin(held, parameters(), working or [])
+    assert margin is not None
+    return margin.span + margin.exposure
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, lakhs=st.integers(3, 60))
+async def test_blocked_and_used_are_what_the_portfolio_needs_after_every_step(
+    steps: list[tuple[str, ...]], lakhs: int, database: Database, redis: Redis
+) -> None:
+    floor = TradingFloor(database, redis)
+    account = Account(floor, await floor.account(lakhs * LAKH))
+    for verb, *arguments in steps:
+        await getattr(account, verb)(*arguments)
+        await account.check()
+
+
+async def test_another_risk_file_margins_every_portfolio_again_and_no_order_pays_for_it(
+    floor: TradingFloor, database: Database
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
+    dear = replace(parameters().span, created="dearer", contracts=_dearer())
+    floor.portfolios.rules = lambda _: replace(parameters(), span=dear)
+    assert await floor.submit(await floor.acknowledged(user_id, an_order(SELL, FUTURE))) == "passed"
+    held = needed({FUTURE: 1})
+    turned, used = await figures(floor, user_id)
+    assert (turned, used) == (0, (await floor.ledger(user_id))["portfolio_used"]) and used > held
+    floor.portfolios.rules = todays
+    found = await reconciliation.remargin(database, floor.portfolios, user_id - 1)
+    assert found.turned >= 1
+    assert user_id not in dict(found.wrong)
+    assert await figures(floor, user_id) == (0, held)
+
+
+async def test_a_margin_that_is_not_its_portfolio_s_is_told_and_put_right(
+    floor: TradingFloor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE margin_ledger SET used_margin = used_margin - 100, portfolio_used = portfolio_used - 100"
+            " WHERE user_id = %s",
+            (user_id,),
+        )
+    found = await reconciliation.remargin(database, floor.portfolios, user_id - 1)
+    assert "are bound for derivatives that need" in dict(found.wrong)[user_id]
+    assert await figures(floor, user_id) == (0, needed({FUTURE: 1}))
+    again = await reconciliation.remargin(database, floor.portfolios, user_id - 1)
+    assert user_id not in dict(again.wrong)
+    # Very many are taken in their turn.
+    monkeypatch.setattr(reconciliation, "PORTFOLIOS_AT_ONCE", 1)
+    assert (await reconciliation.remargin(database, floor.portfolios, user_id - 1)).last == user_id
+    assert (await reconciliation.remargin(database, floor.portfolios, 2**62)).last == 0
+
+
+def _dearer() -> dict[ContractKey, RiskContract]:
+    """Each contract loses twice as much."""
+    contracts = parameters().span.contracts
+    return {at: replace(one, losses=tuple(2 * a for a in one.losses)) for at, one in contracts.items()}

@@ -36,7 +36,7 @@ POINTS = [
 """The gateway's other moments: tests/crash/test_gateway_kill.py."""
 PAIRS = zip(*[iter(f"DEMO{number:04}" for number in range(62, 100))] * 2, strict=True)
 """Each test has its own clients: what one leaves behind is not held against the next."""
-OUTCOMES = ["EXECUTED", "EXECUTED", "EXECUTED", "OPEN", "MARGIN_INSUFFICIENT", "HOLDINGS_INSUFFICIENT"]
+OUTCOMES = [*["EXECUTED"] * 4, "OPEN", "MARGIN_INSUFFICIENT", "HOLDINGS_INSUFFICIENT"]
 """Of `place_one_of_each`."""
 
 
@@ -54,7 +54,8 @@ def clients(market: Market) -> Iterator[list[Client]]:
 
 
 def place_one_of_each(client: Client, low: str) -> None:
-    """Executed for delivery and intraday, sold, resting, too dear, and not held."""
+    """A future, executed for delivery and intraday, sold, resting, too dear, and not held."""
+    client.place(instrument_id="NSE:NIFTY26DECFUT", quantity=65, product="NRML")
     client.place(instrument_id="NSE:TCS", quantity=1)
     client.place(instrument_id="NSE:SBIN", quantity=7, product="MIS")
     client.place(instrument_id="NSE:SBIN", quantity=3, transaction_type="SELL")

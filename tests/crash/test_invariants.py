@@ -5,6 +5,7 @@ Faults are planted in a transaction that is rolled back, or in what was read; th
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from uuid import uuid4
 
 import httpx
@@ -18,17 +19,23 @@ from tests.support.evidence import Evidence, Row, collect, read
 from tests.support.invariants import RULES, broken
 from tests.support.market import Market
 
+AT_REST = ["EXECUTED", "OPEN", "EXECUTED"]
+SIDES = cycle(["BUY", "SELL"])
+"""Of the future: one test opens it, the next closes it."""
+
 
 @pytest.fixture
 async def requests(market: Market, low: str) -> list[Request]:
-    """An executed and a resting order of one client, at rest, and nothing wrong with them."""
+    """An executed and a resting order of one client and a future, at rest, and nothing wrong with them."""
     with httpx.Client(base_url=market.api_url, timeout=20) as http:
         client = Client("DEMO0055", http)
         client.sign_in()
         client.place(instrument_id="NSE:TCS", quantity=2)
         client.place(instrument_id="NSE:TCS", quantity=1, order_type="LIMIT", price=low)
+        future = {"instrument_id": "NSE:NIFTY26DECFUT", "quantity": 65, "product": "NRML"}
+        client.place(**future, transaction_type=next(SIDES))
         assert await eventually(
-            lambda: [client.status(request) for request in client.requests] == ["EXECUTED", "OPEN"], within=20
+            lambda: [client.status(request) for request in client.requests] == AT_REST, within=20
         )
     assert await eventually(lambda: broken(collect(market.settings, client.requests)) == [], within=10)
     return client.requests
@@ -85,6 +92,12 @@ FAULTS = {
         """UPDATE margin_ledger SET used_margin = used_margin - 5
            WHERE user_id = (SELECT user_id FROM orders WHERE order_id = %(open)s)""",
         "I4",
+    ),
+    "margin of derivatives out of nothing": (
+        """UPDATE margin_ledger SET blocked_margin = blocked_margin + 5,
+               portfolio_blocked = portfolio_blocked + 5
+           WHERE user_id = (SELECT user_id FROM orders WHERE order_id = %(open)s)""",
+        "I6 of derivatives",
     ),
     "a status nobody recorded": ("UPDATE orders SET status = 'EXPIRED' WHERE order_id = %(open)s", "I7"),
     "a drift of Redis": (

@@ -125,6 +125,18 @@ async def test_a_hedge_blocks_only_its_premium_and_frees_margin_once_filled(
     assert await figures(floor, user_id) == (bare - hedged, hedged + premium)
 
 
+async def test_a_trade_that_the_exchange_takes_back_takes_its_margin_along(floor: TradingFloor) -> None:
+    user_id = await floor.account(20 * LAKH)
+    future, option = await floor.place(user_id, BUY, FUTURE), await floor.place(user_id, BUY, PUT)
+    await floor.fill(future, LOT)
+    await floor.fill(option, LOT)
+    await floor.bust(option)
+    assert await figures(floor, user_id) == (0, needed({FUTURE: 1}))
+    await floor.bust(future)
+    assert await figures(floor, user_id) == (0, 0)
+    assert (await floor.ledger(user_id))["available_cash"] == 20 * LAKH
+
+
 async def test_an_intraday_position_is_no_hedge_of_one_that_is_carried(floor: TradingFloor) -> None:
     user_id = await floor.account(20 * LAKH)
     await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)

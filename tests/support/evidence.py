@@ -14,7 +14,10 @@ import psycopg
 from psycopg.rows import dict_row
 from redis import Redis
 
+from config.rules import exposure_rates
 from config.settings import Settings
+from domain.portfolio_margin import MarginParameters
+from exchange.span_file import read_span_file
 from tests.support.clients import Request
 
 Row = dict[str, Any]
@@ -55,6 +58,8 @@ class Evidence:
     """The exchanges' trade files: what they say was traded."""
     entered: dict[str, list[str]]
     """By exchange, the ClOrdID of each new order that it took or refused, as often as it did so."""
+    risk: MarginParameters | None
+    """Of the NSE's risk file; None where there is none."""
 
 
 def collect(settings: Settings, requests: Iterable[Request]) -> Evidence:
@@ -77,7 +82,16 @@ def read(conn: psycopg.Connection[Row], settings: Settings, requests: Iterable[R
         views=views,
         file=[row for exchange in settings.exchanges for row in _trade_file(settings.data_dir, exchange)],
         entered={exchange: list(_entered(settings.data_dir, exchange)) for exchange in settings.exchanges},
+        risk=_risk(settings.data_dir),
     )
+
+
+def _risk(directory: Path) -> MarginParameters | None:
+    paths = sorted(directory.glob("exchange-NSE-span-*.spn"))
+    if not paths:
+        return None
+    span = read_span_file(paths[-1])
+    return MarginParameters(span, exposure_rates(span.business_date))
 
 
 def _view(redis: Redis, user_id: int) -> dict[str, int]:

@@ -9,6 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from domain.orders import IllegalTransition, OrderEvent, OrderStatus, Side, next_status
+from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
+from domain.span import contract_key
+from exchange.master import read_master
 from tests.support.evidence import Evidence, Row
 
 Rule = Callable[[Evidence], Iterator[str]]
@@ -110,6 +113,33 @@ def _blocked_is_what_open_orders_hold(e: Evidence) -> Iterator[str]:
             yield f"user {holding['user_id']} has {told}"
 
 
+def _derivatives_have_the_margin_that_they_need(e: Evidence) -> Iterator[str]:
+    """Each product's portfolio by itself: what is held, and on top the worst that orders can make of it."""
+    contracts = {f"NSE:{symbol}": contract_key(row) for symbol, row in read_master("NSE").items()}
+    for ledger in e.ledgers:
+        used = total = 0
+        for product in ("MIS", "NRML"):
+            held = [
+                OpenPosition(contract, row["buy_quantity"] - row["sell_quantity"])
+                for row in _of(ledger["user_id"], e.positions)
+                if row["product"] == product and (contract := contracts.get(row["instrument_id"]))
+            ]
+            orders = [
+                WorkingOrder(contract, Side(row["transaction_type"]), left, 0)
+                for row in _of(ledger["user_id"], e.holds)
+                if row["product"] == product and (contract := contracts.get(row["instrument_id"]))
+                if (left := row["open_quantity"] + row["close_quantity"])
+            ]
+            if held or orders:
+                assert e.risk is not None, "derivatives, and no risk file"
+                now, worst = (portfolio_margin(held, e.risk, some) for some in ((), orders))
+                assert now is not None and worst is not None
+                used, total = used + now.span + now.exposure, total + worst.span + worst.exposure
+        has = ledger["portfolio_used"], ledger["portfolio_blocked"]
+        if has != (used, total - used):
+            yield f"derivatives of user {ledger['user_id']} bind {has} and need {(used, total - used)}"
+
+
 def _statuses_move_along_their_edges(e: Evidence) -> Iterator[str]:
     reached: dict[int, OrderStatus] = {}
     for record in e.records:
@@ -190,6 +220,7 @@ RULES: dict[str, Rule] = {
     "I4": _money_is_conserved,
     "I5": _nobody_overspends,
     "I6": _blocked_is_what_open_orders_hold,
+    "I6 of derivatives": _derivatives_have_the_margin_that_they_need,
     "I7": _statuses_move_along_their_edges,
     "I8": _fills_are_the_exchanges,
     "I9": _first_come_first_sent,

@@ -115,6 +115,23 @@ class TradingFloor:
             last_price=price if price is not None else placed.terms.price,
         )
 
+    async def bust(self, placed: PlacedOrder) -> None:
+        """The exchange takes back all that the order has filled, in one trade."""
+        (trade,) = await self.rows("SELECT * FROM trades WHERE order_id = %s", placed.order_id)
+        await self.tell(
+            placed,
+            exec_type=ExecType.TRADE_CANCEL,
+            ord_status=OrdStatus.CANCELLED,
+            quantity=placed.terms.quantity,
+            cumulative_quantity=0,
+            leaves_quantity=0,
+            last_quantity=trade["quantity"],
+            last_price=trade["price"],
+            reference_exec_id=trade["exec_id"],
+        )
+        # As the workflow's step does: a correction has voided the view.
+        await self.view.ensure(placed.user_id)
+
     async def cancel(self, placed: PlacedOrder) -> None:
         filled = self.filled.get(placed.order_id, 0)
         cancelled = {"exec_type": ExecType.CANCELLED, "ord_status": OrdStatus.CANCELLED}

@@ -79,7 +79,7 @@ class Changes:
     def _judge(self, asked: Change) -> changes.Judge:
         def judge(stands: Standing, terms: OrderTerms) -> tuple[Departure, int] | Refusal:
             now_ns = time.time_ns()
-            instrument = self._instruments[terms.instrument_id]
+            instrument = self._phases.present(self._instruments[terms.instrument_id])
             today = trade_date(now_ns)
             refusals = change_refusals(stands.terms, asked, stands.filled, stands.changes, instrument, today)
             closed = None if stands.unsent else phase_refusal(terms, self._phases.phase(instrument))

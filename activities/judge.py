@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from activities.trading_day import TradingDay
 from domain.departure import Departure, Entry, departure, entry, needs_last_price
-from domain.instruments import Instrument
+from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
-from domain.orders import OrderTerms
+from domain.orders import OrderTerms, OrderType
+from domain.price_bands import protection_refusal
 from domain.rejects import Refusal, RejectCode
+from domain.reports import MarketPhase
 from domain.validation import terms_refusals
 from exchange.last_prices import LastPrices
 from storage.market_phases import MarketPhases
@@ -49,7 +51,9 @@ class Judge:
         self._intraday_percent = intraday_percent
 
     def instrument(self, instrument_id: str) -> Instrument | None:
-        return self._instruments.get(instrument_id)
+        """With its band as it stands now."""
+        listed = self._instruments.get(instrument_id)
+        return None if listed is None else self._phases.present(listed)
 
     async def gates(self, terms: OrderTerms, today: date, *, by_house: bool = False) -> Judgement:
         """Every refusal by what is asked for and when."""
@@ -65,12 +69,26 @@ class Judge:
         entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
-        return Judgement(refusals, entered)
+        beyond = await self.beyond_protection(terms, entered)
+        return Judgement([*refusals, beyond] if beyond else refusals, entered)
+
+    async def beyond_protection(self, terms: OrderTerms, entered: Entry) -> Refusal | None:
+        """Of a derivative's limit order that meets the market at once: too far from the last trades.
+
+        The last price stands for the exchange's own average; where it is not known the exchange decides.
+        """
+        instrument = self.instrument(terms.instrument_id)
+        limited = terms.order_type is OrderType.LIMIT and entered == Entry(MarketPhase.CONTINUOUS)
+        if instrument is None or instrument.segment is not Segment.FO or not limited:
+            return None
+        last = await self._prices.price(instrument)
+        rules = self._day.limit_protection(time.time_ns())
+        return None if last is None else protection_refusal(terms, instrument, last, rules)
 
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what the order leaves and the margin of a share: an unpriced one at the dearest price that its
         protection allows. Of terms that pass the gates."""
-        instrument = self._instruments[terms.instrument_id]
+        instrument = self._phases.present(self._instruments[terms.instrument_id])
         last = await self._prices.price(instrument) if needs_last_price(terms, entered) else None
         leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
         if isinstance(leaves, Refusal):

@@ -6,10 +6,11 @@ A day without rules is an error, never a guess. Called by the gates.
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from config.rules import market_protection
+from config.rules import market_protection, protection_rules
 from config.sessions import broker_hours
 from domain.departure import ProtectionSlab
 from domain.instruments import Instrument
+from domain.price_bands import ProtectionRule
 from domain.sessions import SessionClass, session_classes
 from domain.time import trade_date
 
@@ -23,6 +24,7 @@ class TradingDay:
         self._day: date | None = None
         self._classes: dict[str, SessionClass] = {}
         self._protection: Sequence[ProtectionSlab] = ()
+        self._limit_protection: Sequence[ProtectionRule] = ()
 
     def session_class(self, instrument: Instrument, now_ns: int) -> SessionClass:
         self._turn_to(trade_date(now_ns))
@@ -32,8 +34,13 @@ class TradingDay:
         self._turn_to(trade_date(now_ns))
         return self._protection
 
+    def limit_protection(self, now_ns: int) -> Sequence[ProtectionRule]:
+        self._turn_to(trade_date(now_ns))
+        return self._limit_protection
+
     def _turn_to(self, day: date) -> None:
         if day != self._day:
             self._classes = session_classes(self._instruments, day)
             self._protection = market_protection(day)
+            self._limit_protection = protection_rules(day)
             self._day = day

@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
             portfolio_stream.answering(redis, database),
             wakeups.listening(redis, wakeups.TRADING_STATES) as frozen,
             following(states := TradingStates(database), frozen),
-            wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
+            wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
             following(phases := MarketPhases(database), announced),
             span_files.following(spans := SpanFiles(settings.data_dir, settings.exchanges)),
         ):

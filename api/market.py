@@ -45,7 +45,10 @@ async def instruments(
     classes = session_classes(request.app.state.instruments.values(), today)
     return Instruments(
         instruments=[
-            Instrument.of(row, Permissions.by_rules(row, classes[row.instrument_id], rules, today))
+            Instrument.of(
+                request.app.state.judge.instrument(row.instrument_id),
+                Permissions.by_rules(row, classes[row.instrument_id], rules, today),
+            )
             for row in found[:limit]
         ]
     )

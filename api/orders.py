@@ -68,7 +68,7 @@ async def place(
     if trial:
         met = await dry_run(state, session.user_id, terms)
         return Response(met.model_dump_json(), HTTPStatus.OK, media_type="application/json")
-    instrument = state.instruments.get(terms.instrument_id)
+    instrument = state.judge.instrument(terms.instrument_id)
     refusals = terms_refusals(terms, instrument, trade_date(received_at_ns))
     if instrument is not None:
         frozen = state.trading_states.refusal(session.user_id, terms, instrument.segment)
@@ -158,7 +158,7 @@ async def change(request: Request, session: SignedIn, order_id: OrderId) -> answ
     """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
     asked = await read_body(request, ChangeOrder)
     row = await _open_order(request, session, order_id)
-    instrument = request.app.state.instruments.get(row["instrument_id"])
+    instrument = request.app.state.judge.instrument(row["instrument_id"])
     today = trade_date(time.time_ns())
     refusals = (
         change_refusals(_terms(row), asked.change, row["filled_quantity"], 0, instrument, today)

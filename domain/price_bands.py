@@ -9,9 +9,10 @@ inside the exact band. Rules are dated (config/rules.py; market-rules section 4)
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from domain.instruments import InstrumentKind
-from domain.money import ceil_div, round_half_up
-from domain.orders import Side
+from domain.instruments import Instrument, InstrumentKind
+from domain.money import ceil_div, round_half_up, rupees
+from domain.orders import OrderTerms, Side
+from domain.rejects import Refusal, RejectCode
 
 BASIS_POINTS = 10_000
 
@@ -76,14 +77,17 @@ def fixed_band(previous_close: int, width: int) -> PriceBand:
 def band_after(band: PriceBand, pressure: Pressure | None, now_ns: int, rules: BandRules) -> PriceBand:
     """The band at this instant: flexed when it has cooled, cooling when pressure begins, or as it was."""
     if band.flex_due_ns is not None:
-        return _flexed(band, rules) if now_ns >= band.flex_due_ns else band
+        if now_ns < band.flex_due_ns or band.flex_side is None:
+            return band
+        return flexed(band, band.flex_side, rules)
     if pressure is not None and _is_pressing(band, pressure, rules):
         return replace(band, flex_due_ns=now_ns + rules.cooling_ns, flex_side=pressure.side)
     return band
 
 
-def _flexed(band: PriceBand, rules: BandRules) -> PriceBand:
-    shift = rules.flex if band.flex_side is Side.BUY else -rules.flex
+def flexed(band: PriceBand, side: Side, rules: BandRules) -> PriceBand:
+    """The band wider at the pressed end, the other end slid along."""
+    shift = rules.flex if side is Side.BUY else -rules.flex
     return PriceBand(band.previous_close, band.down - shift, band.up + shift)
 
 
@@ -146,6 +150,20 @@ def protection_limits(
             high = (reference * BASIS_POINTS + width) // (BASIS_POINTS * tick) * tick
             return PriceLimits(max(low, tick), high)
     return None
+
+
+def protection_refusal(
+    terms: OrderTerms, instrument: Instrument, reference: int, rules: Sequence[ProtectionRule]
+) -> Refusal | None:
+    """Whether the exchange would refuse a limit order as too far from the last trades, at `reference`."""
+    limits = protection_limits(instrument.kind, reference, instrument.tick_size, rules)
+    if limits is None or terms.price is None or not is_protected_against(terms.side, terms.price, limits):
+        return None
+    nearest = min(limits.high, instrument.upper_band)
+    if terms.side is Side.SELL:
+        nearest = max(limits.low, instrument.lower_band)
+    between = f"{rupees(limits.low)} to {rupees(limits.high)}"
+    return Refusal(RejectCode.PRICE_BEYOND_PROTECTION, "price", between, rupees(nearest))
 
 
 def is_protected_against(side: Side, price: int, limits: PriceLimits) -> bool:

@@ -40,6 +40,7 @@ class RejectCode(StrEnum):
     PRICE_NOT_POSITIVE = "PRICE_NOT_POSITIVE"
     PRICE_NOT_TICK_MULTIPLE = "PRICE_NOT_TICK_MULTIPLE"
     PRICE_OUT_OF_BAND = "PRICE_OUT_OF_BAND"
+    PRICE_BEYOND_PROTECTION = "PRICE_BEYOND_PROTECTION"
     TRIGGER_PRICE_NOT_TICK_MULTIPLE = "TRIGGER_PRICE_NOT_TICK_MULTIPLE"
     TRIGGER_PRICE_OUT_OF_BAND = "TRIGGER_PRICE_OUT_OF_BAND"
     TRIGGER_PRICE_WRONG_SIDE = "TRIGGER_PRICE_WRONG_SIDE"
@@ -104,9 +105,10 @@ SENTENCES: dict[RejectCode, str] = {
     _C.QUANTITY_ABOVE_FREEZE: "The quantity is above the exchange's freeze quantity.",
     _C.PRICE_NOT_POSITIVE: "The price must be above zero.",
     _C.PRICE_NOT_TICK_MULTIPLE: "The price is not a multiple of the tick size.",
-    _C.PRICE_OUT_OF_BAND: "The price is outside today's price band.",
+    _C.PRICE_OUT_OF_BAND: "The price is outside the price band as it stands.",
+    _C.PRICE_BEYOND_PROTECTION: "The price is too far from the last trades: the exchange would refuse it.",
     _C.TRIGGER_PRICE_NOT_TICK_MULTIPLE: "The trigger price is not a multiple of the tick size.",
-    _C.TRIGGER_PRICE_OUT_OF_BAND: "The trigger price is outside today's price band.",
+    _C.TRIGGER_PRICE_OUT_OF_BAND: "The trigger price is outside the price band as it stands.",
     _C.TRIGGER_PRICE_WRONG_SIDE: "The trigger price lies on the wrong side of the price.",
     _C.MARKET_PHASE_UNKNOWN: "The exchange has not told its market phase.",
     _C.MARKET_CLOSED: "The market does not take this order in its present phase.",

@@ -1,4 +1,4 @@
-"""What the exchange said: execution reports, cancel rejects and session phases, as domain values.
+"""What the exchange said: execution reports, cancel rejects, session phases and bands, as domain values.
 
 Journaled in the inbox before anything believes them; told apart by `report_id`.
 """
@@ -156,4 +156,19 @@ class SessionPhase:
     Another than `since_ns` in a day that is played in minutes; None where the exchange keeps no hours."""
 
 
-Report = ExecutionReport | CancelRejected | SessionPhase
+@dataclass(frozen=True, slots=True)
+class BandSet:
+    """FIX f: within which prices an instrument may be ordered from `since_ns` on, until its day is over."""
+
+    exchange: str
+    symbol: str
+    low: int
+    """LowPx (333), in paise."""
+    high: int
+    """HighPx (332)."""
+    since_ns: int
+
+
+Announcement = SessionPhase | BandSet
+"""What the exchange tells everybody; of no order."""
+Report = ExecutionReport | CancelRejected | Announcement

@@ -14,7 +14,15 @@ from enum import StrEnum
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
 from domain.orders import OrderType
-from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, Report, SessionPhase
+from domain.reports import (
+    BandSet,
+    CancelRejected,
+    ExecType,
+    ExecutionReport,
+    MarketPhase,
+    Report,
+    SessionPhase,
+)
 from exchange import fields as f
 from exchange.fields import CodecError, FieldReader
 
@@ -85,6 +93,8 @@ def encode(message: Instruction | Report, version: FixVersion) -> FixBody:
             return FixBody("9", tuple(_cancel_rejected(message, version)))
         case SessionPhase():
             return FixBody("h", tuple(_session_phase(message, version)))
+        case BandSet():
+            return FixBody("f", tuple(_band_set(message, version)))
 
 
 def decode(body: FixBody, version: FixVersion) -> Instruction | Report:
@@ -108,6 +118,8 @@ def decode(body: FixBody, version: FixVersion) -> Instruction | Report:
             return _read_cancel_rejected(reader)
         case "h":
             return _read_session_phase(reader, version)
+        case "f":
+            return _read_band_set(reader)
     raise CodecError(None, f"MsgType {body.msg_type[:4]!r} is not spoken here")
 
 
@@ -352,6 +364,22 @@ def _read_session_id(reader: FieldReader) -> tuple[str, str, str | None]:
         raise CodecError(336, "TradingSessionID is not EXCHANGE.SEGMENT or EXCHANGE.SEGMENT.CLASS")
     exchange, segment, *session_class = names
     return exchange, segment, session_class[0] if session_class else None
+
+
+def _band_set(band: BandSet, version: FixVersion) -> Fields:
+    yield 55, band.symbol
+    yield 207, band.exchange
+    yield 325, "Y"
+    yield from f.price_field(332, band.high)
+    yield from f.price_field(333, band.low)
+    yield 60, _time(band.since_ns, version)
+
+
+def _read_band_set(reader: FieldReader) -> BandSet:
+    low, high = reader.price(333), reader.price(332)
+    if not 0 < low <= high:
+        raise CodecError(333, f"a band from {low} to {high}")
+    return BandSet(reader.text(207), reader.text(55), low, high, reader.time(60))
 
 
 def _time(time_ns: int, version: FixVersion) -> str:

@@ -16,7 +16,15 @@ from domain.execution import Agreement, Break, Outcome, Step, apply, is_unknown_
 from domain.money import round_half_up, rupees
 from domain.orders import OrderEvent
 from domain.rejects import SENTENCES, cancel_reject
-from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport, SessionPhase
+from domain.reports import (
+    CORRECTIONS,
+    Announcement,
+    BandSet,
+    CancelRejected,
+    ExecType,
+    ExecutionReport,
+    SessionPhase,
+)
 from domain.sessions import SessionClass
 from storage import late_reports, outbox
 from storage.arrivals import Arrival, Unreadable, document
@@ -63,6 +71,12 @@ _PHASE = """
             scheduled_ns = excluded.scheduled_ns
     WHERE market_phases.since_ns <= excluded.since_ns
 """
+_BAND = """
+    INSERT INTO price_bands (instrument_id, low, high, since_ns) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (instrument_id)
+        DO UPDATE SET low = excluded.low, high = excluded.high, since_ns = excluded.since_ns
+    WHERE price_bands.since_ns <= excluded.since_ns
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,7 @@ async def journal(
     conn: Connection, arrivals: Sequence[Arrival], orders: dict[int, LockedOrder], now_ns: int
 ) -> Journaled:
     """Journal a batch and apply what is new of it; `orders` are locked. Order of arrival is kept."""
-    told = [a for a in arrivals if not isinstance(a.report, SessionPhase)]
+    told = [a for a in arrivals if not isinstance(a.report, Announcement)]
     fresh = await _insert(conn, told, orders)
     done = Journaled([], set(), [], [], [])
     settled: list[tuple[int, str | None, Jsonb, int | None]] = []
@@ -135,7 +149,7 @@ async def journal(
 
 def _apply(arrival: Arrival, orders: dict[int, LockedOrder], unknown: list[str]) -> Outcome:
     report = arrival.report
-    assert not isinstance(report, SessionPhase)
+    assert not isinstance(report, Announcement)
     if isinstance(report, Unreadable):
         return Break(report.reason)
     order = orders.get(arrival.order_id or 0)
@@ -232,6 +246,8 @@ async def _write_sessions(conn: Connection, arrivals: Sequence[Arrival], now_ns:
             named = [phase.session_class] if phase.session_class else [c.value for c in classes]
             begun = (phase.phase, phase.since_ns, phase.scheduled_ns)
             await conn.execute(_PHASE, (phase.exchange, phase.segment, named, *begun))
+        if isinstance(band := arrival.report, BandSet):
+            await conn.execute(_BAND, (f"{band.exchange}:{band.symbol}", band.low, band.high, band.since_ns))
     names = sorted(last)
     await conn.execute(_NEXT_INBOUND, (names, [last[name] for name in names], [now_ns] * len(names)))
 

@@ -1,15 +1,17 @@
-"""What each exchange announced last, kept in memory by a process that asks for every order.
+"""What each exchange announced last, phases and bands, kept in memory by a process that asks for every order.
 
 Kept fresh by storage/following.py at every announcement; a copy that could not be refreshed for
 `STALE_SECONDS` knows nothing, and what is not known is refused. Called by the order worker.
 """
 
 import time
+from dataclasses import replace
 
 from psycopg.rows import DictRow
 
 from domain.instruments import Instrument
 from domain.reports import MarketPhase
+from domain.time import trade_date
 from storage.database import Database
 from storage.following import STALE_SECONDS
 
@@ -17,6 +19,7 @@ _ANNOUNCED = "SELECT * FROM market_phases ORDER BY exchange, segment, session_cl
 _READ = """
     SELECT instrument_id, phase FROM instruments JOIN market_phases USING (exchange, segment, session_class)
 """
+_BANDS = "SELECT instrument_id, low, high, since_ns FROM price_bands"
 _CLOCKS = """
     SELECT exchange, max(scheduled_ns) AS scheduled_ns, bool_and(scheduled_ns = since_ns) AS real
     FROM market_phases WHERE scheduled_ns IS NOT NULL GROUP BY exchange
@@ -24,12 +27,14 @@ _CLOCKS = """
 
 
 class MarketPhases:
-    """The phase of each instrument's session class."""
+    """The phase of each instrument's session class, and the bands that have moved."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._announced: list[DictRow] = []
         self._phases: dict[str, MarketPhase] = {}
+        self._bands: dict[str, tuple[int, int, int]] = {}
+        """By instrument: low, high, and since when."""
         self._clocks: dict[str, tuple[int, bool]] = {}
         """By exchange: the last moment of its day that it told, and whether its day is the clock's."""
         self._read_at = -STALE_SECONDS
@@ -46,6 +51,13 @@ class MarketPhases:
             await self.refresh()
         return self.phase(instrument)
 
+    def present(self, instrument: Instrument) -> Instrument:
+        """The instrument with its band as it stands: the master's, unless the exchange has moved it today."""
+        moved = self._bands.get(instrument.instrument_id)
+        if moved is None or trade_date(moved[2]) != trade_date(time.time_ns()):
+            return instrument
+        return replace(instrument, lower_band=moved[0], upper_band=moved[1])
+
     def market_time_ns(self, exchange: str, now_ns: int) -> int | None:
         """What the exchange's own day has come to; None while it keeps no hours.
 
@@ -61,6 +73,7 @@ class MarketPhases:
         asked_at = time.monotonic()
         async with self._database.reading() as conn:
             announced = await (await conn.execute(_ANNOUNCED)).fetchall()
+            bands = await (await conn.execute(_BANDS)).fetchall()
             # Hundreds of instruments, twice a second, in a process with orders on its hands: only if it must.
             if announced != self._announced:
                 rows = await (await conn.execute(_READ)).fetchall()
@@ -68,4 +81,5 @@ class MarketPhases:
                 self._phases = {row["instrument_id"]: MarketPhase(row["phase"]) for row in rows}
                 self._clocks = {row["exchange"]: (row["scheduled_ns"], row["real"]) for row in clocks}
                 self._announced = announced
+        self._bands = {row["instrument_id"]: (row["low"], row["high"], row["since_ns"]) for row in bands}
         self._read_at = asked_at

@@ -71,7 +71,7 @@ async def _run(ours: Settings) -> None:
     async with (
         open_database(ours.postgres_dsn, size=16, application=ours.worker_id) as database,
         open_redis(ours.redis_dsn) as redis,
-        wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
+        wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
     ):
         phases, lingering = MarketPhases(database), Lingering()
         percent, instruments = ours.intraday_margin_percent, await load_instruments(database)

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from config.crash_points import crash_point
-from domain.reports import SessionPhase
+from domain.reports import BandSet, SessionPhase
 from domain.time import rfc3339
 from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, answered, report_told
 from storage import exchange_journal, updates, wakeups
@@ -113,6 +113,8 @@ class Writer:
         for arrival in arrived:
             if isinstance(arrival.report, SessionPhase):
                 await self._announce(arrival.report)
+            elif isinstance(arrival.report, BandSet):
+                await wakeups.wake(self._redis, wakeups.PRICE_BANDS)
             else:
                 report_told(arrival, written.traces.get(arrival.order_id or 0, ""))
         if arrived:

@@ -2,8 +2,8 @@
 
 `$HUNDI_DATA_DIR/simulator-<EXCHANGE>/control.sock`, readable by its owner alone. Commands carry `verb`:
 `flow` (symbol, events), `end_flow` (symbol), `prices` (rows of [symbol, paise, quantity]), `phase` (phase,
-session_class or all), `day` (phase_seconds), `halt` (seconds, auction_seconds), `bust` (exec_id), `correct`
-(exec_id, quantity, price in paise).
+session_class or all), `day` (phase_seconds), `halt` (seconds, auction_seconds), `flex` (symbol, side), `bust`
+(exec_id), `correct` (exec_id, quantity, price in paise).
 The answer is {"counts": {...}} after the command has been journaled, or {"error": "..."}.
 """
 
@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from domain.orders import Side
 from domain.reports import MarketPhase
 from domain.sessions import SessionClass
 from exchange.simulator.flow import FlowEvent
@@ -56,6 +57,13 @@ class HaltCommand(msgspec.Struct, tag_field="verb", tag="halt", frozen=True):
     auction_seconds: Annotated[float, msgspec.Meta(ge=0.2, le=3600)] = 900
 
 
+class FlexCommand(msgspec.Struct, tag_field="verb", tag="flex", frozen=True):
+    """Move a symbol's band towards a side now, as after its cooling time."""
+
+    symbol: str
+    side: Side
+
+
 class BustCommand(msgspec.Struct, tag_field="verb", tag="bust", frozen=True):
     exec_id: str
 
@@ -73,6 +81,7 @@ Command = (
     | PhaseCommand
     | DayCommand
     | HaltCommand
+    | FlexCommand
     | BustCommand
     | CorrectCommand
 )

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from domain.instructions import Instruction
 from domain.instruments import Instrument
-from domain.reports import ExecutionReport, MarketPhase, SessionPhase
+from domain.price_bands import PriceLimits
+from domain.reports import Announcement, BandSet, ExecutionReport, MarketPhase
 from domain.sessions import SessionClass, SessionRules, session_classes
 from domain.time import NANOS, trade_date
 from exchange.simulator import events as happened
 from exchange.simulator import recovery
 from exchange.simulator.averages import Averages
+from exchange.simulator.bands import Bands, Flex
 from exchange.simulator.control import (
     BustCommand,
     Command,
@@ -21,6 +23,7 @@ from exchange.simulator.control import (
     CorrectCommand,
     DayCommand,
     EndFlowCommand,
+    FlexCommand,
     FlowCommand,
     HaltCommand,
     PhaseCommand,
@@ -40,7 +43,7 @@ from exchange.simulator.timetable import (
     halted,
 )
 from exchange.simulator.trading_day import TradingDay
-from exchange.simulator.venue import Addressed, Venue
+from exchange.simulator.venue import EVERY_SESSION, Addressed, Venue
 
 REFRESHED_A_BEAT = 2
 NOBODY = ""
@@ -75,6 +78,7 @@ class Floor:
         self._on_trade, self._now_ns = on_trade, now_ns
         self._averages = Averages()
         self._day = TradingDay(self.venue, self.participants, self._averages)
+        self._bands = Bands(exchange, instruments)
         self._timetable = self._begin(now_ns)
 
     def ask(self, session: str, instruction: Instruction, repeated: bool, now_ns: int) -> Step:
@@ -96,6 +100,8 @@ class Floor:
                 halt = Halt(now_ns, round(seconds * NANOS), round(auction_seconds * NANOS))
                 self._halt(halt)
                 return [Step(NOBODY, halt, [])]
+            case FlexCommand(symbol, side):
+                return [self._flex(Flex(symbol, side, now_ns))]
             case BustCommand(exec_id):
                 return [Step(NOBODY, None, bust(self.venue, exec_id, now_ns))]
             case CorrectCommand(exec_id, quantity, price):
@@ -106,6 +112,8 @@ class Floor:
     def turn(self, now_ns: int) -> Iterator[Step]:
         """The phases that have come, one step each, in order."""
         self._now_ns = now_ns
+        if self._bands.turn_to(trade_date(now_ns)):
+            self.venue.bands.clear()
         if self._follow_calendar and self._timetable.day != trade_date(now_ns):
             self._timetable = self._begin(now_ns)
         for due in self._timetable.dues:
@@ -137,6 +145,8 @@ class Floor:
                     self._timetable = compressed_day(self._rules, step.request, self._seed)
                 case Halt(begun_ns=begun_ns) if trade_date(begun_ns) == today:
                     self._halt(step.request)
+                case Flex(at_ns=at_ns) if trade_date(at_ns) == today:
+                    self._set(self._bands.flex(step.request))
         for session_class, phase in self.venue.sessions.items():
             if trade_date(phase.since_ns) != today:
                 self.venue.sessions[session_class] = opening[session_class]
@@ -156,9 +166,9 @@ class Floor:
         self.touched.update(self.venue.books)
         return Step(NOBODY, None, told + self.participants.open(now_ns))
 
-    def phases(self) -> list[SessionPhase]:
-        """Where each class stands."""
-        return list(self.venue.sessions.values())
+    def announced(self) -> list[Announcement]:
+        """Where each class stands, and each band that has moved."""
+        return [*self.venue.sessions.values(), *self._bands.told.values()]
 
     def _begin(self, now_ns: int) -> Timetable:
         """The calendar's day, which begins closed; without hours, an open market and nothing to come."""
@@ -181,6 +191,19 @@ class Floor:
         """Whatever trades, or is about to, stops."""
         trading = [c for c, s in self.venue.sessions.items() if s.phase in TRADING]
         self._timetable = halted(self._timetable, halt, trading)
+
+    def _flex(self, move: Flex) -> Step:
+        """Announce the band, then cancel what it leaves outside; a stop is looked at when it triggers."""
+        if not self._bands.flexes(move.symbol):
+            raise ControlRefused(f"{move.symbol} has no band that flexes")
+        told = self._bands.flex(move)
+        self._set(told)
+        self.touched.add(move.symbol)
+        left_out = self._day.bar(move.symbol, PriceLimits(told.low, told.high), move.at_ns)
+        return Step(NOBODY, move, [Addressed(EVERY_SESSION, told), *left_out])
+
+    def _set(self, band: BandSet) -> None:
+        self.venue.bands[band.symbol] = band.low, band.high
 
     def _play(self, phase_ns: int, now_ns: int) -> Step:
         """Begin a compressed day by the rules of the next trading day."""

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
-from domain.reports import CancelRejected, ExecutionReport, SessionPhase
+from domain.reports import BandSet, CancelRejected, ExecutionReport, SessionPhase
 from domain.time import trade_date
+from exchange.simulator.bands import Flex
 from exchange.simulator.timetable import CompressedDay, Halt
 from exchange.simulator.venue import Addressed
 
@@ -42,9 +43,11 @@ _WORDS: dict[str, Any] = {
         StatusRequest,
         CompressedDay,
         Halt,
+        Flex,
         ExecutionReport,
         CancelRejected,
         SessionPhase,
+        BandSet,
     )
 }
 
@@ -53,7 +56,7 @@ class Step(NamedTuple):
     """One request (None: the market moved by itself) and what it caused."""
 
     session: str
-    request: Instruction | CompressedDay | Halt | None
+    request: Instruction | CompressedDay | Halt | Flex | None
     told: list[Addressed]
     prices: dict[str, int] = {}  # noqa: RUF012 - never written to
     """Reference and closing prices that were fixed, by symbol."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from config.sessions import session_rules
 from domain.instructions import Instruction
 from domain.instruments import Instrument
-from domain.reports import ExecType, ExecutionReport, Report, SessionPhase
+from domain.reports import Announcement, ExecType, ExecutionReport, Report
 from exchange.simulator import events as happened
 from exchange.simulator.control import Answer, Controlled, ControlRefused
 from exchange.simulator.floor import Floor
@@ -122,8 +122,8 @@ class Market:
                 return [self.floor.ask(session, instruction, repeated, self._now_ns)]
             case LoggedOn(session):
                 self._sessions.add(session)
-                for phase in self.floor.phases():
-                    self._send(session, phase, False)
+                for announcement in self.floor.announced():
+                    self._send(session, announcement, False)
                 return []
             case Controlled():
                 return self._control(item)
@@ -164,8 +164,8 @@ class Market:
 
     def _deliver(self, step: Step, *, poss_resend: bool) -> None:
         for session, report in step.told:
-            # A phase is told to whoever is here; others hear at logon where the market stands.
-            to_all = isinstance(report, SessionPhase)
+            # An announcement is told to whoever is here; others hear at logon where the market stands.
+            to_all = isinstance(report, Announcement)
             for name in sorted(self._sessions) if to_all else [session]:
                 self._send(name, report, poss_resend)
 

@@ -6,7 +6,7 @@ the phase of before. What nobody was told of (participants' quotes) is made anew
 
 from domain.instructions import NewOrder
 from domain.orders import OrderType
-from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, SessionPhase
+from domain.reports import BandSet, CancelRejected, ExecType, ExecutionReport, MarketPhase, SessionPhase
 from domain.sessions import SessionClass
 from exchange.simulator.execution_reports import NO_ORDER, Entry, fresh_order, serial_of
 from exchange.simulator.journal import Step
@@ -26,8 +26,8 @@ def restore(venue: Venue, step: Step) -> None:
                 venue.sessions[SessionClass(report.session_class or "")] = report
             case ExecutionReport():
                 _take(venue, step, report)
-            case CancelRejected():
-                continue  # the order is untouched
+            case CancelRejected() | BandSet():
+                continue  # the order is untouched; bands follow from the steps' requests
 
 
 def rest(venue: Venue) -> None:

@@ -6,6 +6,7 @@ nothing. Every symbol of a class changes together. Source: market-rules section 
 
 from domain.instruments import InstrumentKind
 from domain.orders import Side
+from domain.price_bands import PriceLimits, is_cancelled_by_band
 from domain.reports import MarketPhase
 from domain.sessions import SessionClass
 from exchange.simulator.auction import equilibrium
@@ -17,6 +18,7 @@ from exchange.simulator.venue import EVERY_SESSION, Addressed, Venue
 
 CANCELLED_STOP = "CLOSING_AUCTION: a stop that was not triggered does not take part"
 CANCELLED_OUT_OF_BAND = "CLOSING_AUCTION: the price is outside the auction's band"
+CANCELLED_BY_BAND = "PRICE_BAND: the band has moved and left the price outside"
 _MATCHED = frozenset({MarketPhase.CONTINUOUS, MarketPhase.POST_CLOSE})
 """Phases in which an order meets the book at once; in all others orders gather, if they enter at all."""
 
@@ -99,13 +101,22 @@ class TradingDay:
 
     def _bar(self, symbol: str, now_ns: int) -> list[Addressed]:
         """What may not take part in the closing auction leaves the book."""
-        low, high = self._venue.band_of(symbol)
+        waiting = self._venue.books[symbol].stops.waiting
+        limits = PriceLimits(*self._venue.band_of(symbol))
+        told = self.bar(symbol, limits, now_ns, CANCELLED_OUT_OF_BAND)
+        for order_id in [i for i in self._venue.books[symbol].orders if i in waiting]:
+            told += self._take_out(symbol, order_id, CANCELLED_STOP, now_ns)
+        return told
+
+    def bar(
+        self, symbol: str, limits: PriceLimits, now_ns: int, text: str = CANCELLED_BY_BAND
+    ) -> list[Addressed]:
+        """Priced orders outside the band leave the book; a stop is looked at only when it triggers."""
         book, told = self._venue.books[symbol], list[Addressed]()
         for order in list(book.orders.values()):
-            if order.order_id in book.stops.waiting:
-                told += self._take_out(symbol, order.order_id, CANCELLED_STOP, now_ns)
-            elif not low <= order.price <= high:
-                told += self._take_out(symbol, order.order_id, CANCELLED_OUT_OF_BAND, now_ns)
+            waits = order.order_id in book.stops.waiting
+            if order.price and is_cancelled_by_band(order.price, limits, waits_for_trigger=waits):
+                told += self._take_out(symbol, order.order_id, text, now_ns)
         return told
 
     def _take_out(self, symbol: str, order_id: int, text: str, now_ns: int) -> list[Addressed]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
 from domain.instruments import Instrument
 from domain.orders import OrderType
-from domain.reports import ExecutionReport, MarketPhase, OrdStatus, SessionPhase
+from domain.reports import Announcement, ExecutionReport, MarketPhase, OrdStatus, SessionPhase
 from domain.sessions import SessionClass
 from exchange.simulator import events as happened
 from exchange.simulator.book import OrderBook
@@ -48,10 +48,10 @@ _CLOSING = frozenset(
 
 
 class Addressed(NamedTuple):
-    """A report and the session it is owed to, or a phase and every session."""
+    """A report and the session it is owed to, or an announcement and every session."""
 
     session: str
-    report: OrderReport | SessionPhase
+    report: OrderReport | Announcement
 
 
 @dataclass(slots=True)
@@ -75,6 +75,8 @@ class Venue:
     sessions: dict[SessionClass, SessionPhase] = field(init=False)
     prices: dict[str, int] = field(init=False, default_factory=dict)
     """Each symbol's reference price of the closing auction, then its closing price."""
+    bands: dict[str, Band] = field(init=False, default_factory=dict)
+    """Of symbols whose band has moved today."""
     serial: int = 0
     """Last number given to an order or an execution."""
 
@@ -96,12 +98,13 @@ class Venue:
     def band_of(self, symbol: str) -> Band:
         """The day's band; in a closing auction no wider than the band around its reference."""
         row = self.instruments[symbol]
+        lowest, highest = self.bands.get(symbol, (row.lower_band, row.upper_band))
         percent = self.closing_percents.get(self.classes[symbol])
         reference = self.prices.get(symbol)
         if percent is None or reference is None or self.phase_of(symbol) not in _CLOSING:
-            return row.lower_band, row.upper_band
+            return lowest, highest
         low, high = -(-reference * (100 - percent) // 100), reference * (100 + percent) // 100
-        return max(row.lower_band, low), min(row.upper_band, high)
+        return max(lowest, low), min(highest, high)
 
     def handle(self, session: str, instruction: Instruction, repeated: bool, now_ns: int) -> list[Addressed]:
         """Answer a request; `repeated` is PossResend (97) or PossDup (43) of its header."""

@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from domain.reports import MarketPhase, SessionPhase
 from domain.sessions import SessionClass
+from storage.arrivals import Arrival
 from storage.database import Database
 from storage.exchange_journal import write
-from storage.inbox import Arrival
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 

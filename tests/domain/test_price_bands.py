@@ -20,9 +20,12 @@ from domain.price_bands import (
     is_cancelled_by_band,
     is_protected_against,
     protection_limits,
+    protection_refusal,
     reference_price,
 )
+from domain.rejects import RejectCode
 from domain.time import NANOS
+from tests.support.builders import an_instrument, some_terms
 
 TODAY = date(2026, 11, 24)
 RULES, PROTECTION = band_rules(TODAY), protection_rules(TODAY)
@@ -131,3 +134,25 @@ def test_no_price_within_the_limits_is_outside_the_exact_band(close: int, width:
     assert (
         limits.low == tick or (limits.low - tick) * 10_000 < close * (10_000 - width) <= limits.low * 10_000
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "price", "nearest"),
+    [
+        (InstrumentKind.FUTURE, Side.BUY, 1030_00, None),
+        (InstrumentKind.FUTURE, Side.BUY, 1030_10, "1030.00"),
+        (InstrumentKind.FUTURE, Side.SELL, 970_00, None),
+        (InstrumentKind.FUTURE, Side.SELL, 969_90, "970.00"),
+        # Away from the market an order may be priced as it likes.
+        (InstrumentKind.FUTURE, Side.BUY, 900_00, None),
+        (InstrumentKind.OPTION, Side.BUY, 1400_10, "1100.00"),
+        (InstrumentKind.EQUITY, Side.BUY, 2000_00, None),
+    ],
+)
+def test_limit_price_protection_names_the_nearest_price_that_is_taken(
+    kind: InstrumentKind, side: Side, price: int, nearest: str | None
+) -> None:
+    instrument = an_instrument(kind=kind, lower_band=900_00, upper_band=1100_00)
+    refusal = protection_refusal(some_terms(side=side, price=price), instrument, 1000_00, PROTECTION)
+    assert (refusal.nearest if refusal else None) == nearest
+    assert refusal is None or refusal.code is RejectCode.PRICE_BEYOND_PROTECTION

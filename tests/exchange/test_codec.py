@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from domain.instructions import CancelOrder, NewOrder, ReplaceOrder, StatusRequest
 from domain.orders import OrderType, Side, Validity
-from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, OrdStatus, SessionPhase
+from domain.reports import (
+    BandSet,
+    CancelRejected,
+    ExecType,
+    ExecutionReport,
+    MarketPhase,
+    OrdStatus,
+    SessionPhase,
+)
 from exchange.codec import CodecError, FixBody, FixVersion, decode, encode
 
 V42, V50 = FixVersion.FIX42, FixVersion.FIX50SP2
@@ -196,6 +204,16 @@ GOLDENS = [
         SessionPhase("NSE", "CASH", MarketPhase.CLOSED, AT, "CAS", AT + 60 * 10**9),
         "35=h|1301=NSE|1300=CASH|336=1|625=7|340=3|341=20261124-08:00:00.123456789"
         "|342=20261124-08:01:00.123456789|58=CLOSED|1151=CAS",
+    ),
+    (
+        V42,
+        BandSet("NSE", "RELIANCE", 145650, 177020, AT_MS),
+        "35=f|55=RELIANCE|207=NSE|325=Y|332=1770.20|333=1456.50|60=20261124-08:00:00.123",
+    ),
+    (
+        V50,
+        BandSet("NSE", "RELIANCE", 145650, 177020, AT),
+        "35=f|55=RELIANCE|207=NSE|325=Y|332=1770.20|333=1456.50|60=20261124-08:00:00.123456789",
     ),
     (
         V42,

@@ -8,11 +8,19 @@ import pytest
 from config.sessions import session_rules
 from domain.instructions import CancelOrder, ReplaceOrder
 from domain.orders import OrderType, Side, Validity
+from domain.price_bands import PriceBand
 from domain.reports import CancelRejected, ExecType, ExecutionReport, MarketPhase, OrdStatus
 from domain.sessions import PERMISSIONS, SessionClass
 from domain.time import ist_ns
 from exchange.master import read_master
-from exchange.simulator.control import BustCommand, ControlRefused, CorrectCommand, DayCommand, HaltCommand
+from exchange.simulator.control import (
+    BustCommand,
+    ControlRefused,
+    CorrectCommand,
+    DayCommand,
+    FlexCommand,
+    HaltCommand,
+)
 from tests.support.exchange_day import ExchangeDay, Told, at
 
 MASTER = read_master("NSE")
@@ -425,3 +433,33 @@ def test_a_compressed_day_is_the_same_day_and_goes_on_where_it_was_killed(tmp_pa
     assert seen[SessionClass.FRONT_FUTURE] == [*pre_open, P.CLOSED, P.CONTINUOUS]
     assert len(fills(told)) > 10
     assert len({r.exec_id for r in told if isinstance(r, ExecutionReport)}) == len(told)
+
+
+def test_a_band_that_moves_is_told_bars_what_it_leaves_outside_and_outlives_a_kill(tmp_path: Path) -> None:
+    nse = ExchangeDay(tmp_path, FOUR)
+    low, high = TCS.lower_band, TCS.upper_band
+    nse.order("low", BUY, 1, low)
+    trigger = {"order_type": OrderType.SL, "trigger": low}
+    nse.order("waits", SELL, 1, low, **trigger)
+    above = high + TICK
+    assert [kind for _, kind, _ in kinds(nse.order("early", SELL, 1, above))] == [X.REJECTED]
+    told = nse.control(FlexCommand(TCS.symbol, BUY))
+    assert kinds(told) == [("low", X.CANCELLED, S.CANCELLED)]
+    (band,) = nse.bands
+    up = PriceBand(CLOSE, 500, 1500).limits(TICK)
+    assert (band.low, band.high) == (up.low, up.high)
+    for _ in range(2):
+        assert [kind for _, kind, _ in kinds(nse.order(f"{nse.now_ns}", SELL, 1, up.high))] == [X.NEW]
+        below = nse.order(f"{nse.now_ns}", BUY, 1, up.low - TICK)
+        assert [kind for _, kind, _ in kinds(below)] == [X.REJECTED]
+        nse.kill()
+    assert nse.floor.announced()[-1] == band
+    nse.until(nse.now_ns + 24 * 3600 * 10**9)
+    assert nse.floor.venue.band_of(TCS.symbol) == (low, high)
+
+
+def test_a_band_that_is_fixed_does_not_move(tmp_path: Path) -> None:
+    nse = ExchangeDay(tmp_path, FOUR)
+    for symbol in (ETF.symbol, OPTION.symbol, "NOSUCH"):
+        with pytest.raises(ControlRefused):
+            nse.control(FlexCommand(symbol, BUY))

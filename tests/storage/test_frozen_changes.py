@@ -13,10 +13,10 @@ from domain.margin import position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.trading_states import Cause, TradingState
 from storage import books, changes, order_queue, outbox, stops, submissions
+from storage.arrivals import Arrival
 from storage.cancellations import cancel
 from storage.database import Database
 from storage.exchange_journal import write
-from storage.inbox import Arrival
 from storage.submissions import Asked
 from tests.support.builders import a_report, some_terms, some_trades
 from tests.support.desk import frozen, user

@@ -2,13 +2,15 @@
 
 from datetime import date, time
 from itertools import count
+from time import time_ns
 
-from domain.reports import MarketPhase, SessionPhase
+from domain.reports import BandSet, MarketPhase, SessionPhase
 from domain.time import ist_ns
+from storage.arrivals import Arrival
 from storage.database import Database
 from storage.exchange_journal import write
-from storage.inbox import Arrival
 from storage.market_phases import MarketPhases
+from tests.support.builders import an_instrument
 from tests.support.stories import exchange_listed, listed
 
 
@@ -46,3 +48,22 @@ async def test_the_market_s_time_is_what_its_exchange_has_told(database: Databas
     assert await told((5, None), (6, moments[1])) == moments[1]
     async with database.transaction() as conn:
         await conn.execute("DELETE FROM market_phases WHERE exchange = 'XM'")
+
+
+async def test_a_band_that_has_moved_stands_for_its_day_alone(database: Database) -> None:
+    phases, now_ns = MarketPhases(database), time_ns()
+    yesterday_ns = now_ns - 24 * 3600 * 10**9
+    told = [
+        BandSet("XB", "TODAY", 100, 200, now_ns),
+        BandSet("XB", "TODAY", 90, 190, now_ns - 1),
+        BandSet("XB", "YESTERDAY", 100, 200, yesterday_ns),
+    ]
+    arrivals = [Arrival("XB", "X", number, band, 1) for number, band in enumerate(told, 1)]
+    async with database.transaction() as conn:
+        await write(conn, [], arrivals, 1)
+    await phases.refresh()
+    today, yesterday, other = (
+        phases.present(an_instrument(instrument_id=f"XB:{name}")) for name in ("TODAY", "YESTERDAY", "OTHER")
+    )
+    assert (today.lower_band, today.upper_band) == (100, 200)
+    assert (yesterday.lower_band, yesterday.upper_band) == (other.lower_band, other.upper_band)

@@ -12,7 +12,7 @@ from config.sessions import session_rules
 from domain.instructions import CancelOrder, NewOrder, ReplaceOrder
 from domain.instruments import Instrument
 from domain.orders import OrderType, Side, Validity
-from domain.reports import CancelRejected, ExecutionReport, MarketPhase, SessionPhase
+from domain.reports import BandSet, CancelRejected, ExecutionReport, MarketPhase, SessionPhase
 from domain.sessions import SessionClass
 from domain.time import IST, NANOS
 from exchange.simulator.control import Command, PhaseCommand
@@ -45,6 +45,7 @@ class ExchangeDay:
         self.now_ns = at(moment)
         self.phases: list[tuple[SessionClass, MarketPhase]] = []
         self.announced: list[SessionPhase] = []
+        self.bands: list[BandSet] = []
         self._path, self._crowded = directory / "journal.jsonl", crowded
         self._instruments, self._follow_calendar = dict(instruments), follow_calendar
         self._start()
@@ -93,7 +94,8 @@ class ExchangeDay:
         announced = [r for r in reports if isinstance(r, SessionPhase)]
         self.announced += announced
         self.phases += [(SessionClass(p.session_class or ""), p.phase) for p in announced]
-        return [r for r in reports if not isinstance(r, SessionPhase)]
+        self.bands += [r for r in reports if isinstance(r, BandSet)]
+        return [r for r in reports if isinstance(r, ExecutionReport | CancelRejected)]
 
     def _start(self) -> None:
         rules = session_rules()

@@ -9,3 +9,12 @@ COMMENT ON COLUMN margin_holds.margin_price IS 'the dearest price at which the o
 -- The house's hours follow the trading day that the exchange plays, which may not be the clock's.
 ALTER TABLE market_phases ADD COLUMN scheduled_ns BIGINT;
 COMMENT ON COLUMN market_phases.scheduled_ns IS 'the moment of the trading day that since_ns was; NULL: no hours are kept';
+
+-- Bands that an exchange has moved in the day; every other is the master's.
+CREATE TABLE price_bands (
+    instrument_id  VARCHAR(30) PRIMARY KEY,
+    low            BIGINT NOT NULL CHECK (low > 0),
+    high           BIGINT NOT NULL CHECK (high >= low),
+    since_ns       BIGINT NOT NULL
+);
+COMMENT ON COLUMN price_bands.since_ns IS 'a band is in force on the trade date of this instant alone';

@@ -57,7 +57,10 @@ class Books:
             return Decision("The margin view was rebuilt; block again.", STALE, time.time_ns())
         if submission.spent:
             # The view was rebuilt after the order had been filled, and this run has blocked for it anew.
-            await self._book.follow([ReleaseStep(placed.user_id, placed.order_id, block.generation)])
+            await self._book.follow([ReleaseStep(placed.user_id, placed.margin_id, block.generation)])
+        if placed.slice_of is not None:
+            # The slices' holds are in place of the block of the whole.
+            await self._book.ensure(placed.user_id)
         crash_point("order_worker.after_submit")
         when = f"in {' or '.join(departure.release_phases)}" if departure.release_phases else "now"
         said = f"In the outbox for {placed.terms.exchange}; the gateway sends it {when}."
@@ -71,8 +74,8 @@ class Books:
         answer = await self._refusing.commit(submissions.Refused(placed, code, reason))
         if answer.stands:
             # A gate may close between two runs of the task: what the first has blocked is nobody's now.
-            for block in await self._book.blocks(placed.user_id, [placed.order_id]):
-                await self._book.follow([ReleaseStep(placed.user_id, placed.order_id, block.generation)])
+            for block in await self._book.blocks(placed.user_id, [placed.margin_id]):
+                await self._book.follow([ReleaseStep(placed.user_id, placed.margin_id, block.generation)])
         said = f"Rejected: {reason}" if answer.stands else "The order was submitted before; it goes on."
         return Refused(said, answer.stands)
 
@@ -105,12 +108,13 @@ class Books:
     @activity.defn(name="release_margin")
     async def release_margin(self, placed: PlacedOrder, block: Block) -> str:
         """Give a block back that never became a hold of the ledger."""
-        step = ReleaseStep(placed.user_id, placed.order_id, block.generation)
+        step = ReleaseStep(placed.user_id, placed.margin_id, block.generation)
         (freed,) = await self._book.follow([step])
         return f"Rs {rupees(freed)} of margin given back."
 
     async def _submitted(self, answers: Sequence[tuple[submissions.Asked, submissions.Submission]]) -> None:
-        await self._owed([asked.placed for asked, _ in answers], [answer.told for _, answer in answers])
+        told = [update for _, answer in answers for update in (answer.told, *answer.told_beside)]
+        await self._owed([asked.placed for asked, _ in answers], told)
 
     async def _refused(
         self, answers: Sequence[tuple[submissions.Refused, submissions.RefusalAnswer]]

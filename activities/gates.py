@@ -52,8 +52,10 @@ class Gates:
         position = position_key(terms.instrument_id, terms.product)
         nets = terms.product is not Product.CNC
         try:
+            # Slices ask for the whole, under their parent's id: all or none of it is blocked.
+            whole = terms.quantity if placed.slice_of is None else placed.slice_of.quantity
             block = await self._portfolios.view.block(
-                placed.user_id, placed.order_id, terms.side, position, nets, terms.quantity, unit
+                placed.user_id, placed.margin_id, terms.side, position, nets, whole, unit
             )
         except AccountUnknown:
             return _refused(Refusal(RejectCode.ACCOUNT_UNKNOWN))

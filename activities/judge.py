@@ -55,10 +55,12 @@ class Judge:
         listed = self._instruments.get(instrument_id)
         return None if listed is None else self._phases.present(listed)
 
-    async def gates(self, terms: OrderTerms, today: date, *, by_house: bool = False) -> Judgement:
+    async def gates(
+        self, terms: OrderTerms, today: date, *, by_house: bool = False, sliced: bool = False
+    ) -> Judgement:
         """Every refusal by what is asked for and when."""
         instrument = self.instrument(terms.instrument_id)
-        refusals = terms_refusals(terms, instrument, today)
+        refusals = terms_refusals(terms, instrument, today, sliced=sliced)
         if instrument is None:
             return Judgement(refusals, None)
         now_ns = time.time_ns()

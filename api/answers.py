@@ -31,6 +31,9 @@ class Acknowledged(BaseModel):
     order_id: OrderId
     status: OrderStatus
     timestamp: Time
+    children: list[OrderId] | None = Field(
+        default=None, description="of a sliced order: its slices, in order"
+    )
 
 
 class ChangeAsked(BaseModel):
@@ -52,13 +55,14 @@ class HistoryEntry(BaseModel):
     timestamp: Time
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
+    def of(cls, row: dict[str, Any], **more: Any) -> Self:
         return cls(
             seq=row["user_seq"],
             event=row["event"],
             status=row["status"],
             timestamp=rfc3339(row["occurred_at_ns"]),
             **row["detail"],
+            **more,
         )
 
 
@@ -80,6 +84,7 @@ class Order(BaseModel):
     reject_code: str | None
     reject_reason: str | None
     tag: str | None
+    parent_order_id: OrderId | None = Field(description="of a slice: the order that was placed")
     created_at: Time
     updated_at: Time
 
@@ -87,6 +92,7 @@ class Order(BaseModel):
     def of(cls, row: dict[str, Any], **more: Any) -> Self:
         shown = {
             "order_id": str(row["order_id"]),
+            "parent_order_id": None if row["parent_id"] is None else str(row["parent_id"]),
             "price": rupees_or_none(row["price"]),
             "trigger_price": rupees_or_none(row["trigger_price"]),
             "market_protection": rupees_or_none(row["market_protection"]),
@@ -98,7 +104,20 @@ class Order(BaseModel):
 
 
 class OrderDetail(Order):
+    """Of a sliced order: the sums of its slices, and their records, each with its `order_id`."""
+
+    children: list[OrderId] = Field(description="of a sliced order: its slices, in order")
     history: list[HistoryEntry]
+
+    @classmethod
+    def of_order(cls, row: dict[str, Any], history: list[dict[str, Any]]) -> Self:
+        slices = row.get("children", ())
+        children = [str(one["order_id"]) for one in slices]
+        records = [
+            HistoryEntry.of(entry, **({"order_id": str(entry["order_id"])} if slices else {}))
+            for entry in history
+        ]
+        return cls.of(row, children=children, history=records)
 
 
 class Orders(BaseModel):

@@ -24,6 +24,7 @@ from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
+from storage.slices import SlicedIntake
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
 from workflows.connection import connect
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.portfolios = Portfolios(view, app.state.instruments, spans)
             app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
+            app.state.sliced_intake = SlicedIntake(database, app.state.intake)
             # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.
             app.state.temporal = await connect(settings, "api", lazy=True)
             yield

@@ -5,6 +5,7 @@ written, nothing blocked; a real order a moment later may meet another market.
 """
 
 import time
+from dataclasses import astuple
 from typing import Annotated, Any, Self
 
 from fastapi import Query
@@ -21,6 +22,7 @@ from domain.money import rupees
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.rejects import Refusal, by_precedence
 from domain.reports import MarketPhase
+from domain.slicing import slices
 from domain.time import trade_date
 from domain.validation import UNRECKONABLE
 from storage import trials
@@ -60,6 +62,7 @@ class DryRun(BaseModel):
 
     failures: list[Failure] = Field(description="everything that is wrong, by precedence; empty: it passes")
     release_phases: list[MarketPhase] = Field(description="the order would wait for one; empty: for none")
+    slices: list[int] = Field(description="quantities of the orders that it is sent as")
     leaves_as: OrderType | None = None
     leaves_at: Rupees | None = Field(default=None, description="the price limit, if there is one")
     blocked_margin: Rupees | None = None
@@ -68,14 +71,20 @@ class DryRun(BaseModel):
     charges: Charges | None = None
 
 
-async def dry_run(state: Any, user_id: int, terms: OrderTerms) -> DryRun:
+async def dry_run(state: Any, user_id: int, terms: OrderTerms, *, sliced: bool = False) -> DryRun:
     """Of an order as a client would place it now; `state` is the application's."""
     now_ns = time.time_ns()
     instrument = state.judge.instrument(terms.instrument_id)
-    judged = await state.judge.gates(terms, trade_date(now_ns))
+    judged = await state.judge.gates(terms, trade_date(now_ns), sliced=sliced)
     refusals = list(judged.refusals)
-    told = DryRun(failures=[], release_phases=judged.entry.release_phases if judged.entry else [])
+    told = DryRun(
+        failures=[],
+        release_phases=judged.entry.release_phases if judged.entry else [],
+        slices=[terms.quantity],
+    )
     if instrument is not None:
+        if sliced and terms.quantity > instrument.freeze_quantity:
+            told.slices = slices(terms.quantity, instrument)
         frozen = state.trading_states.refusal(user_id, terms, instrument.segment)
         refusals += [frozen] if frozen else []
         if not UNRECKONABLE & {refusal.code for refusal in refusals}:
@@ -110,18 +119,22 @@ def _reckoned(
             "blocked_margin": None if block is None else rupees(block.required + trial.portfolio_margin),
             "available_cash": None if block is None else rupees(block.available),
             "value": rupees(value),
-            "charges": _charges(terms, instrument, value, now_ns),
+            "charges": _charges(terms, instrument, leaves.margin_price, told.slices, now_ns),
         }
     )
 
 
-def _charges(terms: OrderTerms, instrument: Instrument, value: int, now_ns: int) -> Charges | None:
+def _charges(
+    terms: OrderTerms, instrument: Instrument, price: int, quantities: list[int], now_ns: int
+) -> Charges | None:
+    """Each slice is charged as the order that it is."""
     kind = charges.trade_kind(instrument.kind, terms.product)
     rates = charge_rates(trade_date(now_ns)).get((instrument.exchange, kind))
     if rates is None:
         return None
     sold = [instrument.isin or ""] if terms.product is Product.CNC and terms.side is Side.SELL else []
-    lines = charges.trade_charges(terms.side, value, rates)
+    each = [astuple(charges.trade_charges(terms.side, quantity * price, rates)) for quantity in quantities]
+    lines = charges.Charges(*(sum(line) for line in zip(*each, strict=True)))
     return Charges.of(lines, charges.depository_charge(sold, rates))
 
 

@@ -5,17 +5,14 @@
 
 import hashlib
 import time
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.service import RPCError
 
-from activities.decision import Decision
 from api import answers
+from api.asking import ask, cancel_slices
 from api.bodies import read_body
 from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
@@ -26,18 +23,18 @@ from config.tokens import Session
 from domain.changes import change_refusals
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
+from domain.slicing import slices
 from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
-from storage import order_reads
+from storage import order_reads, sliced_reads
 from storage.intake import IdempotencyConflict, OrderRequest
-from workflows.contracts import CANCEL, CHANGE, order_workflow_id
+from workflows.contracts import CANCEL, CHANGE
 
 router = APIRouter(
     prefix="/api/v1/orders",
     tags=["orders"],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-ASK_SECONDS = 5
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
 REPLAYED = "Idempotent-Replayed"
 _PLACED: dict[int | str, dict[str, Any]] = {
@@ -55,6 +52,7 @@ _PLACED: dict[int | str, dict[str, Any]] = {
     "",
     status_code=HTTPStatus.ACCEPTED,
     response_model=answers.Acknowledged,
+    response_model_exclude_none=True,
     openapi_extra=described(PlaceOrder),
     responses=_PLACED,
 )
@@ -66,10 +64,10 @@ async def place(
     asked = await read_body(request, PlaceOrder)
     terms, state = asked.terms, request.app.state
     if trial:
-        met = await dry_run(state, session.user_id, terms)
+        met = await dry_run(state, session.user_id, terms, sliced=asked.auto_slice)
         return Response(met.model_dump_json(), HTTPStatus.OK, media_type="application/json")
     instrument = state.judge.instrument(terms.instrument_id)
-    refusals = terms_refusals(terms, instrument, trade_date(received_at_ns))
+    refusals = terms_refusals(terms, instrument, trade_date(received_at_ns), sliced=asked.auto_slice)
     if instrument is not None:
         frozen = state.trading_states.refusal(session.user_id, terms, instrument.segment)
         # An order from before the freeze is acknowledged again as it was the first time.
@@ -79,20 +77,24 @@ async def place(
             refusals = [frozen, *refusals]
     if refusals:
         raise refused(refusals)
+    order = OrderRequest(
+        user_id=session.user_id,
+        key=asked.idempotency_key,
+        body_hash=_hash(asked),
+        terms=terms,
+        received_at_ns=received_at_ns,
+        tag=asked.tag,
+        client_ip=request.client.host if request.client else None,
+        device=_device(request),
+        traceparent=request.state.traceparent,
+    )
+    children: list[str] | None = None
     try:
-        acknowledged = await state.intake.accept(
-            OrderRequest(
-                user_id=session.user_id,
-                key=asked.idempotency_key,
-                body_hash=_hash(terms, asked.tag),
-                terms=terms,
-                received_at_ns=received_at_ns,
-                tag=asked.tag,
-                client_ip=request.client.host if request.client else None,
-                device=_device(request),
-                traceparent=request.state.traceparent,
-            )
-        )
+        if asked.auto_slice and instrument and terms.quantity > instrument.freeze_quantity:
+            acknowledged, ids = await state.sliced_intake.accept(order, slices(terms.quantity, instrument))
+            children = [str(order_id) for order_id in ids]
+        else:
+            acknowledged = await state.intake.accept(order)
     except IdempotencyConflict as conflict:
         detail = "This idempotency key was used before, with another body."
         status, code = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IDEMPOTENCY_KEY_REUSED
@@ -104,6 +106,7 @@ async def place(
         order_id=str(acknowledged.order_id),
         status=OrderStatus.PENDING_VALIDATION,
         timestamp=rfc3339(acknowledged.accepted_at_ns),
+        children=children,
     )
 
 
@@ -135,12 +138,10 @@ async def orders(
 @router.get("/{order_id}", responses=documented(HTTPStatus.NOT_FOUND))
 async def order(request: Request, session: SignedIn, order_id: OrderId) -> answers.OrderDetail:
     """One order with its execution history."""
-    database = request.app.state.database
-    row = await order_reads.find_order(database, session.user_id, int(order_id))
-    if row is None:
-        raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.ORDER_UNKNOWN, "You have no such order.")
-    history = await order_reads.order_history(database, session.user_id, int(order_id))
-    return answers.OrderDetail.of(row, history=[answers.HistoryEntry.of(entry) for entry in history])
+    row = await _order(request, session, order_id)
+    ids = [one["order_id"] for one in row.get("children", [row])]
+    history = await order_reads.order_history(request.app.state.database, session.user_id, ids)
+    return answers.OrderDetail.of_order(row, history)
 
 
 @router.put(
@@ -165,9 +166,11 @@ async def change(request: Request, session: SignedIn, order_id: OrderId) -> answ
         if instrument
         else [Refusal(RejectCode.INSTRUMENT_UNKNOWN)]
     )
+    if "children" in row:
+        refusals = [Refusal(RejectCode.ORDER_IS_SLICED)]
     if refusals:
         raise refused(refusals)
-    answer = await _ask(request.app.state.temporal, int(order_id), CHANGE, asked.change)
+    answer = await ask(request.app.state.temporal, int(order_id), CHANGE, asked.change)
     return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
 
 
@@ -177,38 +180,32 @@ async def change(request: Request, session: SignedIn, order_id: OrderId) -> answ
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
-    """Ask for a cancel. 202: asked; what became of it follows as an order update, the exchange decides."""
+    """Ask for a cancel; of a sliced order, of every slice that is open. 202: asked; what became of it follows
+    as an order update, the exchange decides."""
     row = await _open_order(request, session, order_id)
-    answer = await _ask(request.app.state.temporal, int(order_id), CANCEL)
-    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
+    temporal = request.app.state.temporal
+    if "children" in row:
+        still = [one["order_id"] for one in row["children"] if not OrderStatus(one["status"]).is_final]
+        detail = await cancel_slices(temporal, still)
+    else:
+        detail = (await ask(temporal, int(order_id), CANCEL)).sentence
+    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
 
 
-async def _open_order(request: Request, session: Session, order_id: str) -> dict[str, Any]:
-    row = await order_reads.find_order(request.app.state.database, session.user_id, int(order_id))
+async def _order(request: Request, session: Session, order_id: str) -> dict[str, Any]:
+    """The order's row; a sliced one has `children`."""
+    whose = (request.app.state.database, session.user_id, int(order_id))
+    row = await order_reads.find_order(*whose) or await sliced_reads.find_whole(*whose)
     if row is None:
         raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.ORDER_UNKNOWN, "You have no such order.")
-    if OrderStatus(row["status"]).is_final:
-        raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)])
     return row
 
 
-async def _ask(temporal: Client, order_id: int, update: str, *arguments: Any) -> Decision:
-    """Ask the order's workflow. Raises Problem when it refuses or does not answer."""
-    handle = temporal.get_workflow_handle(order_workflow_id(order_id))
-    try:
-        asked: Decision = await handle.execute_update(
-            update, args=arguments, result_type=Decision, rpc_timeout=timedelta(seconds=ASK_SECONDS)
-        )
-    except WorkflowUpdateFailedError:
-        raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)]) from None
-    except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError):
-        # Not started yet, or nobody answers: whether it was taken is not known.
-        detail = "The order's workflow does not answer; ask again."
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-        raise Problem(status, ProblemCode.ORDER_BUSY, detail, retryable=True) from None
-    if asked.reject_code is not None:
-        raise refused([Refusal(RejectCode(asked.reject_code))])
-    return asked
+async def _open_order(request: Request, session: Session, order_id: str) -> dict[str, Any]:
+    row = await _order(request, session, order_id)
+    if OrderStatus(row["status"]).is_final:
+        raise refused([Refusal(RejectCode.ORDER_ALREADY_FINAL)])
+    return row
 
 
 def _terms(row: dict[str, Any]) -> OrderTerms:
@@ -227,9 +224,10 @@ def _terms(row: dict[str, Any]) -> OrderTerms:
     )
 
 
-def _hash(terms: OrderTerms, tag: str | None) -> bytes:
+def _hash(asked: PlaceOrder) -> bytes:
     """Of what was meant, not of how it was written: 2450.5 and "2450.50" are the same body."""
-    return hashlib.sha256(msgspec.json.encode((terms, tag))).digest()
+    sliced = (True,) if asked.auto_slice else ()
+    return hashlib.sha256(msgspec.json.encode((asked.terms, asked.tag, *sliced))).digest()
 
 
 def _device(request: Request) -> str | None:

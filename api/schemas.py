@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from domain.changes import Change
 from domain.money import PAISE_MAX, paise
@@ -56,6 +56,19 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+_AN_ORDER: dict[str, JsonValue] = {
+    "instrument_id": "NSE:RELIANCE",
+    "order_type": "LIMIT",
+    "transaction_type": "BUY",
+    "quantity": 40000,
+    "price": "1540.00",
+    "product": "MIS",
+    "validity": "DAY",
+    "idempotency_key": "8f6f3c1e-5b1d-4f0e-9a2b-3f7a1d9c0b11",
+    "auto_slice": True,
+}
+
+
 class SignIn(Asked):
     client_id: Annotated[str, Field(strict=True, min_length=1, max_length=20, pattern=r"^[A-Z0-9]+$")]
     password: Annotated[str, Field(strict=True, min_length=1, max_length=128)]
@@ -105,6 +118,8 @@ class ChangeOrder(Asked):
 class PlaceOrder(Asked):
     """`price` and `trigger_price` in rupees; which may be given depends on the order type."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_AN_ORDER]})
+
     instrument_id: Text
     order_type: OrderType
     transaction_type: Side
@@ -116,6 +131,9 @@ class PlaceOrder(Asked):
     validity: Validity = Validity.DAY
     idempotency_key: UUID
     tag: Annotated[str, Field(strict=True, max_length=20, pattern=r"^[A-Za-z0-9_\-]*$")] | None = None
+    auto_slice: Annotated[
+        Flag, Field(description="above the freeze quantity: send it as several orders, all or none")
+    ] = False
 
     @property
     def terms(self) -> OrderTerms:

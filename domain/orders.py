@@ -212,6 +212,15 @@ class OrderTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceOf:
+    """What a slice is a part of."""
+
+    parent_id: int
+    quantity: int
+    """Of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedOrder:
     """An acknowledged order as it enters its workflow. Carries no personal data."""
 
@@ -227,3 +236,9 @@ class PlacedOrder:
     """The order worker that claimed the order; reports come back to it first."""
     by_house: bool = False
     """A closing order of the house for its client."""
+    slice_of: SliceOf | None = None
+
+    @property
+    def margin_id(self) -> int:
+        """Under which its margin is blocked before it is submitted: slices share their parent's."""
+        return self.order_id if self.slice_of is None else self.slice_of.parent_id

@@ -37,6 +37,7 @@ class RejectCode(StrEnum):
     QUANTITY_NOT_POSITIVE = "QUANTITY_NOT_POSITIVE"
     QUANTITY_NOT_LOT_MULTIPLE = "QUANTITY_NOT_LOT_MULTIPLE"
     QUANTITY_ABOVE_FREEZE = "QUANTITY_ABOVE_FREEZE"
+    TOO_MANY_SLICES = "TOO_MANY_SLICES"
     PRICE_NOT_POSITIVE = "PRICE_NOT_POSITIVE"
     PRICE_NOT_TICK_MULTIPLE = "PRICE_NOT_TICK_MULTIPLE"
     PRICE_OUT_OF_BAND = "PRICE_OUT_OF_BAND"
@@ -60,6 +61,7 @@ class RejectCode(StrEnum):
     CONTRACT_NOT_MARGINED = "CONTRACT_NOT_MARGINED"
     MARGIN_UNKNOWN = "MARGIN_UNKNOWN"
     MARGIN_INSUFFICIENT = "MARGIN_INSUFFICIENT"
+    SLICE_REFUSED = "SLICE_REFUSED"
     # what the exchange said
     EXCHANGE_UNKNOWN_SYMBOL = "EXCHANGE_UNKNOWN_SYMBOL"
     EXCHANGE_CLOSED = "EXCHANGE_CLOSED"
@@ -77,6 +79,7 @@ class RejectCode(StrEnum):
     CHANGE_LIMIT_REACHED = "CHANGE_LIMIT_REACHED"
     NOTHING_TO_CHANGE = "NOTHING_TO_CHANGE"
     QUANTITY_BELOW_FILLED = "QUANTITY_BELOW_FILLED"
+    ORDER_IS_SLICED = "ORDER_IS_SLICED"
 
 
 _C = RejectCode
@@ -103,6 +106,7 @@ SENTENCES: dict[RejectCode, str] = {
     _C.QUANTITY_NOT_POSITIVE: "The quantity must be a positive whole number.",
     _C.QUANTITY_NOT_LOT_MULTIPLE: "The quantity is not a multiple of the lot size.",
     _C.QUANTITY_ABOVE_FREEZE: "The quantity is above the exchange's freeze quantity.",
+    _C.TOO_MANY_SLICES: "The quantity would need more slices than an order may have.",
     _C.PRICE_NOT_POSITIVE: "The price must be above zero.",
     _C.PRICE_NOT_TICK_MULTIPLE: "The price is not a multiple of the tick size.",
     _C.PRICE_OUT_OF_BAND: "The price is outside the price band as it stands.",
@@ -124,6 +128,7 @@ SENTENCES: dict[RejectCode, str] = {
     _C.CONTRACT_NOT_MARGINED: "The exchange's risk file does not list a contract of this portfolio.",
     _C.MARGIN_UNKNOWN: "The margin of this order cannot be computed.",
     _C.MARGIN_INSUFFICIENT: "The available margin does not cover this order.",
+    _C.SLICE_REFUSED: "Another slice of the order does not stand, and all or none are sent.",
     _C.EXCHANGE_UNKNOWN_SYMBOL: "The exchange does not know this symbol.",
     _C.EXCHANGE_CLOSED: "The exchange is closed for this order.",
     _C.EXCHANGE_LIMIT_EXCEEDED: "The exchange's limit is exceeded.",
@@ -139,6 +144,7 @@ SENTENCES: dict[RejectCode, str] = {
     _C.CHANGE_LIMIT_REACHED: "This order has been changed as often as an order may be.",
     _C.NOTHING_TO_CHANGE: "The order already stands as asked.",
     _C.QUANTITY_BELOW_FILLED: "The new quantity must be above what has been filled.",
+    _C.ORDER_IS_SLICED: "The order is sliced: change its slices, one by one.",
 }
 
 HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
@@ -157,6 +163,7 @@ HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
     _C.CANCEL_ALREADY_PENDING: HTTPStatus.CONFLICT,
     _C.CHANGE_ALREADY_PENDING: HTTPStatus.CONFLICT,
     _C.CHANGE_LIMIT_REACHED: HTTPStatus.CONFLICT,
+    _C.ORDER_IS_SLICED: HTTPStatus.CONFLICT,
     _C.EXCHANGE_TOO_LATE: HTTPStatus.CONFLICT,
 }
 

@@ -13,6 +13,7 @@ from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.money import rupees
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
+from domain.slicing import SLICES_MOST, slice_size
 
 PRICED = frozenset({OrderType.LIMIT, OrderType.SL})
 TRIGGERED = frozenset({OrderType.SL, OrderType.SL_M})
@@ -42,15 +43,19 @@ UNRECKONABLE = frozenset(
 """With one of these, what an order would block and cost has no meaning; with any other it has."""
 
 
-def terms_refusals(terms: OrderTerms, instrument: Instrument | None, today: date) -> list[Refusal]:
-    """Every reason for which these terms can never be an order today; empty when they can."""
+def terms_refusals(
+    terms: OrderTerms, instrument: Instrument | None, today: date, *, sliced: bool = False
+) -> list[Refusal]:
+    """Every reason for which these terms can never be an order today; empty when they can. With `sliced` the
+    order may be above the freeze quantity.
+    """
     if instrument is None:
         return [Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")]
     return [
         *_tradability(instrument, today),
         *_kind(terms, instrument),
         *_prices_given(terms),
-        *_quantity(terms.quantity, instrument),
+        *_quantity(terms.quantity, instrument, sliced),
         *_price(terms, instrument),
         *_trigger(terms, instrument),
         *_protection(terms),
@@ -91,16 +96,19 @@ def _protection(terms: OrderTerms) -> Iterator[Refusal]:
         yield Refusal(RejectCode.MARKET_PROTECTION_OUT_OF_RANGE, "market_protection", unpriced)
 
 
-def _quantity(quantity: int, instrument: Instrument) -> Iterator[Refusal]:
-    lot, freeze = instrument.lot_size, instrument.freeze_quantity
+def _quantity(quantity: int, instrument: Instrument, sliced: bool) -> Iterator[Refusal]:
+    lot, freeze, largest = instrument.lot_size, instrument.freeze_quantity, slice_size(instrument)
     if quantity <= 0:
         yield Refusal(RejectCode.QUANTITY_NOT_POSITIVE, "quantity", nearest=str(lot))
         return
     if quantity % lot:
         nearest = max(lot, quantity // lot * lot)
         yield Refusal(RejectCode.QUANTITY_NOT_LOT_MULTIPLE, "quantity", str(lot), str(nearest))
-    if quantity > freeze:
-        yield Refusal(RejectCode.QUANTITY_ABOVE_FREEZE, "quantity", str(freeze), str(freeze // lot * lot))
+    if quantity > freeze and not sliced:
+        yield Refusal(RejectCode.QUANTITY_ABOVE_FREEZE, "quantity", str(freeze), str(largest))
+    if sliced and quantity > SLICES_MOST * largest:
+        most = str(SLICES_MOST * largest)
+        yield Refusal(RejectCode.TOO_MANY_SLICES, "quantity", most, most)
 
 
 def _price(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:

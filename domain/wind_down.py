@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from domain.instruments import Instrument
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
+from domain.slicing import slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,7 @@ class OpenPosition:
 def closing_orders(position: OpenPosition, instrument: Instrument) -> Iterator[OrderTerms]:
     """Market orders that close the position."""
     side = Side.SELL if position.net_quantity > 0 else Side.BUY
-    slice_most = max(
-        instrument.lot_size, instrument.freeze_quantity // instrument.lot_size * instrument.lot_size
-    )
-    left = abs(position.net_quantity)
-    while left:
-        quantity = min(left, slice_most)
-        left -= quantity
+    for quantity in slices(abs(position.net_quantity), instrument):
         yield OrderTerms(
             position.instrument_id, OrderType.MARKET, side, position.product, Validity.DAY, quantity
         )

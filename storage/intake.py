@@ -71,6 +71,8 @@ class OrderRequest:
     traceparent: str = ""
     actor: str = "client"
     """Who places it, for the record: the client, or who acts for the house."""
+    parent_id: int | None = None
+    """Of a slice (storage/slices.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class IdempotencyConflict(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Accepted:
+class Accepted:
     acknowledgement: Acknowledgement
     told: OrderUpdate | None
 
@@ -101,7 +103,7 @@ class Intake:
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._redis = redis
-        self._group = GroupCommit(database, self._write, self._tell)
+        self._group = GroupCommit(database, self._write, self.tell)
         self._serials: Iterator[int] = iter(())
 
     async def accept(self, request: OrderRequest) -> Acknowledgement:
@@ -111,20 +113,21 @@ class Intake:
 
     async def _write(
         self, conn: Connection, requests: Sequence[OrderRequest]
-    ) -> list[_Accepted | IdempotencyConflict]:
-        order_ids = [await self._mint(conn, request) for request in requests]
-        accepted = await _claim_keys(conn, requests, order_ids)
+    ) -> list[Accepted | IdempotencyConflict]:
+        order_ids = [await self.mint(conn, request) for request in requests]
+        accepted = await claim_keys(conn, requests, order_ids)
         new = [pair for pair in zip(order_ids, requests, strict=True) if pair[0] in accepted]
-        first = {} if len(new) == len(requests) else await _first_answers(conn, requests)
-        told = await _record(conn, new) if new else {}
+        first = {} if len(new) == len(requests) else await first_answers(conn, requests)
+        told = await record(conn, new) if new else {}
         return [
-            _Accepted(Acknowledgement(order_id, r.received_at_ns, replayed=False), told[order_id])
+            Accepted(Acknowledgement(order_id, r.received_at_ns, replayed=False), told[order_id])
             if order_id in accepted
             else _replayed(r, *first[r.user_id, r.key])
             for order_id, r in zip(order_ids, requests, strict=True)
         ]
 
-    async def _tell(self, answered: Sequence[tuple[OrderRequest, _Accepted]]) -> None:
+    async def tell(self, answered: Sequence[tuple[OrderRequest, Accepted]]) -> None:
+        """After the commit: order workers are woken, the clients told."""
         told = [accepted.told for _, accepted in answered if accepted.told is not None]
         if told:
             await wakeups.wake(self._redis, wakeups.INTAKE)
@@ -134,7 +137,7 @@ class Intake:
             stages.record("intake", time.time_ns() - request.received_at_ns)
             past_span("intake", request.traceparent, request.received_at_ns, order_id=order_id)
 
-    async def _mint(self, conn: Connection, request: OrderRequest) -> int:
+    async def mint(self, conn: Connection, request: OrderRequest) -> int:
         """`YYMMDD` and nine digits. Serials come in blocks; a block that a crash left behind is a gap."""
         serial = next(self._serials, None)
         if serial is None:
@@ -147,7 +150,7 @@ class Intake:
         return order_id_floor(trade_date(request.received_at_ns)) + serial
 
 
-async def _claim_keys(conn: Connection, requests: Sequence[OrderRequest], order_ids: list[int]) -> set[int]:
+async def claim_keys(conn: Connection, requests: Sequence[OrderRequest], order_ids: list[int]) -> set[int]:
     """The order ids whose key was free: these are new orders, the others repeats."""
     claimed = await conn.execute(
         _KEYS,
@@ -162,7 +165,7 @@ async def _claim_keys(conn: Connection, requests: Sequence[OrderRequest], order_
     return {row["order_id"] async for row in claimed}
 
 
-async def _first_answers(
+async def first_answers(
     conn: Connection, requests: Sequence[OrderRequest]
 ) -> dict[tuple[int, UUID], tuple[int, bytes, int]]:
     found = await conn.execute(_FIRST, ([r.user_id for r in requests], [r.key for r in requests]))
@@ -172,7 +175,7 @@ async def _first_answers(
     }
 
 
-async def _record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict[int, OrderUpdate]:
+async def record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict[int, OrderUpdate]:
     """Orders, their first record, their place. The record comes first: it takes the users' locks, so places
     are given in each user's commit order, whichever process commits."""
     rows = [
@@ -214,6 +217,7 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
         "price": None if terms.price is None else rupees(terms.price),
         "trigger_price": None if terms.trigger_price is None else rupees(terms.trigger_price),
         "market_protection": None if protection is None else unscaled(protection, 2),
+        "parent_order_id": None if request.parent_id is None else str(request.parent_id),
     }
     return AuditEntry(
         occurred_at_ns=request.received_at_ns,
@@ -231,7 +235,7 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
 
 def _replayed(
     request: OrderRequest, first_id: int, body_hash: bytes, at_ns: int
-) -> _Accepted | IdempotencyConflict:
+) -> Accepted | IdempotencyConflict:
     if body_hash != request.body_hash:
         return IdempotencyConflict(first_id)
-    return _Accepted(Acknowledgement(first_id, at_ns, replayed=True), None)
+    return Accepted(Acknowledgement(first_id, at_ns, replayed=True), None)

@@ -7,6 +7,7 @@ their plain-Python twin: domain/margin.py. This module is the scripts' only call
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -207,12 +208,17 @@ async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[st
     )
     net = {position_key(row["instrument_id"], Product(row["product"])): row["net"] async for row in positions}
     live = await conn.execute(
-        """SELECT order_id, instrument_id, product, transaction_type, unit_margin, open_quantity,
-                  close_quantity
-           FROM margin_holds WHERE user_id = %s AND state = 'BLOCKED'""",
+        """SELECT order_id, h.instrument_id, h.product, h.transaction_type, unit_margin, open_quantity,
+                  close_quantity, parent_id
+           FROM margin_holds h LEFT JOIN orders USING (order_id)
+           WHERE h.user_id = %s AND state = 'BLOCKED'""",
         (user_id,),
     )
-    holds = {row["order_id"]: hold_of(row) async for row in live}
+    rows = await live.fetchall()
+    holds = {row["order_id"]: hold_of(row) for row in rows}
+    # Nothing is left to block for a sliced order whose slices hold it: whoever asks again is told so.
+    parents = {row["parent_id"]: hold_of(row) for row in rows if row["parent_id"] is not None}
+    holds |= {i: replace(hold, open_quantity=0, close_quantity=0) for i, hold in parents.items()}
     return Account(**ledger), net, holds
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side, Validity
+from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side, SliceOf, Validity
 from storage.database import Database
 
 LEASE_NS = 2_000_000_000
@@ -21,7 +21,8 @@ _OF_AN_ORDER = """
     orders.order_id, orders.user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
     product, validity, quantity, price, trigger_price, market_protection, traceparent,
     EXISTS (SELECT FROM house_orders h
-            WHERE (h.user_id, h.key) = (orders.user_id, orders.idempotency_key)) AS by_house
+            WHERE (h.user_id, h.key) = (orders.user_id, orders.idempotency_key)) AS by_house,
+    parent_id, (SELECT s.quantity FROM sliced_orders s WHERE s.order_id = parent_id) AS whole
 """
 _CLAIM = f"""
     WITH before_gate AS (
@@ -131,4 +132,5 @@ def _placed(row: DictRow, owner: str) -> PlacedOrder:
         row["traceparent"],
         owner,
         row["by_house"],
+        None if row["parent_id"] is None else SliceOf(row["parent_id"], row["whole"]),
     )

@@ -10,7 +10,7 @@ from storage.database import Database
 _ORDER = """
     SELECT order_id, instrument_id, order_type, transaction_type, product, validity, quantity, price,
            trigger_price, market_protection, status, filled_quantity, filled_value, exchange_order_id,
-           reject_code, reject_reason, tag, created_at_ns, updated_at_ns
+           reject_code, reject_reason, tag, parent_id, created_at_ns, updated_at_ns
     FROM orders WHERE user_id = %(user_id)s
 """
 
@@ -50,19 +50,25 @@ async def find_order(database: Database, user_id: int, order_id: int) -> DictRow
     return rows[0] if rows else None
 
 
+async def slices_of(database: Database, user_id: int, parent_id: int) -> list[DictRow]:
+    """Of a sliced order, in order."""
+    query = _ORDER + " AND parent_id = %(parent_id)s ORDER BY order_id"
+    return await _all(database, query, {"user_id": user_id, "parent_id": parent_id})
+
+
 async def key_is_used(database: Database, user_id: int, key: UUID) -> bool:
     """Whether an order of the user has this idempotency key."""
     query = "SELECT 1 FROM idempotency_keys WHERE user_id = %(user_id)s AND key = %(key)s"
     return bool(await _all(database, query, {"user_id": user_id, "key": key}))
 
 
-async def order_history(database: Database, user_id: int, order_id: int) -> list[DictRow]:
-    """The order's records, oldest first."""
+async def order_history(database: Database, user_id: int, order_ids: list[int]) -> list[DictRow]:
+    """The orders' records, oldest first."""
     return await _all(
         database,
-        """SELECT user_seq, occurred_at_ns, event, status, detail FROM audit_log
-           WHERE order_id = %(order_id)s AND user_id = %(user_id)s ORDER BY audit_id""",
-        {"user_id": user_id, "order_id": order_id},
+        """SELECT order_id, user_seq, occurred_at_ns, event, status, detail FROM audit_log
+           WHERE order_id = ANY(%(order_ids)s) AND user_id = %(user_id)s ORDER BY audit_id""",
+        {"user_id": user_id, "order_ids": order_ids},
     )
 
 

@@ -16,7 +16,8 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, Product, Side, next_status
 from domain.rejects import Refusal, RejectCode
-from storage import audit, outbox, risk_gate
+from domain.slicing import parts
+from storage import audit, outbox, risk_gate, slices
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder, lock_orders
@@ -79,6 +80,8 @@ class Submission:
     spent: bool = False
     """An earlier run submitted the order and its hold is used up: a block made since is nobody's."""
     told: OrderUpdate | None = None
+    told_beside: tuple[OrderUpdate, ...] = ()
+    """Of slices that were submitted with this one and are not asked for here."""
     portfolio_margin: int = 0
     """Blocked with it for the whole portfolio, beside the order's own block."""
 
@@ -131,7 +134,8 @@ class Accounts:
 
 async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked]) -> list[Submission]:
     """Write holds, statuses, instructions and record. A repeat after success changes nothing."""
-    orders = await lock_orders(conn, [a.placed.order_id for a in asked])
+    wholes = await slices.read(conn, [a.placed for a in asked])
+    orders = await lock_orders(conn, [*(a.placed.order_id for a in asked), *wholes.order_ids])
     accounts = await _lock_accounts(conn, [a.placed for a in asked])
     derivatives = await portfolios.locked(
         conn, {a.placed.user_id for a in asked if portfolios.concern(a.placed)}
@@ -143,24 +147,40 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
     taken: list[Asked] = []
     for a in sorted(asked, key=lambda a: a.placed.intake_seq):
         order = orders[a.placed.order_id]
-        if order.view.status is not OrderStatus.PENDING_VALIDATION:
-            answers.setdefault(order.order_id, await _first_answer(conn, order))
+        if order.order_id in answers:
             continue
-        refusal = next(desk.refusals(a), None)
-        answer = Submission(refusal) if refusal else accounts.take(a.placed, a.block)
+        if order.view.status is not OrderStatus.PENDING_VALIDATION:
+            answers[order.order_id] = await _first_answer(conn, order)
+            continue
+        judged = a._replace(placed=wholes.of(a.placed))
+        refusal = wholes.refusal(a.placed, orders) or next(desk.refusals(judged), None)
+        answer = Submission(refusal) if refusal else accounts.take(judged.placed, a.block)
         if answer.passed and portfolios.concern(a.placed):
-            answer = await _promise(derivatives, accounts, a)
+            answer = await _promise(derivatives, accounts, judged)
         answers[order.order_id] = answer
         if answer.passed:
-            desk.take(a)
-            status = next_status(order.view.status, OrderEvent.SUBMITTED)
-            order.view = replace(order.view, status=status)
-            taken.append(a)
+            desk.take(judged)
+            together = wholes.together(a.placed)
+            blocks = parts(a.block, [placed.terms.quantity for placed in together])
+            for placed, block in zip(together, blocks, strict=True):
+                taken.append(Asked(placed, block, a.departure))
+                answers.setdefault(placed.order_id, Submission())
+                view = orders[placed.order_id].view
+                status = next_status(view.status, OrderEvent.SUBMITTED)
+                orders[placed.order_id].view = replace(view, status=status)
     for update in await _write(conn, taken, orders, answers, accounts.client_ids) if taken else ():
         order_id = int(update.body["order_id"])
         answers[order_id] = replace(answers[order_id], told=update)
     await derivatives.write(conn)
-    return [answers[a.placed.order_id] for a in asked]
+    await wholes.renew(conn, [a.placed for a in taken])
+    return _answered(asked, answers)
+
+
+def _answered(asked: Sequence[Asked], answers: dict[int, Submission]) -> list[Submission]:
+    """In the order of the asked; the first takes along the updates of slices that nobody here asks for."""
+    found, ids = [answers[a.placed.order_id] for a in asked], {a.placed.order_id for a in asked}
+    beside = tuple(answer.told for i, answer in answers.items() if i not in ids and answer.told is not None)
+    return [replace(found[0], told_beside=beside), *found[1:]] if beside else found
 
 
 async def _promise(derivatives: LockedPortfolios, accounts: Accounts, asked: Asked) -> Submission:

@@ -18,3 +18,16 @@ CREATE TABLE price_bands (
     since_ns       BIGINT NOT NULL
 );
 COMMENT ON COLUMN price_bands.since_ns IS 'a band is in force on the trade date of this instant alone';
+
+-- Orders above the freeze quantity, sliced: the parent has the key, its slices are orders like any other.
+CREATE TABLE sliced_orders (
+    order_id         BIGINT PRIMARY KEY,
+    user_id          BIGINT NOT NULL REFERENCES users,
+    quantity         INT NOT NULL CHECK (quantity > 0),
+    tag              VARCHAR(20),
+    idempotency_key  UUID NOT NULL,
+    created_at_ns    BIGINT NOT NULL,
+    UNIQUE (user_id, idempotency_key)
+);
+ALTER TABLE orders ADD COLUMN parent_id BIGINT REFERENCES sliced_orders;
+CREATE INDEX orders_of_parent ON orders (parent_id) WHERE parent_id IS NOT NULL;

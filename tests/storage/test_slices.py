@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -11,17 +13,19 @@ import pytest
 from redis.asyncio import Redis
 
 from domain.departure import Departure
+from domain.instruments import InstrumentKind
 from domain.margin import BlockOutcome, position_key
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from storage import order_queue, submissions
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
 from storage.intake import Intake, OrderRequest
-from storage.margin_book import MarginBook, ReleaseStep
+from storage.margin_book import ReleaseStep
 from storage.slices import Sliced, SlicedIntake
-from storage.submissions import Asked
+from storage.submissions import Asked, Submission
 from tests.support.builders import some_terms
 from tests.support.orders import new_users
+from tests.support.portfolios import master, some_portfolios
 
 PRICE, UNIT = 1_000_00, 200_00
 SLICES = [10, 10, 5]
@@ -33,9 +37,13 @@ class Desk:
     """Slices on their way through block and submit, as an order worker takes them."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
-        self.database, self.book = database, MarginBook(redis, database)
-        self.submitting = GroupCommit(database, submissions.submit)
+        self.database, self.portfolios = database, some_portfolios(database, redis)
+        self.book = self.portfolios.view
+        self.submitting = GroupCommit(database, self._group)
         self.intake = SlicedIntake(database, Intake(database, redis))
+
+    async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
+        return await submissions.submit(conn, self.portfolios, asked)
 
     async def account(self, cash: int) -> int:
         (user_id,) = await new_users(self.database, 1)
@@ -175,3 +183,23 @@ async def test_a_sliced_sale_needs_every_share(desk: Desk, database: Database) -
         async with database.reading() as conn:
             found = await conn.execute("SELECT blocked_quantity FROM holdings WHERE user_id = %s", (user_id,))
             assert await found.fetchone() == {"blocked_quantity": 25 if expected == "passed" else 0}
+
+
+async def test_a_sliced_derivative_is_bound_as_the_whole(desk: Desk, database: Database) -> None:
+    future = next(row for row in master().values() if row.kind is InstrumentKind.FUTURE)
+    terms = some_terms(
+        instrument_id=future.instrument_id, product=Product.NRML, price=PRICE, quantity=sum(SLICES)
+    )
+    first, *_ = await desk.claimed(await desk.place(await desk.account(0), terms))
+    async with database.reading() as conn:
+        whole = await desk.portfolios.preview(conn, replace(first, terms=terms, slice_of=None), 0)
+    assert whole.increase > 0
+    for cash, expected in ((whole.increase - 1, "MARGIN_INSUFFICIENT"), (whole.increase, "passed")):
+        user_id = await desk.account(cash)
+        slices = await desk.claimed(await desk.place(user_id, terms))
+        answers: list[Any] = await asyncio.gather(*(desk.submit(one) for one in slices))
+        assert set(answers) == {expected}
+        await desk.book.ensure(user_id)
+        view = await desk.book.account(user_id)
+        assert view is not None
+        assert view.available == (0 if expected == "passed" else cash)

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from config.settings import Settings
+from stack import servers as server_commands
+from stack.processes import server_processes
+from stack.supervision import Supervisor, supervised
 from tests.support.stream import GatewayProcess
 
 
@@ -15,3 +18,16 @@ def gateway(servers: Settings) -> Iterator[GatewayProcess]:
     process.start()
     yield process
     process.stop()
+
+
+@pytest.fixture
+def own_valkey(fresh_settings: Settings) -> Iterator[tuple[Settings, Supervisor]]:
+    """A Valkey that a test may kill."""
+    directory = fresh_settings.data_dir
+    (directory / "logs").mkdir()
+    server_commands.prepare(directory)
+    valkey = [p for p in server_processes(fresh_settings, directory) if p.name == "valkey"]
+    with supervised(fresh_settings, directory, valkey, restart=False) as supervisor:
+        supervisor.start("valkey")
+        supervisor.wait_healthy("valkey")
+        yield fresh_settings, supervisor

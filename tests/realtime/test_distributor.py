@@ -16,9 +16,7 @@ from realtime import distributor as distributing
 from realtime.bus import Publisher, Watcher
 from realtime.distributor import Distributor
 from realtime.feed_handler import FeedHandler
-from stack import servers as server_commands
-from stack.processes import server_processes
-from stack.supervision import Supervisor, supervised
+from stack.supervision import Supervisor
 from storage.redis_client import open_redis
 from tests.support.eventually import eventually
 from tests.support.feed import Sender, a_handler, some_records
@@ -156,19 +154,6 @@ async def test_after_a_restart_everything_current_is_published_again(
     with bound(settings) as second:
         async with at_work(clean_redis, second) as gateway:
             await eventually(lambda: gateway.prices == {1: 100, 2: 201})
-
-
-@pytest.fixture
-def own_valkey(fresh_settings: Settings) -> Iterator[tuple[Settings, Supervisor]]:
-    """A Valkey that a test may kill."""
-    directory = fresh_settings.data_dir
-    (directory / "logs").mkdir()
-    server_commands.prepare(directory)
-    valkey = [p for p in server_processes(fresh_settings, directory) if p.name == "valkey"]
-    with supervised(fresh_settings, directory, valkey, restart=False) as supervisor:
-        supervisor.start("valkey")
-        supervisor.wait_healthy("valkey")
-        yield fresh_settings, supervisor
 
 
 async def test_a_killed_redis_comes_back_and_gateways_end_with_the_current_prices(

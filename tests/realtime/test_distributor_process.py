@@ -45,7 +45,8 @@ def exchange(servers: Settings) -> Iterator[Edge]:
 class Distributor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.process = start(settings, "from workers.distributor import main; main()")
+        changes = {"redis_url": settings.redis_url} if settings.redis_url else {}
+        self.process = start(settings, "from workers.distributor import main; main()", **changes)
 
     async def ready(self) -> Health:
         return await eventually(lambda: health(self.settings, self.process), within=30)

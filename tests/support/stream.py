@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from workers.health import read_one
 
 STREAM = "/api/v1/stream"
-SETTINGS = ("realtime_id", "stream_port", "stream_heartbeat_seconds", "stream_behind_seconds")
+SETTINGS = ("realtime_id", "redis_url", "stream_port", "stream_heartbeat_seconds", "stream_behind_seconds")
 """What one gateway may have other than the next."""
 
 
@@ -52,7 +52,8 @@ class GatewayProcess:
 
     def start(self) -> None:
         program = "from workers.realtime import main; main()"
-        changes = {name: str(getattr(self.settings, name)) for name in SETTINGS}
+        found = {name: getattr(self.settings, name) for name in SETTINGS}
+        changes = {name: str(value) for name, value in found.items() if value is not None}
         process = self.process = start(self.settings, program, **changes)
         with BlockingRedis.from_url(self.settings.redis_dsn) as redis:
             until(lambda: (h := read_one(redis, self.settings.realtime_id)) and h.pid == process.pid)

@@ -37,7 +37,10 @@ def _one_order_a_key(e: Evidence) -> Iterator[str]:
             yield f"one key of {request.client_id} was answered with orders {request.acknowledged}"
     promised = {(row["user_id"], row["key"]): row["order_id"] for row in e.keys}
     for row in e.orders:
-        if promised.get((row["user_id"], row["idempotency_key"])) != row["order_id"]:
+        if row["parent_id"] is not None:  # A slice: the client's key is its parent's.
+            if row["parent_id"] not in promised.values():
+                yield f"slice {row['order_id']} is of no order"
+        elif promised.get((row["user_id"], row["idempotency_key"])) != row["order_id"]:
             yield f"order {row['order_id']} is not the order of its key"
 
 

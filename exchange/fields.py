@@ -1,7 +1,7 @@
 """FIX field values as text and back: prices, quantities, times and the code words both versions share.
 
 Every reader refuses what it cannot read exactly, naming the tag; nothing is rounded and no float is made.
-Called by exchange/codec.py only.
+Called by exchange/codec.py and its families of messages.
 """
 
 import re
@@ -29,6 +29,15 @@ _PRICE = re.compile(r"\d{1,13}(?:\.\d*)?")
 _TIME = re.compile(r"(\d{8}-\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?")
 
 Word = TypeVar("Word", bound=StrEnum)
+
+
+Fields = Iterator[tuple[int, str]]
+"""Tag and text, in the order of the wire."""
+
+
+class FixVersion(StrEnum):
+    FIX42 = "FIX.4.2"
+    FIX50SP2 = "FIX.5.0SP2"
 
 
 class CodecError(Exception):
@@ -64,8 +73,9 @@ def time_in_force(validity: Validity) -> str:
     return TIME_IN_FORCE[validity]
 
 
-def timestamp(time_ns: int, digits: int) -> str:
-    """UTCTimestamp with 3 or 9 decimals; what the wire cannot carry is cut off."""
+def time(time_ns: int, version: FixVersion) -> str:
+    """UTCTimestamp with 3 decimals in FIX 4.2 and 9 in 5.0 SP2; what the wire cannot carry is cut off."""
+    digits = 3 if version is FixVersion.FIX42 else 9
     seconds, nanos = divmod(time_ns, NANOS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%d-%H:%M:%S}.{f'{nanos:09d}'[:digits]}"
 

@@ -15,7 +15,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from config.settings import Settings, settings
-from exchange.codec import FixVersion
+from exchange.fields import FixVersion
 from exchange.gateway.brake import Brake
 from exchange.gateway.breaker import RejectBreaker
 from exchange.gateway.line import Line, Trunk

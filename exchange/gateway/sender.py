@@ -16,7 +16,7 @@ import structlog
 from config.crash_points import crash_point
 from domain.instructions import StatusRequest
 from domain.time import NANOS
-from exchange.codec import CodecError
+from exchange.fields import CodecError
 from exchange.gateway.brake import Brake
 from exchange.gateway.line import Line, Trunk
 from exchange.gateway.telemetry import ORDERS_SENT, send_span

@@ -14,7 +14,7 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
 from domain.reports import ExecType, ExecutionReport
-from storage import books, submissions, updates, wakeups
+from storage import books, refusals, submissions, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
@@ -40,7 +40,7 @@ class Books:
         self._portfolios, self._book = portfolios, portfolios.view
         self._intraday_percent = intraday_percent
         self._submitting = GroupCommit(database, self._submit_group, self._submitted)
-        self._refusing = GroupCommit(database, submissions.refuse, self._refused)
+        self._refusing = GroupCommit(database, refusals.refuse, self._refused)
         self._booking = GroupCommit(database, self._book_group)
 
     @activity.defn(name="submit")
@@ -71,7 +71,7 @@ class Books:
     @activity.defn(name="refuse")
     async def refuse(self, placed: PlacedOrder, code: str, reason: str) -> Refused:
         """End the order REJECTED, unless an earlier run of the gates has let it pass."""
-        answer = await self._refusing.commit(submissions.Refused(placed, code, reason))
+        answer = await self._refusing.commit(refusals.Refused(placed, code, reason))
         if answer.stands:
             # A gate may close between two runs of the task: what the first has blocked is nobody's now.
             for block in await self._book.blocks(placed.user_id, [placed.margin_id]):
@@ -116,9 +116,7 @@ class Books:
         told = [update for _, answer in answers for update in (answer.told, *answer.told_beside)]
         await self._owed([asked.placed for asked, _ in answers], told)
 
-    async def _refused(
-        self, answers: Sequence[tuple[submissions.Refused, submissions.RefusalAnswer]]
-    ) -> None:
+    async def _refused(self, answers: Sequence[tuple[refusals.Refused, refusals.RefusalAnswer]]) -> None:
         # A refused order lets the user's next one pass the gate.
         await self._owed([refused.placed for refused, _ in answers], [answer.told for _, answer in answers])
 

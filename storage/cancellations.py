@@ -14,7 +14,7 @@ from storage import audit, outbox
 from storage.audit import OrderUpdate
 from storage.database import Connection
 from storage.order_locks import LockedOrder, lock_orders
-from storage.submissions import entry
+from storage.order_steps import entry
 
 _WITHDRAW = """
     UPDATE exchange_outbox SET withdrawn_at_ns = %s

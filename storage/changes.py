@@ -28,8 +28,9 @@ from storage.cancellations import last_accepted
 from storage.database import Connection
 from storage.margin_book import ResizeStep
 from storage.order_locks import LockedOrder, lock_orders
+from storage.order_steps import entry
 from storage.portfolios import LockedPortfolios, Portfolios
-from storage.submissions import Asked, entry
+from storage.submissions import Asked
 
 _STANDS = """
     SELECT o.changes, h.unit_margin, h.open_quantity, h.close_quantity,
@@ -178,7 +179,7 @@ async def _promise(
             return Changed(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity"))
     if derivative:
         promise = await derivatives.promise(placed, _shares(to), available - more)
-        if promise.refusal is not None or promise.stale:
+        if not promise.is_kept:
             return Changed(promise.refusal, promise.stale)
     step = ResizeStep(placed.user_id, placed.order_id, step_id, to, ledger["generation"])
     outcome, available = await portfolios.view.resize(step)

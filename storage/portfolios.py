@@ -9,7 +9,7 @@ promise is refused where the view does not cover it either (cash orders are bloc
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from domain.instruments import Instrument
 from domain.margin import ResizeOutcome
@@ -21,6 +21,7 @@ from domain.rejects import Refusal, RejectCode
 from domain.span import ContractKey, ContractKind, contract_key
 from storage.database import Connection, columns
 from storage.margin_book import MarginBook, RemarginStep
+from storage.promises import Promise
 
 _LEDGERS = """
     SELECT user_id, generation, portfolio_used AS used, portfolio_blocked AS blocked,
@@ -49,16 +50,6 @@ _WRITE = """
         AS w (user_id, blocked, used, exposure, version, files, at)
     WHERE l.user_id = w.user_id
 """
-
-
-class Promise(NamedTuple):
-    """Kept when there is neither a refusal nor staleness."""
-
-    increase: int = 0
-    """Paise, of what the portfolio needs."""
-    refusal: Refusal | None = None
-    stale: bool = False
-    """The margin view was rebuilt since: block again."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The last step before the exchange: promise the margin and owe the order, or refuse it.
+"""The last step before the exchange: promise the margin and owe the order, or say why not.
 
 One transaction a group, keyed by the orders: a repeat finds what the first did. Locks, each in ascending
 order: the users' streams, the orders, the ledger rows. The outbox row is what the gateway sends; nothing here
@@ -6,7 +6,7 @@ talks to the exchange. Called by the order worker.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,24 +14,18 @@ from domain.departure import Departure
 from domain.instructions import NewOrder
 from domain.margin import Block
 from domain.money import rupees
-from domain.orders import OrderEvent, OrderStatus, PlacedOrder, Product, Side, next_status
+from domain.orders import OrderEvent, OrderStatus, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import parts
-from storage import audit, outbox, risk_gate, slices
-from storage.audit import AuditEntry, OrderUpdate
+from storage import order_steps, outbox, risk_gate, slices
+from storage.audit import OrderUpdate
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder, lock_orders
+from storage.order_steps import entry
 from storage.outbox import Owing
 from storage.portfolios import LockedPortfolios, Portfolios
+from storage.promises import Accounts, Promise, lock_accounts, sells_holdings
 
-_LOCK_LEDGERS = """
-    SELECT user_id, client_id, generation, available_cash FROM margin_ledger JOIN users USING (user_id)
-    WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE OF margin_ledger
-"""
-_FREE_SHARES = """
-    SELECT user_id, instrument_id, quantity - blocked_quantity AS free FROM holdings
-    WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
-"""
 _WRITE_HOLDS = """
     INSERT INTO margin_holds (order_id, user_id, instrument_id, product, transaction_type, unit_margin,
                               open_quantity, close_quantity, margin_price)
@@ -53,15 +47,6 @@ _WRITE_SHARES = """
           GROUP BY user_id, instrument_id) w
     WHERE h.user_id = w.user_id AND h.instrument_id = w.instrument_id
 """
-_WRITE_STATUSES = """
-    UPDATE orders o SET status = s.status::order_status, reject_code = s.code, reject_reason = s.reason,
-        updated_at_ns = s.at
-    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
-        AS s (order_id, status, code, reason, at)
-    WHERE o.order_id = s.order_id
-"""
-_SUBMITTED = "SELECT order_id FROM exchange_outbox WHERE order_id = ANY(%s) AND kind = 'NEW'"
-_PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
 
 
 class Asked(NamedTuple):
@@ -85,58 +70,12 @@ class Submission:
     portfolio_margin: int = 0
     """Blocked with it for the whole portfolio, beside the order's own block."""
 
-    @property
-    def passed(self) -> bool:
-        return self.refusal is None and not self.stale and not self.spent
-
-
-class Refused(NamedTuple):
-    placed: PlacedOrder
-    code: str
-    reason: str
-
-
-@dataclass(slots=True)
-class Accounts:
-    """What the group may still promise, as its orders are taken one after the other."""
-
-    generations: dict[int, int]
-    client_ids: dict[int, str]
-    available: dict[int, int]
-    free_shares: dict[tuple[int, str], int]
-
-    def take(self, placed: PlacedOrder, block: Block) -> Submission:
-        """Promise margin and shares to the order, or say why not."""
-        user_id, shares = placed.user_id, (placed.user_id, placed.terms.instrument_id)
-        if user_id not in self.generations:
-            return Submission(Refusal(RejectCode.ACCOUNT_UNKNOWN))
-        if self.generations[user_id] != block.generation:
-            return Submission(stale=True)
-        refusal = next(self.refusals(placed, block), None)
-        if refusal is not None:
-            return Submission(refusal)
-        if _sells_holdings(placed):
-            self.free_shares[shares] -= placed.terms.quantity
-        self.available[user_id] -= block.required
-        return Submission()
-
-    def refusals(self, placed: PlacedOrder, block: Block) -> Iterator[Refusal]:
-        """What the account lacks, of an account that is known."""
-        available = self.available[placed.user_id]
-        if block.required > max(available, 0):
-            yield Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(available))
-        if _sells_holdings(placed):
-            # Below zero where a purchase was taken back after its sale.
-            free = max(self.free_shares.get((placed.user_id, placed.terms.instrument_id), 0), 0)
-            if placed.terms.quantity > free:
-                yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), str(free))
-
 
 async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked]) -> list[Submission]:
     """Write holds, statuses, instructions and record. A repeat after success changes nothing."""
     wholes = await slices.read(conn, [a.placed for a in asked])
     orders = await lock_orders(conn, [*(a.placed.order_id for a in asked), *wholes.order_ids])
-    accounts = await _lock_accounts(conn, [a.placed for a in asked])
+    accounts = await lock_accounts(conn, [a.placed for a in asked])
     derivatives = await portfolios.locked(
         conn, {a.placed.user_id for a in asked if portfolios.concern(a.placed)}
     )
@@ -154,11 +93,13 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
             continue
         judged = a._replace(placed=wholes.of(a.placed))
         refusal = wholes.refusal(a.placed, orders) or next(desk.refusals(judged), None)
-        answer = Submission(refusal) if refusal else accounts.take(judged.placed, a.block)
-        if answer.passed and portfolios.concern(a.placed):
-            answer = await _promise(derivatives, accounts, judged)
-        answers[order.order_id] = answer
-        if answer.passed:
+        promise = Promise(refusal=refusal) if refusal else accounts.take(judged.placed, a.block)
+        if promise.is_kept and portfolios.concern(a.placed):
+            promise = await _promise(derivatives, accounts, judged)
+        answers[order.order_id] = Submission(
+            promise.refusal, promise.stale, portfolio_margin=promise.increase
+        )
+        if promise.is_kept:
             desk.take(judged)
             together = wholes.together(a.placed)
             blocks = parts(a.block, [placed.terms.quantity for placed in together])
@@ -183,94 +124,13 @@ def _answered(asked: Sequence[Asked], answers: dict[int, Submission]) -> list[Su
     return [replace(found[0], told_beside=beside), *found[1:]] if beside else found
 
 
-async def _promise(derivatives: LockedPortfolios, accounts: Accounts, asked: Asked) -> Submission:
+async def _promise(derivatives: LockedPortfolios, accounts: Accounts, asked: Asked) -> Promise:
     """What a derivative adds to its account's portfolio, on top of its own block."""
     placed, block, _ = asked
     promise = await derivatives.promise(placed, placed.terms.quantity, accounts.available[placed.user_id])
-    if promise.refusal is not None or promise.stale:
-        accounts.available[placed.user_id] += block.required
-        return Submission(promise.refusal, promise.stale)
-    accounts.available[placed.user_id] -= promise.increase
-    return Submission(portfolio_margin=promise.increase)
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalAnswer:
-    """`stands` is False when an earlier run had submitted the order: it is the exchange's now."""
-
-    stands: bool
-    told: OrderUpdate | None = None
-
-
-async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[RefusalAnswer]:
-    """The orders end REJECTED and let their users' later orders pass. A repeat changes nothing."""
-    orders = await lock_orders(conn, [one.placed.order_id for one in refused])
-    pending = OrderStatus.PENDING_VALIDATION
-    due = {r.placed.order_id: r for r in refused if orders[r.placed.order_id].view.status is pending}
-    ids = [one.placed.order_id for one in refused]
-    found = await conn.execute(_SUBMITTED, (ids,))
-    submitted = {row["order_id"] for row in await found.fetchall()}
-    told = await _write_refusals(conn, due, orders) if due else {}
-    return [RefusalAnswer(order_id not in submitted, told.get(order_id)) for order_id in ids]
-
-
-async def _write_refusals(
-    conn: Connection, due: dict[int, Refused], orders: dict[int, LockedOrder]
-) -> dict[int, OrderUpdate]:
-    pending = OrderStatus.PENDING_VALIDATION
-    now, status = time.time_ns(), next_status(pending, OrderEvent.REFUSED)
-    rows = [(order_id, status.value, r.code, r.reason, now) for order_id, r in due.items()]
-    await conn.execute(_WRITE_STATUSES, columns(rows))
-    await conn.execute(_PASS_GATE, (now, list(due)))
-    entries = [
-        entry(
-            r.placed, orders[i], OrderEvent.REFUSED, status, now, reject_code=r.code, reject_reason=r.reason
-        )
-        for i, r in due.items()
-    ]
-    return {int(update.body["order_id"]): update for update in await audit.append(conn, _by_user(entries))}
-
-
-def entry(
-    placed: PlacedOrder,
-    order: LockedOrder,
-    event: OrderEvent | str,
-    status: OrderStatus,
-    now: int,
-    **detail: Any,
-) -> AuditEntry:
-    """The record of a step by the order's owner."""
-    return AuditEntry(
-        occurred_at_ns=now,
-        user_id=placed.user_id,
-        event=event,
-        actor=placed.owner,
-        order_id=placed.order_id,
-        status=status,
-        detail=detail,
-        traceparent=order.traceparent,
-    )
-
-
-async def _lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> Accounts:
-    """The ledger rows are locked; holdings are written by nobody without that lock."""
-    locked = await conn.execute(_LOCK_LEDGERS, (sorted({order.user_id for order in orders}),))
-    rows = await locked.fetchall()
-    return Accounts(
-        {row["user_id"]: row["generation"] for row in rows},
-        {row["user_id"]: row["client_id"] for row in rows},
-        {row["user_id"]: row["available_cash"] for row in rows},
-        await free_shares(conn, orders),
-    )
-
-
-async def free_shares(conn: Connection, orders: Iterable[PlacedOrder]) -> dict[tuple[int, str], int]:
-    """By user and instrument, what delivery sales among these orders may still be promised."""
-    selling = {(order.user_id, order.terms.instrument_id) for order in orders if _sells_holdings(order)}
-    if not selling:
-        return {}
-    held = await conn.execute(_FREE_SHARES, columns(selling))
-    return {(row["user_id"], row["instrument_id"]): row["free"] async for row in held}
+    # What was taken for the order's own block is given back with it.
+    accounts.available[placed.user_id] -= promise.increase if promise.is_kept else -block.required
+    return promise
 
 
 async def _first_answer(conn: Connection, order: LockedOrder) -> Submission:
@@ -296,7 +156,7 @@ async def _write(
     sold = [
         (a.placed.user_id, a.placed.terms.instrument_id, a.placed.terms.quantity)
         for a in taken
-        if _sells_holdings(a.placed)
+        if sells_holdings(a.placed)
     ]
     if sold:
         await conn.execute(_WRITE_SHARES, columns(sold))
@@ -305,23 +165,12 @@ async def _write(
         for a in taken
     ]
     await outbox.owe(conn, new, now)
-    rows = [(a.placed.order_id, status.value, None, None, now) for a in taken]
-    await conn.execute(_WRITE_STATUSES, columns(rows))
     submitted = OrderEvent.SUBMITTED
     entries = [
         entry(a.placed, orders[a.placed.order_id], submitted, status, now, **_submitted(a, answers))
         for a in taken
     ]
-    return await audit.append(conn, _by_user(entries))
-
-
-def _by_user(entries: Iterable[AuditEntry]) -> list[AuditEntry]:
-    return sorted(entries, key=lambda one: one.user_id)
-
-
-def _sells_holdings(placed: PlacedOrder) -> bool:
-    """A delivery sale needs shares that no other order has been promised."""
-    return placed.terms.product is Product.CNC and placed.terms.side is Side.SELL
+    return await order_steps.write(conn, entries)
 
 
 def _submitted(asked: Asked, answers: dict[int, Submission]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from domain.rejects import Refusal, RejectCode
 from storage import risk_gate
 from storage.database import Database
 from storage.margin_book import AccountUnknown, ledger_state
-from storage.portfolios import Portfolios, Promise
-from storage.submissions import Accounts, Asked, free_shares
+from storage.portfolios import Portfolios
+from storage.promises import Accounts, Promise, free_shares
+from storage.submissions import Asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from domain.departure import Departure
 from domain.instruments import InstrumentKind
 from domain.margin import BlockOutcome, position_key
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
-from storage import order_queue, submissions
+from storage import order_queue, refusals, submissions
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
 from storage.intake import Intake, OrderRequest
@@ -94,7 +94,7 @@ class Desk:
     async def refuse(self, placed: PlacedOrder, code: str) -> bool:
         """As the workflow does after a refusal; whether it stands."""
         async with self.database.transaction() as conn:
-            (answer,) = await submissions.refuse(conn, [submissions.Refused(placed, code, "a test")])
+            (answer,) = await refusals.refuse(conn, [refusals.Refused(placed, code, "a test")])
         return answer.stands
 
     async def held(self, user_id: int) -> tuple[int, int, int]:

@@ -1,0 +1,97 @@
+"""What accounts may still promise, in a transaction that has locked their ledger rows: margin and shares.
+
+Holdings are written by nobody without that lock. Called by storage/submissions.py and trials.py.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from domain.margin import Block
+from domain.money import rupees
+from domain.orders import PlacedOrder, Product, Side
+from domain.rejects import Refusal, RejectCode
+from storage.database import Connection, columns
+
+_LOCK_LEDGERS = """
+    SELECT user_id, client_id, generation, available_cash FROM margin_ledger JOIN users USING (user_id)
+    WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE OF margin_ledger
+"""
+_FREE_SHARES = """
+    SELECT user_id, instrument_id, quantity - blocked_quantity AS free FROM holdings
+    WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
+"""
+
+
+class Promise(NamedTuple):
+    increase: int = 0
+    """Paise bound for the account's whole portfolio, beside the order's own block."""
+    refusal: Refusal | None = None
+    stale: bool = False
+    """The margin view was rebuilt since: block again."""
+
+    @property
+    def is_kept(self) -> bool:
+        return self.refusal is None and not self.stale
+
+
+@dataclass(slots=True)
+class Accounts:
+    """What the group may still promise, as its orders are taken one after the other."""
+
+    generations: dict[int, int]
+    client_ids: dict[int, str]
+    available: dict[int, int]
+    free_shares: dict[tuple[int, str], int]
+
+    def take(self, placed: PlacedOrder, block: Block) -> Promise:
+        """Promise margin and shares to the order, or say why not."""
+        user_id, shares = placed.user_id, (placed.user_id, placed.terms.instrument_id)
+        if user_id not in self.generations:
+            return Promise(refusal=Refusal(RejectCode.ACCOUNT_UNKNOWN))
+        if self.generations[user_id] != block.generation:
+            return Promise(stale=True)
+        refusal = next(self.refusals(placed, block), None)
+        if refusal is not None:
+            return Promise(refusal=refusal)
+        if sells_holdings(placed):
+            self.free_shares[shares] -= placed.terms.quantity
+        self.available[user_id] -= block.required
+        return Promise()
+
+    def refusals(self, placed: PlacedOrder, block: Block) -> Iterator[Refusal]:
+        """What the account lacks, of an account that is known."""
+        available = self.available[placed.user_id]
+        if block.required > max(available, 0):
+            yield Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(available))
+        if sells_holdings(placed):
+            # Below zero where a purchase was taken back after its sale.
+            free = max(self.free_shares.get((placed.user_id, placed.terms.instrument_id), 0), 0)
+            if placed.terms.quantity > free:
+                yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), str(free))
+
+
+async def lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> Accounts:
+    """The ledger rows are locked; holdings are written by nobody without that lock."""
+    locked = await conn.execute(_LOCK_LEDGERS, (sorted({order.user_id for order in orders}),))
+    rows = await locked.fetchall()
+    return Accounts(
+        {row["user_id"]: row["generation"] for row in rows},
+        {row["user_id"]: row["client_id"] for row in rows},
+        {row["user_id"]: row["available_cash"] for row in rows},
+        await free_shares(conn, orders),
+    )
+
+
+async def free_shares(conn: Connection, orders: Iterable[PlacedOrder]) -> dict[tuple[int, str], int]:
+    """By user and instrument, what delivery sales among these orders may still be promised."""
+    selling = {(order.user_id, order.terms.instrument_id) for order in orders if sells_holdings(order)}
+    if not selling:
+        return {}
+    held = await conn.execute(_FREE_SHARES, columns(selling))
+    return {(row["user_id"], row["instrument_id"]): row["free"] async for row in held}
+
+
+def sells_holdings(placed: PlacedOrder) -> bool:
+    """A delivery sale needs shares that no other order has been promised."""
+    return placed.terms.product is Product.CNC and placed.terms.side is Side.SELL

@@ -33,7 +33,7 @@ from storage import outbox
 from storage.arrivals import Arrival
 from storage.database import Connection, Database
 from storage.exchange_journal import write
-from storage.intake import Intake, OrderRequest
+from storage.intake import Acknowledgement, Intake, OrderRequest
 from storage.market_phases import MarketPhases
 from storage.outbox import Owed, Sent
 from tests.support.builders import an_instrument, some_terms
@@ -121,8 +121,8 @@ class Brokerage:
         """Acknowledged; `submit` hands it on."""
         asked: OrderTerms = some_terms(**({"instrument_id": self.listed.instrument_id} | terms))
         request = OrderRequest(user_id, uuid4(), b"", asked, time.time_ns())
-        first = await Intake(self.mortal, self.redis).accept(request)
-        again = await Intake(self.mortal, self.redis).accept(request)
+        first = await self._accept(request)
+        again = await self._accept(request)
         async with self.mortal.reading() as conn:
             found = await conn.execute("SELECT seq FROM order_intake WHERE order_id = %s", (first.order_id,))
             row = await found.fetchone()
@@ -133,6 +133,13 @@ class Brokerage:
         self.placed.append(placed)
         self.unsubmitted.append(placed)
         return placed
+
+    async def _accept(self, request: OrderRequest) -> Acknowledgement:
+        """A client who heard nothing asks again with the same key."""
+        try:
+            return await Intake(self.mortal, self.redis).accept(request)
+        except Killed:
+            return await Intake(self.mortal, self.redis).accept(request)
 
     async def submit(self, placed: PlacedOrder) -> Decision:
         """Block and hand to the exchange, or refuse: the order workflow's steps. A repeat is harmless."""

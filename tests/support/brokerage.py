@@ -26,7 +26,7 @@ from domain.departure import Departure
 from domain.instruments import Instrument
 from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, PlacedOrder, Product
-from domain.reports import CORRECTIONS, ExecType, ExecutionReport
+from domain.reports import CORRECTIONS, ExecType, ExecutionReport, MarketPhase
 from exchange.simulator.control import BustCommand, CorrectCommand
 from exchange.simulator.journal import TradeFile
 from storage import outbox
@@ -197,6 +197,10 @@ class Brokerage:
 
     def correct(self, exec_id: str, quantity: int, price: int) -> None:
         self._hear(self.exchange.control(CorrectCommand(exec_id, quantity, price)))
+
+    def enter(self, *phases: MarketPhase) -> None:
+        """The exchange goes through these phases; what that does to orders waits on the line."""
+        self._hear(self.exchange.enter(*phases))
 
     def _hear(self, told: list[Told]) -> None:
         for report in told:

@@ -12,7 +12,7 @@ from typing import Any
 
 from config.settings import Settings
 from exchange.feed import FeedLine, feed_port
-from tests.support import control
+from exchange.simulator import control
 from tests.support.fix_text import FixText
 
 SESSIONS = {"FIXT.1.1": "HUNDI01", "FIX.4.2": "HUNDI02"}
@@ -57,7 +57,7 @@ class Exchange:
 
     def ask(self, **command: Any) -> dict[str, Any]:
         """The control socket's answer."""
-        return control.ask(self.settings, "NSE", **command)
+        return control.ask(self.settings.data_dir, "NSE", **command)
 
     def trades(self) -> list[dict[str, str]]:
         files = sorted(self.settings.data_dir.glob("exchange-NSE-trades-*.csv"))

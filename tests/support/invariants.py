@@ -235,6 +235,8 @@ RULES: dict[str, Rule] = {
 
 
 def _never_left(order: Row) -> bool:
+    if (order["reject_code"] or "").startswith("EXCHANGE_"):
+        return False
     return order["exchange_order_id"] is None and OrderStatus(order["status"]).is_final
 
 

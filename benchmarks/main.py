@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from redis.asyncio import Redis
 from rich.console import Console
 
-from benchmarks import acknowledgement, click, fanout, feed, margin, orders, report, telemetry
+from benchmarks import acknowledgement, bell, click, fanout, feed, margin, orders, report, telemetry
 from benchmarks.market import Market, market
 from benchmarks.rows import AnyRow
 from stack.errors import StackError
@@ -26,6 +26,7 @@ SUITES: dict[str, Suite] = {
     "acknowledgement": lambda stack, database, _: acknowledgement.rows(stack, database),
     "orders": lambda stack, database, _: orders.rows(stack, database),
     "click": lambda stack, database, _: click.rows(stack, database),
+    "bell": lambda stack, database, redis: bell.rows(stack, database, redis),
     "telemetry": lambda stack, database, _: telemetry.rows(stack, database),
 }
 """Each finds the stores running and nothing else."""

@@ -61,9 +61,14 @@ def to_message(body: FixBody, version: FixVersion, *, poss_resend: bool = False)
 
 def from_message(message: quickfix.Message) -> FixBody:
     """The application fields of a received message."""
-    pairs = [pair.partition("=") for pair in message.toString().split(SOH) if pair]
-    fields = tuple((int(tag), value) for tag, _, value in pairs if int(tag) not in HEADER_AND_TRAILER)
-    return FixBody(message.getHeader().getField(MSG_TYPE), fields)
+    return from_text(message.toString())
+
+
+def from_text(text: str) -> FixBody:
+    """The application fields of a message as it was on the wire."""
+    pairs = [(int(tag), value) for tag, _, value in (pair.partition("=") for pair in text.split(SOH)) if tag]
+    msg_type = next(value for tag, value in pairs if tag == MSG_TYPE)
+    return FixBody(msg_type, tuple(pair for pair in pairs if pair[0] not in HEADER_AND_TRAILER))
 
 
 def sequence_number(message: quickfix.Message) -> int:

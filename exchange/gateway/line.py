@@ -7,6 +7,7 @@ message the codec refuses is handed on as unreadable. Called by workers/gateway.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +17,25 @@ import quickfix
 import structlog
 
 from domain.instructions import Instruction
-from domain.reports import ExecType, ExecutionReport
+from domain.reports import ExecType
 from exchange.codec import CodecError, decode, encode
 from exchange.gateway.breaker import RejectBreaker
 from exchange.quickfix_bridge import (
     BEGIN_STRING,
     SOH,
     FixSession,
-    from_message,
+    from_text,
     initiator_settings,
     sequence_number,
     to_message,
-    version_of,
 )
 from storage.arrivals import Arrival, Unreadable
 
 HEARTBEAT, TEST_REQUEST, SESSION_REJECT, TEST_REQ_ID = "0", "1", "3", 112
+MSG_TYPE, EXEC_TYPE = 35, 150
+EXECUTION_REPORT = "8"
+_OF_AN_ORDER = frozenset({EXECUTION_REPORT, "9"})
+READ_AT_ONCE = 100
 PROBE = "BREAKER"
 PROBE_SECONDS = 1.0
 _ANSWERS = frozenset({ExecType.NEW, ExecType.REJECTED})
@@ -55,6 +59,24 @@ class Trunk:
         return self.logged_on_at is not None and not self.breaker.is_paused
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A message as it was on the wire: reading it is not done on QuickFIX's threads."""
+
+    trunk: Trunk
+    received_at_ns: int
+    msg_seq_num: int
+    text: str
+
+    def read(self) -> Arrival:
+        try:
+            report: Any = decode(from_text(self.text), self.trunk.session.version)
+        except CodecError as error:
+            report = Unreadable(self.text.replace(SOH, "|"), str(error))
+        session = self.trunk.session.name
+        return Arrival(self.trunk.exchange, session, self.msg_seq_num, report, self.received_at_ns)
+
+
 class Line(quickfix.Application):  # type: ignore[misc]
     """All sessions of the process. The callbacks come on QuickFIX's threads, `on_*` on the loop."""
 
@@ -69,6 +91,9 @@ class Line(quickfix.Application):  # type: ignore[misc]
         self._trunks = {trunk.session.name: trunk for trunk in trunks}
         self._on_arrival = on_arrival
         self._on_logon = on_logon
+        self._held = False
+        self._unread: deque[_Heard] = deque()
+        self._on_other_word: Callable[[], None] = lambda: None
         self._initiator: Any = None
         self._kept: tuple[Any, ...] = ()
 
@@ -134,27 +159,46 @@ class Line(quickfix.Application):  # type: ignore[misc]
             self._loop.call_soon_threadsafe(self._alive, session_id.toString())
 
     def fromApp(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:
-        received_at_ns = time.time_ns()
+        kind = message.getHeader().getField(MSG_TYPE)
+        exec_type = message.getField(EXEC_TYPE) if kind == EXECUTION_REPORT else ""
         trunk = self._trunks[session_id.toString()]
-        try:
-            report: Any = decode(from_message(message), version_of(session_id))
-        except CodecError as error:
-            report = Unreadable(message.toString().replace(SOH, "|"), str(error))
-        arrival = Arrival(
-            trunk.exchange, trunk.session.name, sequence_number(message), report, received_at_ns
-        )
-        self._loop.call_soon_threadsafe(self._arrived, trunk, arrival)
+        heard = _Heard(trunk, time.time_ns(), sequence_number(message), message.toString())
+        self._loop.call_soon_threadsafe(self._heard, heard, exec_type, kind in _OF_AN_ORDER)
 
     # The loop ------------------------------------------------------------------------------------------
 
-    def _arrived(self, trunk: Trunk, arrival: Arrival) -> None:
-        self._on_arrival(arrival)
-        report = arrival.report
-        if isinstance(report, ExecutionReport) and report.exec_type in _ANSWERS:
-            rejected = report.exec_type is ExecType.REJECTED
-            if trunk.breaker.answer(time.time_ns(), rejected=rejected):
-                log.warning("too many rejects: session paused", session=trunk.session.name)
-                self._loop.call_later(PROBE_SECONDS, self._probe_while_paused, trunk)
+    def hold(self, on_other_word: Callable[[], None]) -> None:
+        """What comes is kept unread until `resume`: the sender has better things to do. The exchange's word
+        on anything but an order, such as a halt, is told at once.
+        """
+        self._held, self._on_other_word = True, on_other_word
+
+    def resume(self) -> None:
+        self._held = False
+        self._read_some()
+
+    def _heard(self, heard: _Heard, exec_type: str, of_an_order: bool) -> None:
+        if exec_type in _ANSWERS:
+            rejected = exec_type == ExecType.REJECTED
+            if heard.trunk.breaker.answer(time.time_ns(), rejected=rejected):
+                log.warning("too many rejects: session paused", session=heard.trunk.session.name)
+                self._loop.call_later(PROBE_SECONDS, self._probe_while_paused, heard.trunk)
+        self._unread.append(heard)
+        if self._held and not of_an_order:
+            self._on_other_word()
+        elif len(self._unread) == 1:
+            self._read_some()
+
+    def _read_some(self) -> None:
+        """In the order in which they came, and not so many that the loop stands still."""
+        try:
+            for _ in range(READ_AT_ONCE):
+                if self._held or not self._unread:
+                    return
+                self._on_arrival(self._unread.popleft().read())
+        finally:
+            if self._unread and not self._held:
+                self._loop.call_soon(self._read_some)
 
     def _probe_while_paused(self, trunk: Trunk) -> None:
         if trunk.breaker.is_paused:

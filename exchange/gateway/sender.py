@@ -30,8 +30,10 @@ from telemetry import stages
 POLL_SECONDS = 0.25
 UNANSWERED_SECONDS = 3
 """Older than this without an answer, a send is asked about; also how long after a logon we ask."""
-SENDS_A_TURN = 50
-"""Then the loop may look at reports."""
+CLAIMED_AT_ONCE = 2000
+HELD_SECONDS = 5.0
+SENDS_A_TURN, TURN_SECONDS = 500, 0.02
+"""Then the risk desk is asked again, and the loop may look at reports."""
 log = structlog.get_logger()
 
 
@@ -74,7 +76,7 @@ class Sender:
 
     async def _turn(self) -> bool:
         """One claim and its sends; True when there may be more."""
-        carriers = [t.session.name if t.carries else None for t in self._trunks]
+        carriers = self._carriers()
         if not any(carriers):
             return False
         if self._repeat_due:
@@ -86,27 +88,71 @@ class Sender:
             await self._send(owed, repeated=True)
             await self._writer.settled()
         await self._ask_unanswered()
-        async with self._database.transaction() as conn:
-            owed = await outbox.claim(conn, self.exchange, carriers, time.time_ns())
-        if owed:
-            crash_point("gateway.after_claim")
-        await self._send(owed, repeated=False)
+        owed = await self._claim(carriers)
+        if len(owed) < CLAIMED_AT_ONCE:
+            await self._send(owed, repeated=False, just_asked=True)
+        else:
+            await self._burst(carriers, owed)
         return bool(owed)
 
-    async def _send(self, owed: Sequence[Owed], *, repeated: bool) -> None:
+    async def _burst(self, carriers: Sequence[str | None], owed: Sequence[Owed]) -> None:
+        """At the bell orders go first: while one claim is sent the next is made, and what there is to write
+        and to read waits, for HELD_SECONDS at most. Ends when there is nothing to claim.
+        """
+        self._writer.hold()
+        self._line.hold(self._resume)
+        resuming = asyncio.get_running_loop().call_later(HELD_SECONDS, self._resume)
+        try:
+            while owed and not self._repeat_due:
+                claiming = asyncio.create_task(self._claim(carriers), name="claim")
+                try:
+                    await self._send(owed, repeated=False)
+                finally:
+                    await asyncio.wait([claiming])
+                owed = claiming.result()
+                # Claimed for a session that has gone, or behind what it did not take: that counts as unknown.
+                self._repeat_due |= self._carriers() != carriers
+        finally:
+            self._repeat_due |= bool(owed)
+            resuming.cancel()
+            self._resume()
+
+    def _carriers(self) -> list[str | None]:
+        """The sessions, None for each that may not be sent on now."""
+        return [trunk.session.name if trunk.carries else None for trunk in self._trunks]
+
+    def _resume(self) -> None:
+        self._writer.resume()
+        self._line.resume()
+
+    async def _claim(self, carriers: Sequence[str | None]) -> list[Owed]:
+        async with self._database.transaction() as conn:
+            owed = await outbox.claim(conn, self.exchange, carriers, time.time_ns(), CLAIMED_AT_ONCE)
+        if owed:
+            crash_point("gateway.after_claim")
+        return owed
+
+    async def _send(self, owed: Sequence[Owed], *, repeated: bool, just_asked: bool = False) -> None:
         """Send in order; what a session did not take stays unknown and is repeated later."""
-        for start in range(0, len(owed), SENDS_A_TURN):
-            turn = owed[start : start + SENDS_A_TURN]
+        at = 0
+        while at < len(owed):
+            turn = owed[at : at + SENDS_A_TURN]
             # The claim has just asked what is stopped; since then a freeze may have come.
-            stopped = await self._brake.stopped(turn) if start or repeated else set()
+            stopped = set() if just_asked and not at else await self._brake.stopped(turn)
             if stopped and not repeated:
                 await self._brake.put_back(stopped)
-            sent = [s for o in turn if o.seq not in stopped and (s := self._send_one(o, repeated))]
-            if repeated:
-                sent += [self._ask(o) for o in turn if o.seq in stopped]
-            if sent:
+            began, sent = time.monotonic(), list[Sent | None]()
+            for o in turn:
+                at += 1
+                if o.seq not in stopped:
+                    sent.append(self._send_one(o, repeated))
+                elif repeated:
+                    sent.append(self._ask(o))
+                if time.monotonic() - began > TURN_SECONDS:
+                    break
+            if left := [s for s in sent if s is not None]:
                 crash_point("gateway.after_send")
-                self._writer.sent(sent)
+                self._writer.sent(left)
             await asyncio.sleep(0)
 
     def _send_one(self, owed: Owed, repeated: bool) -> Sent | None:

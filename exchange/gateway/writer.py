@@ -46,8 +46,9 @@ class Writer:
         self._sent: list[Sent] = []
         self._arrived: list[Arrival] = []
         self._work = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._idle, self._free = asyncio.Event(), asyncio.Event()
         self._idle.set()
+        self._free.set()
 
     def sent(self, sent: list[Sent]) -> None:
         self._sent += sent
@@ -61,6 +62,13 @@ class Writer:
         self._idle.clear()
         self._work.set()
 
+    def hold(self) -> None:
+        """Nothing more is written until `resume`; nobody may wait for `settled` meanwhile."""
+        self._free.clear()
+
+    def resume(self) -> None:
+        self._free.set()
+
     async def settled(self) -> None:
         """Until all that has gathered is durable."""
         await self._idle.wait()
@@ -70,6 +78,7 @@ class Writer:
             await self._work.wait()
             self._work.clear()
             while self._sent or self._arrived:
+                await self._free.wait()
                 sent, self._sent = self._sent[:BATCH_MAX], self._sent[BATCH_MAX:]
                 # A report waits for its send: while more sends than fit are waiting, they go first.
                 room = 0 if self._sent else BATCH_MAX

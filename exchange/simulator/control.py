@@ -7,12 +7,13 @@ session_class or all), `day` (phase_seconds), `halt` (seconds, auction_seconds),
 The answer is {"counts": {...}} after the command has been journaled, or {"error": "..."}.
 """
 
+import socket
 import socketserver
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -123,3 +124,13 @@ def serve(path: Path, take: Callable[[Controlled], None]) -> None:
     path.chmod(0o600)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="control", daemon=True).start()
+
+
+def ask(data_dir: Path, exchange: str, **command: Any) -> dict[str, Any]:
+    """One command to a running exchange, and its answer. Raises OSError when none runs there."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(10)
+        asking.connect(str(data_dir / f"simulator-{exchange}" / "control.sock"))
+        asking.sendall(msgspec.json.encode(command) + b"\n")
+        answer: dict[str, Any] = msgspec.json.decode(asking.makefile("rb").readline())
+        return answer

@@ -33,6 +33,7 @@ from workers.health import read_one
 USERS = int(os.environ.get("HUNDI_FIFO_USERS", "12"))
 ORDERS = int(os.environ.get("HUNDI_FIFO_ORDERS", "15"))
 """Of each user."""
+pytestmark = pytest.mark.timeout(120 + USERS * ORDERS / 5)
 CASH = 10**12
 _USERS = """
     INSERT INTO users (user_id, client_id, full_name, password_hash, role, created_at_ns)

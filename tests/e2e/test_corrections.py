@@ -10,9 +10,9 @@ import pytest
 from redis.asyncio import Redis
 from temporalio.client import Client as Temporal
 
+from exchange.simulator.control import ask
 from storage.updates import channel
 from tests.support.clients import Client, Request
-from tests.support.control import ask
 from tests.support.eventually import eventually
 from tests.support.evidence import collect
 from tests.support.invariants import broken
@@ -55,11 +55,11 @@ async def test_a_bust_and_a_correction_after_the_story_are_booked_told_and_agree
     async with redis, redis.pubsub() as stream:
         await stream.subscribe(channel(row[0]))
         for trade in trades[busted.order_id]:
-            ask(market.settings, "NSE", verb="bust", exec_id=trade["exec_id"])
+            ask(market.settings.data_dir, "NSE", verb="bust", exec_id=trade["exec_id"])
         for trade in trades[corrected.order_id]:
             dearer = int(trade["last_price"].replace(".", "")) + 1_000
             command = {"exec_id": trade["exec_id"], "quantity": trade["last_quantity"], "price": dearer}
-            ask(market.settings, "NSE", verb="correct", **command)
+            ask(market.settings.data_dir, "NSE", verb="correct", **command)
         told: list[tuple[str, str]] = []
 
         async def all_told() -> bool:

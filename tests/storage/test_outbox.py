@@ -13,7 +13,7 @@ from storage import outbox
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.outbox import IN_FLIGHT_MAX, Owed, Sent
-from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users, owe
+from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users, owe, submit
 
 SESSIONS = ["S0", "S1"]
 
@@ -119,3 +119,30 @@ async def test_a_claimed_row_that_was_not_marked_is_unknown(database: Database) 
     async with database.reading() as conn:
         assert await outbox.unknown(conn, "XU", SESSIONS) == claimed
     assert claimed[0].instruction == order
+
+
+async def test_the_next_claim_follows_on_one_that_is_not_marked_yet(database: Database) -> None:
+    """At the bell the sends of one claim and the next claim go on side by side."""
+    (user,) = await new_users(database, 1)
+    for _ in range(3):
+        await submit(database, user, "XN")
+    claimed = []
+    for _ in range(3):
+        async with database.transaction() as conn:
+            claimed += await outbox.claim(conn, "XN", SESSIONS, time.time_ns(), 1)
+    assert [owed.order_id for owed in claimed] == sorted(owed.order_id for owed in claimed)
+    assert len(claimed) == 3
+
+
+async def test_what_one_exchange_has_claimed_and_not_sent_holds_back_the_user_s_next_at_another(
+    database: Database,
+) -> None:
+    (user,) = await new_users(database, 1)
+    first, second = await submit(database, user, "XO"), await submit(database, user, "XP")
+    async with database.transaction() as conn:
+        claimed = await outbox.claim(conn, "XO", SESSIONS, time.time_ns())
+        assert await outbox.claim(conn, "XP", SESSIONS, time.time_ns()) == []
+    async with database.transaction() as conn:
+        await write(conn, [Sent(owed, time.time_ns(), False) for owed in claimed], [], time.time_ns())
+        leaving = await outbox.claim(conn, "XP", SESSIONS, time.time_ns())
+    assert [owed.order_id for owed in claimed + leaving] == [first, second]

@@ -27,6 +27,7 @@ from benchmarks.rows import Row, Trial, compare
 from domain.departure import Departure
 from domain.margin import position_key
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side, Validity
+from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
 from domain.sessions import SessionClass
 from domain.time import NANOS
@@ -36,6 +37,7 @@ from storage import cancellations, order_queue, submissions
 from storage.database import Database
 from storage.intake import Intake, OrderRequest
 from storage.margin_book import MarginBook
+from storage.portfolios import Portfolios
 
 ORDERS = int(os.environ.get("HUNDI_BELL_ORDERS", "20000"))
 USERS = max(1, ORDERS // 10)
@@ -89,11 +91,11 @@ async def rows(market: Market, database: Database, redis: Redis) -> list[Row]:
         found = await conn.execute("SELECT user_id FROM users WHERE client_id LIKE 'BELL%%' ORDER BY user_id")
         users = [row["user_id"] for row in await found.fetchall()]
     port = market.settings.port("fix", 20)
-    bare = partial(asyncio.to_thread, bare_fix.rate, market.settings.host, port, ORDERS)
 
     async def ceiling() -> tuple[float, str]:
         market.run_only()
-        return await bare(), "file store; nothing journaled"
+        rate = await asyncio.to_thread(bare_fix.rate, market.settings.host, port, ORDERS)
+        return rate, "file store; nothing journaled"
 
     trials = [
         Trial("ours", f"{ORDERS:,} armed orders", partial(released, market, database, redis, users)),
@@ -130,10 +132,11 @@ async def arm(database: Database, redis: Redis, users: Sequence[int]) -> Armed:
     orders = await order_queue.claim_orders(database, "bench", 10 * ORDERS, time.time_ns())
     await order_queue.mark_started(database, [placed.order_id for placed in orders], time.time_ns())
     view = MarginBook(redis, database)
+    shares_alone = Portfolios(view, {}, lambda _: Refusal(RejectCode.SPAN_FILE_MISSING))
     for start in range(0, len(orders), AT_ONCE):
         asked = [await _block(view, placed) for placed in orders[start : start + AT_ONCE]]
         async with database.transaction() as conn:
-            answers = await submissions.submit(conn, asked)
+            answers = await submissions.submit(conn, shares_alone, asked)
         refused = [answer for answer in answers if answer.told is None]
         if refused:
             raise StackError(f"an order could not be armed: {refused[0]}")

@@ -99,6 +99,8 @@ class Sender:
         """At the bell orders go first: while one claim is sent the next is made, and what there is to write
         and to read waits, for HELD_SECONDS at most. Ends when there is nothing to claim.
         """
+        # A session that is away keeps a repeat due; from here on it means that one did not take an order.
+        was_due, self._repeat_due = self._repeat_due, False
         self._writer.hold()
         self._line.hold(self._resume)
         resuming = asyncio.get_running_loop().call_later(HELD_SECONDS, self._resume)
@@ -113,7 +115,7 @@ class Sender:
                 # Claimed for a session that has gone, or behind what it did not take: that counts as unknown.
                 self._repeat_due |= self._carriers() != carriers
         finally:
-            self._repeat_due |= bool(owed)
+            self._repeat_due |= was_due or bool(owed)
             resuming.cancel()
             self._resume()
 

@@ -101,7 +101,8 @@ def main() -> None:
     parser.add_argument("--exchange", default="NSE")
     chosen = parser.parse_args()
     lines = [feed_address(settings(), chosen.exchange, line) for line in (FeedLine.A, FeedLine.B)]
-    known = [instrument.token for instrument in read_master(chosen.exchange).values()]
+    # No index: at prices out of nowhere one would halt the market.
+    known = [instrument.token for instrument in read_master(chosen.exchange).values() if instrument.tradable]
     tokens = known + list(range(max(known) + 1, max(known) + 1 + INSTRUMENTS - len(known)))
     begun, busy = time.perf_counter(), time.process_time()
     sent = FeedLoad(chosen.exchange, tokens, lines).run(chosen.ticks, chosen.seconds)

@@ -4,13 +4,25 @@
 the figures.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+import uvloop
 from redis.asyncio import Redis
 from rich.console import Console
 
-from benchmarks import acknowledgement, bell, click, fanout, feed, margin, orders, report, telemetry
+from benchmarks import (
+    acknowledgement,
+    bell,
+    click,
+    fanout,
+    feed,
+    margin,
+    orders,
+    report,
+    sockets,
+    telemetry,
+    whole_path,
+)
 from benchmarks.market import Market, market
 from benchmarks.rows import AnyRow
 from stack.errors import StackError
@@ -23,8 +35,11 @@ SUITES: dict[str, Suite] = {
     "margin": lambda _, database, redis: margin.rows(redis, database),
     "feed": lambda stack, _, __: feed.rows(stack.settings),
     "fanout": lambda stack, _, redis: fanout.rows(stack.settings, redis),
+    "sockets": lambda stack, _, redis: sockets.rows(stack, redis),
+    "idle": lambda stack, _, redis: sockets.idle_rows(stack.settings, redis),
     "acknowledgement": lambda stack, database, _: acknowledgement.rows(stack, database),
     "orders": lambda stack, database, _: orders.rows(stack, database),
+    "whole-path": lambda stack, database, _: whole_path.rows(stack, database),
     "click": lambda stack, database, _: click.rows(stack, database),
     "bell": lambda stack, database, redis: bell.rows(stack, database, redis),
     "telemetry": lambda stack, database, _: telemetry.rows(stack, database),
@@ -39,7 +54,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         raise StackError(f"there is no benchmark {unknown[0][:40]!r}, only {', '.join(SUITES)}")
     console = Console(width=124)
     with market() as stack:
-        found = asyncio.run(_rows(stack, list(arguments) or list(SUITES), console))
+        found = uvloop.run(_rows(stack, list(arguments) or list(SUITES), console))
     report.show(found, console)
     console.print(f"kept in {report.keep(found)}", highlight=False)
 

@@ -20,7 +20,7 @@ from cli.up import seed_now
 from config.settings import Settings, settings
 from config.tokens import issue
 from stack import data_dir, ports, probes, servers
-from stack.processes import PLATFORM, Process, platform_processes, server_processes
+from stack.processes import EXCHANGES, PLATFORM, Process, platform_processes, server_processes
 from stack.supervision import Supervisor, supervised
 from storage.database import Database
 from storage.migrate import migrate
@@ -31,6 +31,8 @@ STORES = ("postgres", "valkey")
 SAMPLED = {"0": "api-unsampled", "0.1": "api-sampled-tenth", "1": "api-sampled-all"}
 """APIs beside the market's own, by the share of orders that they trace."""
 PEERS = {"peer-insert": "benchmarks.peers.insert", "peer-tutorial": "benchmarks.peers.tutorial"}
+OFF_AIR = "simulator-nse-off-air"
+"""The NSE's simulator in the place of the market's own, its feed where nobody listens."""
 _FORGET = "TRUNCATE orders, order_intake, idempotency_keys, audit_log"
 _CLIENTS = "SELECT user_id, client_id FROM users WHERE client_id LIKE 'DEMO%%' ORDER BY user_id LIMIT %s"
 
@@ -124,7 +126,15 @@ def _extra(ours: Settings, extra_ports: Mapping[str, int]) -> list[Process]:
     commands = {name: ["-m", module, str(extra_ports[name])] for name, module in PEERS.items()}
     commands |= {name: ["-m", "cli.main", "api"] for name in SAMPLED.values()}
     ratios = {name: ratio for ratio, name in SAMPLED.items()}
-    return [
+    # So that a load may be the NSE's feed while its FIX sessions are up.
+    off_air = Process(
+        OFF_AIR,
+        EXCHANGES,
+        [sys.executable, "-m", "cli.main", "simulator", "NSE"],
+        partial(_listens, ours.host, ours.port("fix")),
+        {"HUNDI_FEED_PORT": str(ours.feed_port + 60)},
+    )
+    return [off_air] + [
         Process(
             name,
             PLATFORM,

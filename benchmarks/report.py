@@ -20,7 +20,8 @@ def show(rows: Sequence[AnyRow], console: Console) -> None:
     """The tables that `make bench` prints."""
     rates = [row for row in rows if isinstance(row, Row)]
     if rates:
-        table = _table("operations a second: median, and lowest to highest", "median", "spread", "of ceiling")
+        title = "operations a second, or what the work says: median, and lowest to highest"
+        table = _table(title, "median", "spread", "of ceiling")
         for row in rates:
             spread = f"{row.lowest:,.0f} to {row.highest:,.0f}"
             _add(table, rates, row, f"{row.median:,.0f}", spread)

@@ -1,0 +1,118 @@
+"""The whole path at once on one machine: an exchange's feed in, thousands of sockets out, orders between.
+
+The NSE's feed at 500 thousand ticks/s of 5,000 instruments on both lines, of which the market knows those of
+its master; 5,000 sockets that watch ten instruments each and decode all they are told; and clients whose
+orders execute at the simulated BSE meanwhile, each with a socket that hears its `order_update`s. Open loop,
+every process on every core. Ceiling: the same orders alone.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+from rich.progress import track
+
+from benchmarks import load
+from benchmarks.acknowledgement import ORDER
+from benchmarks.crowd import ages, counts, crowd
+from benchmarks.fanout_load import OurClient
+from benchmarks.load import Load, Requests, key_of
+from benchmarks.market import OFF_AIR, Market
+from benchmarks.orders import all_booked
+from benchmarks.rows import LatencyRow, Measured, latency_rows
+from domain.time import nanoseconds_of
+from storage.database import Database
+
+SOCKETS, TICKS, RATE, USERS, CONNECTIONS = 5_000, 500_000, 5.0, 20, 8
+ROUNDS, ROUND_SECONDS = 3, 10.0
+SETTLE_SECONDS = 2.0
+POSTS = ORDER | {"instrument_id": "BSE:RELIANCE"}
+_UPDATE = b'42["order_update",'
+
+
+class _Update(msgspec.Struct):
+    timestamp: str
+
+
+_decode = msgspec.json.Decoder(tuple[str, _Update]).decode
+
+
+async def rows(market: Market, database: Database) -> list[LatencyRow]:
+    """An update's and a tick's age at the socket, and what each process takes of a core."""
+    # Two senders on one feed would be two sessions: the simulated NSE makes way for the load.
+    market.run_only(OFF_AIR, *(name for name in market.platform if name != "simulator-nse"))
+    path = _WholePath(market, database, await market.tokens(database, USERS))
+    async with path.listening():
+        alone = [(await path.round([]))[0] for _ in track(range(ROUNDS + 1), "orders alone", transient=True)]
+        async with _feed(market), crowd(market.settings, OurClient, SOCKETS) as clients:
+            await asyncio.sleep(SETTLE_SECONDS)
+            whole = [await path.round(clients) for _ in track(range(ROUNDS), "whole path", transient=True)]
+    who = [
+        ("ceiling", "order_update, orders alone"),
+        ("ours", "order_update, all at once"),
+        ("ours", "a tick at its client"),
+    ]
+    found = [alone[1:], [updates for updates, _ in whole], [ticks for _, ticks in whole]]
+    work = f"{TICKS:,} ticks/s in, {SOCKETS:,} sockets out, {RATE:.0f} orders/s"
+    return latency_rows(work, who, found)
+
+
+class _WholePath:
+    def __init__(self, market: Market, database: Database, tokens: Sequence[str]) -> None:
+        self._market, self._database, self._tokens = market, database, tokens
+        self._posts = Requests.posts("/api/v1/orders", tokens, POSTS)
+        self._heard: array[int] = array("q")
+        """Ages of the order updates."""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """A socket for each client."""
+        ours, loop = self._market.settings, asyncio.get_running_loop()
+        clients = [OurClient(token, []) for token in self._tokens]
+        for client in clients:
+            client.hear = self._hear
+            await loop.create_connection(lambda client=client: client, ours.host, ours.port("stream"))  # type: ignore[misc]
+            await client.ready.wait()
+        yield
+        for client in clients:
+            client.transport.abort()
+
+    def _hear(self, payload: bytes) -> None:
+        if payload.startswith(_UPDATE):
+            self._heard.append(time.time_ns() - nanoseconds_of(_decode(payload[2:])[1].timestamp))
+
+    async def round(self, clients: Sequence[OurClient]) -> tuple[Measured[list[int]], Measured[list[int]]]:
+        """Ages of updates, and of ticks."""
+        market, (told, _) = self._market, counts(clients)
+        before, began = market.cpu(), time.perf_counter()
+        self._heard = array("q")
+        host, port = market.settings.host, market.port("api")
+        asked = Load(host, port, self._posts, CONNECTIONS, ROUND_SECONDS, 202, rate=RATE)
+        noting = asyncio.create_task(ages(clients, ROUND_SECONDS))
+        answers = await load.run(market.load, asked)
+        await all_booked(self._database, [key_of(answer.number) for answer in answers])
+        ticks, seconds = await noting, time.perf_counter() - began
+        used = {name: (now - before[name]) / seconds for name, now in market.cpu().items()}
+        busy = ", ".join(f"{name} {used[name]:.0%}" for name in sorted(used, key=lambda n: -used[n])[:6])
+        decoded = f"{(counts(clients)[0] - told) / seconds:,.0f} updates/s decoded"
+        return (self._heard.tolist(), f"of a core: {busy}"), (ticks or [0], decoded)
+
+
+@asynccontextmanager
+async def _feed(market: Market) -> AsyncIterator[None]:
+    """The exchange's feed, a process of its own, until the context is left."""
+    arguments = ["--ticks", str(TICKS), "--seconds", "100000"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.feed_load", *arguments),
+        env=os.environ | {"HUNDI_PORT_OFFSET": str(market.settings.port_offset)},
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()

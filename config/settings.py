@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     realtime_id: str = "realtime-0"
     """Name of this realtime gateway where health and telemetry are kept; unique per process."""
     stream_heartbeat_seconds: float = Field(default=5.0, gt=0)
+    """Between two heartbeats of the stream, and between two looks for order updates that nobody published."""
     stream_behind_seconds: float = Field(default=10.0, gt=0)
     """How long a client of the stream may be behind with reading before its connection ends."""
 

@@ -38,7 +38,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, redis: Redis, instruments: Sequence[Instrument]) -> None:
         self._settings, self._redis = settings, redis
-        self._updates = Updates(redis)
+        self._updates = Updates(redis, settings.stream_heartbeat_seconds)
         self._market = MarketStatus(redis, self._announce)
         self._ticks = TickFanout(redis, instruments, settings.stream_behind_seconds)
         self._portfolios = Portfolios(redis, self._ticks.include)

@@ -26,8 +26,6 @@ HEAL_SECONDS = 2.0
 """How long a hole may hold up the updates behind it."""
 REFILL_SECONDS = 1.0
 """How long an answer to one question for missed updates is waited for."""
-CHECK_SECONDS = 5.0
-"""How often the cursors are held against the record: an update that nobody published is found by it."""
 RETRY_SECONDS, POLL_SECONDS = 0.1, 5.0
 CURSORS_MAX = 1000
 _PREFIX = updates.channel(0).removesuffix("0").encode()
@@ -46,10 +44,13 @@ _decode = msgspec.json.Decoder(_Frame).decode
 
 
 class Updates:
-    """The streams of the connected users; `run` must be under way."""
+    """The streams of the connected users; `run` must be under way.
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    Every `check_seconds` the cursors are held against the record: an update that nobody published is found.
+    """
+
+    def __init__(self, redis: Redis, check_seconds: float) -> None:
+        self._redis, self._check_seconds = redis, check_seconds
         self._streams: dict[int, UserStream] = {}
         self._pubsub: Subscriber | None = None
         self._check = asyncio.Event()
@@ -220,7 +221,7 @@ class Updates:
     async def _checking(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_SECONDS):
+                async with asyncio.timeout(self._check_seconds):
                     await self._check.wait()
             self._check.clear()
             known = [s for s in self._streams.values() if s.known.is_set()]

@@ -7,7 +7,7 @@ client watches are taken from the bus. Called by realtime/gateway.py.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +21,9 @@ from realtime.clients import Client, Closing
 from realtime.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
 from realtime.quotes import Mode, changes, element
 from realtime.tick_table import PUSH_SECONDS, TickTable
+
+SLICE_SECONDS = 0.005
+"""How long frames are written before others have their turn."""
 
 
 class TickFanout:
@@ -37,12 +40,16 @@ class TickFanout:
         self._one_at_a_time = asyncio.Lock()
         self._at_once: list[int] = []
         self._behind: set[Client] = set()
+        self._touched: deque[Client] = deque()
+        """Clients with elements that are not written yet."""
+        self._pushed = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._bus.run(), name="tick bus")
             tasks.create_task(self._beat(), name="tick beat")
+            tasks.create_task(self._write(), name="tick frames")
 
     async def subscribe(self, client: Client, said: object) -> dict[str, Any]:
         """The answer; the snapshot follows as soon as the bus has given the latest rows."""
@@ -90,6 +97,7 @@ class TickFanout:
         for slot in list(client.modes):
             self._drop(client, slot)
         self._behind.discard(client)
+        client.elements.clear()
         await self._release()
 
     def _note(self, client: Client, slot: int, mode: Mode) -> None:
@@ -151,7 +159,6 @@ class TickFanout:
         if not slots:
             return
         before, rows = self._table.pull(slots, now)
-        touched: list[Client] = []
         times = rows["time_ns"].tolist()
         for mode, texts in changes(before, rows):
             watchers = self._watchers[mode]
@@ -160,14 +167,28 @@ class TickFanout:
                     bytes_of_all = element(self._table.instrument_ids[slot], members, time_ns)
                     for client in clients:
                         if not client.elements:
-                            touched.append(client)
+                            self._touched.append(client)
                         client.elements.append(bytes_of_all)
-        for client in touched:
-            elements, client.elements = client.elements, []
-            self._send(client, elements, now)
+        self._pushed.set()
 
-    def _send(self, client: Client, elements: list[bytes], now: float) -> None:
-        if client.behind_since is not None:
+    async def _write(self) -> None:
+        """A frame a client, thousands of them; whatever else the gateway has to do comes in between."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._pushed.wait()
+            self._pushed.clear()
+            while self._touched:
+                until = loop.time() + SLICE_SECONDS
+                while self._touched:
+                    self._flush(self._touched.popleft(), until)
+                    if loop.time() >= until:
+                        break
+                await asyncio.sleep(0)
+
+    def _flush(self, client: Client, now: float) -> None:
+        """What was pushed and not written yet, in its order, as one frame."""
+        elements, client.elements = client.elements, []
+        if not elements or client.behind_since is not None:
             return
         if client.wire.is_behind:
             client.behind_since = now
@@ -186,7 +207,8 @@ class TickFanout:
                 client.wire.close(Closing.TOO_SLOW)
 
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
-        """What was pushed last: the deltas that follow are against it."""
+        """What was pushed last: the deltas that follow are against it, so those before it go first."""
+        self._flush(client, asyncio.get_running_loop().time())
         found, rows = self._table.pushed(list(slots))
         times = rows["time_ns"].tolist()
         elements = [

@@ -221,7 +221,7 @@ async def test_the_schedules_stand_and_the_reconciliation_runs_by_itself(market:
     described = await temporal.get_schedule_handle("reconciliation").describe()
     run = described.info.recent_actions[-1].action.workflow_id  # type: ignore[union-attr]
     found = await temporal.get_workflow_handle(run).result()
-    assert "accounts: every view agrees with the ledger; the books hold." in found["sentence"]
+    assert "accounts: every view agrees with the ledger; the books hold" in found["sentence"]
 
 
 async def connect(market: Market) -> Client:

@@ -153,6 +153,13 @@ def a_token(ours: Settings, place: int) -> str:
     return tokens.issue(ours, 10**6 + place, "BENCH", "CLIENT", int(time.time()))[0]
 
 
+def sampled(clients: Sequence[LoadClient]) -> Sequence[LoadClient]:
+    """Every tenth, and the others decode nothing from here on."""
+    for place, client in enumerate(clients):
+        client.skims = place % 10 > 0
+    return clients[::10]
+
+
 async def ages(clients: Sequence[LoadClient], seconds: float) -> list[int]:
     """Of what these clients decode for so long, in nanoseconds."""
     noted: array[int] = array("q")

@@ -1,4 +1,4 @@
-"""Stream clients by the thousand in one process: raw WebSockets that decode every frame they are sent.
+"""Stream clients by the thousand in one process: raw WebSockets that decode all they are sent, or only read.
 
 An update counts when its JSON is decoded; its age is the time since its stamp, taken of the last update of
 each read. Each server has clients that speak its protocol. Used by benchmarks/crowd.py, on the core the
@@ -19,6 +19,8 @@ import msgspec
 
 MINUTE_NS = 60_000_000_000
 _TEXT = 0x81
+_PING = b"\x81\x012"
+"""Engine.IO's, as a frame."""
 
 
 class _Element(msgspec.Struct):
@@ -41,6 +43,8 @@ class LoadClient(asyncio.Protocol):
         """Told of every message that is no tick."""
         self._buffer = b""
         self._is_open = False
+        self.skims = False
+        """It reads what it is told and decodes nothing: its load is on the server alone."""
         self.updates = self.frames = 0
         self.ages: array[int] | None = None
         """Nanoseconds; noted while there is a place to note them."""
@@ -58,6 +62,10 @@ class LoadClient(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
+        if self.skims:
+            if data.endswith(_PING):
+                self.say(b"3")
+            return
         buffer = self._buffer + data if self._buffer else data
         if not self._is_open:
             _, blank, buffer = buffer.partition(b"\r\n\r\n")

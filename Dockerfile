@@ -12,7 +12,7 @@ RUN UV_PYTHON_DOWNLOADS=never uv sync --frozen --no-dev
 FROM python:3.11-slim-bookworm
 WORKDIR /hundi
 COPY --from=built /hundi /hundi
-RUN useradd --system --uid 10001 hundi && install -d -o hundi /var/lib/hundi
+RUN useradd --system --uid 10001 hundi && install -d -o hundi /var/lib/hundi /var/lib/hundi-risk
 USER hundi
 ENV PATH=/hundi/.venv/bin:$PATH HUNDI_DATA_DIR=/var/lib/hundi PYTHONUNBUFFERED=1
 ENTRYPOINT ["hundi"]

@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             following(states := TradingStates(database), frozen),
             wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
             following(phases := MarketPhases(database), announced),
-            span_files.following(spans := SpanFiles(settings.data_dir, settings.exchanges)),
+            span_files.following(spans := SpanFiles(settings.risk_files, settings.exchanges)),
         ):
             app.state.trading_states = states
             app.state.redis = redis

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     embedded: bool = True
     """True: servers come from wheels, demo accounts are seeded, secrets have local defaults."""
     data_dir: Path = Path(".hundi")
+    risk_files_dir: Path | None = None
+    """Where the exchanges' risk files are put, for whoever margins derivatives; unset: `data_dir`."""
     host: str = "127.0.0.1"
     port_offset: int = Field(default=0, ge=0, le=40000)
 
@@ -92,6 +94,10 @@ class Settings(BaseSettings):
         """The port `<name>_port` plus an index (an exchange's place in `exchanges`) plus the offset."""
         base: int = getattr(self, f"{name}_port")
         return base + index + self.port_offset
+
+    @property
+    def risk_files(self) -> Path:
+        return self.risk_files_dir or self.data_dir
 
     @property
     def postgres_dsn(self) -> str:

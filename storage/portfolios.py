@@ -173,6 +173,9 @@ class LockedPortfolios:
         promise = self._covered(placed.user_id, margin, available)
         if isinstance(margin, Refusal) or promise.refusal is not None:
             return promise
+        if margin == account.stands:
+            account.portfolio = portfolio
+            return promise
         if account.stands != account.ledger:
             await self._of.view.follow([_step(placed.user_id, account)])
         before, account.stands = account.stands, margin

@@ -66,7 +66,7 @@ async def _run(ours: Settings) -> None:
         intake = Intake(database, redis)
         wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
-        spans = SpanFiles(ours.data_dir, ours.exchanges)
+        spans = SpanFiles(ours.risk_files, ours.exchanges)
         portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
         names = await schedules.ensure(client, trade_date(time.time_ns()))
         async with (

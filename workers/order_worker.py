@@ -75,7 +75,7 @@ async def _run(ours: Settings) -> None:
     ):
         phases, lingering = MarketPhases(database), Lingering()
         percent, instruments = ours.intraday_margin_percent, await load_instruments(database)
-        spans = SpanFiles(ours.data_dir, ours.exchanges)
+        spans = SpanFiles(ours.risk_files, ours.exchanges)
         portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
         day = TradingDay(instruments.values())
         gates = Gates(Judge(instruments, day, phases, LastPrices(redis), percent), portfolios)

@@ -44,8 +44,8 @@ def _serve(config: Settings, exchange: str) -> None:
     feed = FeedSocket(config.host, lines, feed_port(config, exchange, FeedLine.SNAPSHOT))
     by_calendar = config.market_hours == "calendar"
     master = read_master(exchange)
-    publish_span(exchange, master, config.data_dir, time.time_ns())
-    Thread(target=_publish_daily, args=(exchange, master, config.data_dir), daemon=True).start()
+    publish_span(exchange, master, config.risk_files, time.time_ns())
+    Thread(target=_publish_daily, args=(exchange, master, config.risk_files), daemon=True).start()
     market = Market(exchange, master, config.data_dir, config.market_seed, send, feed, by_calendar)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
@@ -60,10 +60,10 @@ def _serve(config: Settings, exchange: str) -> None:
     os._exit(0)
 
 
-def _publish_daily(exchange: str, master: Mapping[str, Instrument], data_dir: Path) -> None:
+def _publish_daily(exchange: str, master: Mapping[str, Instrument], folder: Path) -> None:
     """A risk file as each calendar day begins: the embedded market trades at any hour."""
     while True:
         now_ns = time.time_ns()
         midnight_ns = ist_ns(trade_date(now_ns) + timedelta(1), clock.min)
         time.sleep((midnight_ns - now_ns) / NANOS + 1)
-        publish_span(exchange, master, data_dir, time.time_ns())
+        publish_span(exchange, master, folder, time.time_ns())

@@ -1,4 +1,4 @@
-"""Publishes the day's SPAN file, `exchange-<EXCHANGE>-span-<YYYYMMDD>.spn`, in the data directory.
+"""Publishes the day's SPAN file, `exchange-<EXCHANGE>-span-<YYYYMMDD>.spn`, in the folder of risk files.
 
 Whoever reads it finds the whole file or none: it is written aside, synced and renamed. Publishing a day again
 replaces its file by an equal one, but for the time it was made. Called by the simulator's process, at start

@@ -74,10 +74,11 @@ class Pair:
         self.fills = itertools.count(1)
 
     async def block(self, order_id: int, side: Side, position: str, quantity: int, unit: int) -> None:
-        nets = not position.endswith("CNC")
+        nets, repeated = not position.endswith("CNC"), order_id in self.twin.blocks
         twin = self.twin.block(order_id, side, position, nets, quantity, unit)
         assert await self.book.block(self.user_id, order_id, side, position, nets, quantity, unit) == twin
-        assert self.account.available >= 0 or twin.outcome is not BlockOutcome.BLOCKED or twin.required == 0
+        blocked_now = twin.outcome is BlockOutcome.BLOCKED and not repeated
+        assert self.account.available >= 0 or not blocked_now or twin.required == 0
 
     async def fill(self, order_id: int, quantity: int, profit: int) -> None:
         hold = self.twin.holds.get(order_id)

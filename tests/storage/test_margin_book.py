@@ -115,10 +115,11 @@ class Pair:
         name, generation = f"R{next(self.fills)}", self.account.generation
         step = ResizeStep(self.user_id, order_id, name, to, generation)
         for _ in range(2):
+            before = self.account.available
             twin = self.twin.resize(name, order_id, to, generation, must_be_covered=covered)
             if covered:
                 assert await self.book.resize(step) == twin
-                assert self.account.available >= 0 or self.account.realized_pnl < 0
+                assert self.account.available >= min(before, 0)
             else:
                 assert await self.book.follow([step]) == [twin[0] is ResizeOutcome.RESIZED]
         late = self.twin.resize("late", order_id, to, generation - 1, must_be_covered=covered)
@@ -128,11 +129,12 @@ class Pair:
         """Of the same transaction, of a later one, and of an earlier one that comes too late."""
         version, generation = self.account.portfolio_version + later, self.account.generation
         for number in (version, version - 1):
+            before = self.account.available
             twin = self.twin.remargin(blocked, used, number, generation, must_be_covered=covered)
             step = RemarginStep(self.user_id, blocked, used, number, generation)
             if covered:
                 assert await self.book.remargin(step) == twin
-                assert self.account.available >= 0 or twin[0] is not ResizeOutcome.RESIZED
+                assert self.account.available >= min(before, 0)
             else:
                 assert await self.book.follow([step]) == [twin[0] is ResizeOutcome.RESIZED]
         late = RemarginStep(self.user_id, blocked, used, version + 1, generation - 1)

@@ -1,6 +1,6 @@
 """How an order is judged: every gate that needs no money, then as what it leaves and what that takes.
 
-The workflow's steps act on the first refusal (activities/gates.py), a dry run tells all of them
+The workflow's steps act on the first refusal (activities/gates.py, changes.py), a dry run tells all of them
 (api/dry_run.py): one code decides both. Nothing is written here.
 """
 
@@ -11,15 +11,19 @@ from datetime import date
 from typing import NamedTuple
 
 from activities.trading_day import TradingDay
-from domain.departure import Departure, Entry, departure, entry, needs_last_price
+from domain.changes import Change, change_refusals, phase_refusal
+from domain.departure import Departure, Entry, departure, entry, intraday_refusal, needs_last_price
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
 from domain.orders import OrderTerms, OrderType
 from domain.price_bands import protection_refusal
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
+from domain.time import trade_date
+from domain.trading_states import enlarges
 from domain.validation import terms_refusals
 from exchange.last_prices import LastPrices
+from storage.changes import Standing
 from storage.market_phases import MarketPhases
 
 
@@ -71,21 +75,45 @@ class Judge:
         entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
-        beyond = await self.beyond_protection(terms, entered)
+        beyond = self.beyond_protection(terms, entered, await self.last_trades(terms))
         return Judgement([*refusals, beyond] if beyond else refusals, entered)
 
-    async def beyond_protection(self, terms: OrderTerms, entered: Entry) -> Refusal | None:
-        """Of a derivative's limit order that meets the market at once: too far from the last trades.
+    async def last_trades(self, terms: OrderTerms) -> int | None:
+        """The last price, for the exchange's own average of the last trades, which protects derivatives; None
+        where it is not known or nothing is protected by it."""
+        instrument = self.instrument(terms.instrument_id)
+        if instrument is None or instrument.segment is not Segment.FO:
+            return None
+        return await self._prices.price(instrument)
 
-        The last price stands for the exchange's own average; where it is not known the exchange decides.
-        """
+    def beyond_protection(self, terms: OrderTerms, entered: Entry, last: int | None) -> Refusal | None:
+        """Of a limit order that meets the market at once: too far from the last trades. Where these are not
+        known the exchange decides."""
         instrument = self.instrument(terms.instrument_id)
         limited = terms.order_type is OrderType.LIMIT and entered == Entry(MarketPhase.CONTINUOUS)
-        if instrument is None or instrument.segment is not Segment.FO or not limited:
+        if instrument is None or last is None or not limited:
             return None
-        last = await self._prices.price(instrument)
-        rules = self._day.limit_protection(time.time_ns())
-        return None if last is None else protection_refusal(terms, instrument, last, rules)
+        return protection_refusal(terms, instrument, last, self._day.limit_protection(time.time_ns()))
+
+    def change(
+        self, stands: Standing, asked: Change, terms: OrderTerms, last: int | None
+    ) -> Leaving | Refusal:
+        """Of an order under way that is to have these terms: as what it then leaves, or why it may not."""
+        now_ns = time.time_ns()
+        instrument = self._phases.present(self._instruments[terms.instrument_id])
+        today, phase = trade_date(now_ns), self._phases.phase(instrument)
+        refusals = change_refusals(stands.terms, asked, stands.filled, stands.changes, instrument, today)
+        others = [self._intraday(stands.terms, terms, instrument, now_ns)]
+        if not stands.unsent:
+            entered = Entry(phase or MarketPhase.CLOSED)
+            others = [phase_refusal(terms, phase), self.beyond_protection(terms, entered, last), *others]
+        refusals += [refusal for refusal in others if refusal is not None]
+        if refusals:
+            return refusals[0]
+        # An order that can be changed has a price or a trigger: no last price is needed.
+        continuous = Entry(MarketPhase.CONTINUOUS)
+        leaves = departure(terms, instrument, continuous, None, self._day.protection(now_ns))
+        return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
 
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what the order leaves and the margin of a share: an unpriced one at the dearest price that its
@@ -93,8 +121,19 @@ class Judge:
         instrument = self._phases.present(self._instruments[terms.instrument_id])
         last = await self._prices.price(instrument) if needs_last_price(terms, entered) else None
         leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
-        if isinstance(leaves, Refusal):
-            return leaves
+        return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
+
+    def _margined(self, terms: OrderTerms, instrument: Instrument, leaves: Departure) -> Leaving | Refusal:
         percent = self._intraday_percent
         unit = unit_margin(instrument.kind, terms.product, terms.side, leaves.margin_price, percent)
         return Refusal(RejectCode.MARGIN_UNKNOWN) if unit is None else Leaving(leaves, unit)
+
+    def _intraday(
+        self, terms: OrderTerms, changed: OrderTerms, instrument: Instrument, now_ns: int
+    ) -> Refusal | None:
+        """From the square-off on, an intraday order may be made less, not more."""
+        if not enlarges(terms, changed):
+            return None
+        market_ns = self._phases.market_time_ns(instrument.exchange, now_ns)
+        session_class = self._day.session_class(instrument, now_ns)
+        return intraday_refusal(changed, session_class, self._day.hours, market_ns)

@@ -29,7 +29,7 @@ from stack.errors import StackError
 INSTRUMENT = "NSE:RELIANCE"
 LEADER = ("NSE", SessionClass.CAS)
 """The class whose phases set the pace of the orders: the one that goes through every phase."""
-LOOK_SECONDS = 0.2
+LOOK_SECONDS, TAKE_BACK_SECONDS = 0.2, 10
 QUANTITY = 2
 PASSING = frozenset({"PENDING_VALIDATION"})
 """Seen or not by chance; not worth a line."""
@@ -150,10 +150,13 @@ class _Day:
 
     def _take_back(self) -> None:
         """What was placed after the day's end is for the next one, which nobody plays now."""
-        for order_id, (asked, status) in self._orders.items():
-            if asked.endswith(self._last) and status not in FINAL:
-                self._http.delete(f"/api/v1/orders/{order_id}")
-                self._orders[order_id] = (asked, "CANCELLED")
+        after = [i for i, (asked, _) in self._orders.items() if asked.endswith(self._last)]
+        for order_id in after:
+            self._http.delete(f"/api/v1/orders/{order_id}")
+        deadline = time.monotonic() + TAKE_BACK_SECONDS
+        while any(self._orders[i][1] not in FINAL for i in after) and time.monotonic() < deadline:
+            self._look()
+            time.sleep(LOOK_SECONDS)
 
     def _table(self) -> Table:
         table = Table("exchange", "class", "phases so far", title=f"orders: {self._counts()}", width=118)

@@ -78,9 +78,10 @@ async def _run(ours: Settings) -> None:
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
         day = TradingDay(instruments.values())
-        gates = Gates(Judge(instruments, day, phases, LastPrices(redis), percent), portfolios)
+        judge = Judge(instruments, day, phases, LastPrices(redis), percent)
+        gates = Gates(judge, portfolios)
         books = Books(database, redis, portfolios, lingering, percent)
-        changes = Changes(database, redis, instruments, day, phases, portfolios, percent)
+        changes = Changes(database, redis, judge, portfolios)
         pullers = _Pullers(client, database, lingering, ours)
         async with (
             following(phases, announced),

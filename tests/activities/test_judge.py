@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,15 +10,19 @@ from redis.asyncio import Redis
 
 from activities.judge import Judge
 from activities.trading_day import TradingDay
+from domain.changes import Change
 from domain.departure import Entry
 from domain.instruments import InstrumentKind, Segment
-from domain.orders import OrderType, Side
+from domain.margin import Hold
+from domain.orders import OrderType, Product, Side
+from domain.rejects import Refusal
 from domain.reports import BandSet, MarketPhase
 from domain.time import trade_date
 from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
 from storage.arrivals import Arrival
+from storage.changes import Standing
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.market_phases import MarketPhases
@@ -31,7 +36,8 @@ FUTURE = an_instrument(
     segment=Segment.FO,
     kind=InstrumentKind.FUTURE,
     underlying="XJ:SHARE",
-    **NAMES,
+    exchange="XJ",
+    token=78,
 )
 NOW = Entry(MarketPhase.CONTINUOUS)
 
@@ -77,23 +83,64 @@ async def test_a_price_is_held_against_the_band_as_it_stands(
 async def test_a_derivative_s_price_is_held_against_the_last_trades(judge: Judge, redis: Redis) -> None:
     far = some_terms(instrument_id="XJ:FUTURE", price=2600_00)
     await last_trade(redis, 2450_00)
-    refused = await judge.beyond_protection(far, NOW)
+    last = await judge.last_trades(far)
+    refused = judge.beyond_protection(far, NOW, last)
     assert refused is not None
     assert (refused.code, refused.nearest) == ("PRICE_BEYOND_PROTECTION", "2523.50")
-    assert await judge.beyond_protection(some_terms(instrument_id="XJ:FUTURE", price=2523_50), NOW) is None
+    near = some_terms(instrument_id="XJ:FUTURE", price=2523_50)
     sale = some_terms(instrument_id="XJ:FUTURE", price=2600_00, side=Side.SELL)
-    assert await judge.beyond_protection(sale, NOW) is None
+    assert judge.beyond_protection(near, NOW, last) is None
+    assert judge.beyond_protection(sale, NOW, last) is None
     # A stop is looked at when it triggers, an armed order when it leaves, a share not at all.
     stop = some_terms(
         instrument_id="XJ:FUTURE", price=2600_00, trigger_price=2590_00, order_type=OrderType.SL
     )
     armed = Entry(MarketPhase.PRE_OPEN_ENTRY, (MarketPhase.CONTINUOUS,))
-    share = some_terms(instrument_id="XJ:SHARE", price=2600_00)
-    assert await judge.beyond_protection(stop, NOW) is None
-    assert await judge.beyond_protection(far, armed) is None
-    assert await judge.beyond_protection(share, NOW) is None
+    assert judge.beyond_protection(stop, NOW, last) is None
+    assert judge.beyond_protection(far, armed, last) is None
+    assert await judge.last_trades(some_terms(instrument_id="XJ:SHARE", price=2600_00)) is None
+
+
+async def test_a_change_is_held_against_the_last_trades_too(
+    judge: Judge, phases: MarketPhases, database: Database, redis: Redis
+) -> None:
+    await last_trade(redis, 2450_00)
+    terms = some_terms(instrument_id="XJ:FUTURE", product=Product.NRML, price=2400_00)
+    hold = Hold(Side.BUY, "XJ:FUTURE|NRML", True, 0, 100, 0)
+    async with database.transaction() as conn:
+        for row in (SHARE, FUTURE):
+            facts = asdict(row) | {"session_class": "CAS"}
+            marks = ", ".join(f"%({name})s" for name in facts)
+            query = f"INSERT INTO instruments ({', '.join(facts)}) VALUES ({marks})"
+            await conn.execute(query.encode(), facts)
+        for segment in Segment:
+            await conn.execute(
+                "INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns)"
+                " VALUES ('XJ', %s, 'CAS', 'CONTINUOUS', 1)",
+                (segment,),
+            )
+    try:
+        await phases.refresh()
+
+        async def changed(price: int, *, unsent: bool = False) -> str:
+            stands = Standing(terms, 0, hold, 0, unsent)
+            asked = Change(price=price)
+            last = await judge.last_trades(terms)
+            answer = judge.change(stands, asked, asked.applied_to(terms), last)
+            return answer.code.value if isinstance(answer, Refusal) else "taken"
+
+        assert await changed(2520_00) == "taken"
+        assert await changed(2600_00) == "PRICE_BEYOND_PROTECTION"
+        # One that has not left is judged when it does.
+        assert await changed(2600_00, unsent=True) == "taken"
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM market_phases WHERE exchange = 'XJ'")
+            await conn.execute("DELETE FROM instruments WHERE exchange = 'XJ'")
 
 
 async def test_where_the_last_price_is_not_known_the_exchange_decides(judge: Judge, redis: Redis) -> None:
     await last_trade(redis, 2450_00, stale=1)
-    assert await judge.beyond_protection(some_terms(instrument_id="XJ:FUTURE", price=2600_00), NOW) is None
+    far = some_terms(instrument_id="XJ:FUTURE", price=2600_00)
+    assert await judge.last_trades(far) is None
+    assert judge.beyond_protection(far, NOW, None) is None

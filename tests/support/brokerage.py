@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from activities.books import Books
 from activities.changes import Changes
 from activities.decision import STALE, Decision
+from activities.judge import Judge
 from activities.lingering import Lingering
 from activities.trading_day import TradingDay
 from domain.changes import Change
@@ -27,6 +28,7 @@ from domain.instruments import Instrument
 from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, PlacedOrder, Product
 from domain.reports import CORRECTIONS, ExecType, ExecutionReport, MarketPhase
+from exchange.last_prices import LastPrices
 from exchange.simulator.control import BustCommand, CorrectCommand
 from exchange.simulator.journal import TradeFile
 from storage import outbox
@@ -95,8 +97,8 @@ class Brokerage:
         listed, phases = {self.listed.instrument_id: self.listed}, MarketPhases(self.mortal)
         portfolios = some_portfolios(self.mortal, self.redis, instruments=listed)
         self.books = Books(self.mortal, self.redis, portfolios, Lingering(), PERCENT)
-        day = TradingDay(listed.values())
-        self.changes = Changes(self.mortal, self.redis, listed, day, phases, portfolios, PERCENT)
+        judge = Judge(listed, TradingDay(listed.values()), phases, LastPrices(self.redis), PERCENT)
+        self.changes = Changes(self.mortal, self.redis, judge, portfolios)
         self.view, self.phases = portfolios.view, phases
 
     async def client(self, cash: int, shares: int = 0) -> int:

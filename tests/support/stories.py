@@ -78,9 +78,10 @@ class Stories:
         phases, day = MarketPhases(self.database), TradingDay(INSTRUMENTS)
         listed = {row.instrument_id: row for row in INSTRUMENTS}
         portfolios = some_portfolios(self.database, self.redis, instruments=listed)
-        gates = Gates(Judge(listed, day, phases, LastPrices(self.redis), PERCENT), portfolios)
+        judge = Judge(listed, day, phases, LastPrices(self.redis), PERCENT)
+        gates = Gates(judge, portfolios)
         books = books_class(self.database, self.redis, portfolios, Lingering(), PERCENT)
-        changes = Changes(self.database, self.redis, listed, day, phases, portfolios, PERCENT)
+        changes = Changes(self.database, self.redis, judge, portfolios)
         await self._tick()
         async with (
             following(phases, Wakeup()),

@@ -67,11 +67,13 @@ async def _run(ours: Settings) -> None:
         wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
-        portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
+        view = MarginBook(redis, database)
+        portfolios = Portfolios(view, instruments, spans)
+        reconciliation = Reconciliation(database, redis, portfolios)
         names = await schedules.ensure(client, trade_date(time.time_ns()))
         async with (
             span_files.following(spans),
-            _worker(client, wind_downs, Reconciliation(database, redis, portfolios), MarketDay(database)),
+            _worker(client, wind_downs, reconciliation, MarketDay(database, view)),
             # A watch that dies by a bug takes the process with it rather than limping on.
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
@@ -94,6 +96,7 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
             wind_downs.close_positions,
             reconciliation.reconcile,
             day.prepare_day,
+            day.warm_margin_views,
         ],
         # As the order worker's: stories use no clock, no I/O and no randomness.
         workflow_runner=UnsandboxedWorkflowRunner(),

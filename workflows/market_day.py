@@ -1,4 +1,4 @@
-"""The day roll's story: one step, started after midnight and again before the market opens."""
+"""The day roll's story, started after midnight and again before the market opens."""
 
 from datetime import timedelta
 
@@ -13,9 +13,15 @@ with workflow.unsafe.imports_passed_through():
 class DayRollWorkflow:
     @workflow.run
     async def run(self) -> str:
-        """What was prepared, in one sentence."""
-        return await workflow.execute_activity_method(
+        """What was prepared, in two sentences."""
+        prepared = await workflow.execute_activity_method(
             MarketDay.prepare_day,
             start_to_close_timeout=timedelta(seconds=30),
             summary="Prepare the trading day",
         )
+        warmed = await workflow.execute_activity_method(
+            MarketDay.warm_margin_views,
+            start_to_close_timeout=timedelta(minutes=30),
+            summary="Load the margin views",
+        )
+        return f"{prepared} {warmed}"

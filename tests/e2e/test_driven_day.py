@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import control
+from exchange.simulator import control
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
@@ -60,7 +60,7 @@ async def test_after_market_orders_and_the_square_off_follow_the_played_day(
     market: Market, client: httpx.AsyncClient
 ) -> None:
     answer = await asyncio.to_thread(
-        control.ask, market.settings, "NSE", verb="day", phase_seconds=PHASE_SECONDS
+        control.ask, market.settings.data_dir, "NSE", verb="day", phase_seconds=PHASE_SECONDS
     )
     assert "error" not in answer
     await reached(client, "CLOSED")

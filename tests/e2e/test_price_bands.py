@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from domain.money import paise, rupees
-from tests.support import control
+from exchange.simulator import control
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
@@ -23,7 +23,7 @@ async def client(market: Market) -> AsyncIterator[httpx.AsyncClient]:
 
 async def flex(market: Market, side: str) -> None:
     answer = await asyncio.to_thread(
-        control.ask, market.settings, "NSE", verb="flex", symbol="TCS", side=side
+        control.ask, market.settings.data_dir, "NSE", verb="flex", symbol="TCS", side=side
     )
     assert "error" not in answer, answer
 

@@ -34,9 +34,12 @@ async def requests(market: Market, low: str) -> list[Request]:
         client.place(instrument_id="NSE:TCS", quantity=1, order_type="LIMIT", price=low)
         future = {"instrument_id": "NSE:NIFTY26DECFUT", "quantity": 65, "product": "NRML"}
         client.place(**future, transaction_type=next(SIDES))
-        assert await eventually(
-            lambda: [client.status(request) for request in client.requests] == AT_REST, within=20
-        )
+
+        def at_rest() -> bool:
+            assert [client.status(request) for request in client.requests] == AT_REST
+            return True
+
+        await eventually(at_rest, within=20)
     assert await eventually(lambda: broken(collect(market.settings, client.requests)) == [], within=10)
     return client.requests
 

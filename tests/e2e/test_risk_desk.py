@@ -224,6 +224,20 @@ async def test_the_schedules_stand_and_the_reconciliation_runs_by_itself(market:
     assert "accounts: every view agrees with the ledger; the books hold" in found["sentence"]
 
 
+async def test_the_day_roll_prepares_the_day_and_loads_the_margin_views(market: Market) -> None:
+    temporal = await connect(market)
+    told = [
+        await temporal.execute_workflow(
+            contracts.DAY_ROLL_WORKFLOW,
+            id=f"day-roll-test-{time.time_ns()}",
+            task_queue=contracts.OPERATIONS_QUEUE,
+        )
+        for _ in range(2)
+    ]
+    assert all("is prepared" in said and said.endswith(" margin views were loaded.") for said in told)
+    assert told[1].endswith(" 0 margin views were loaded.")
+
+
 async def connect(market: Market) -> Client:
     return await Client.connect(market.settings.temporal_target, data_converter=DATA_CONVERTER)
 

@@ -5,35 +5,39 @@ Faults are planted in a transaction that is rolled back, or in what was read; th
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import cycle
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+import pytest_asyncio
 from psycopg.rows import dict_row
 
-from tests.support.clients import Client, Request
+from tests.support.clients import Client, Request, lower_band
 from tests.support.eventually import eventually
 from tests.support.evidence import Evidence, Row, collect, read
 from tests.support.invariants import RULES, broken
 from tests.support.market import Market
 
 AT_REST = ["EXECUTED", "OPEN", "EXECUTED"]
-SIDES = cycle(["BUY", "SELL"])
-"""Of the future: one test opens it, the next closes it."""
 
 
-@pytest.fixture
-async def requests(market: Market, low: str) -> list[Request]:
+@pytest_asyncio.fixture(scope="module")
+async def requests(whole_market: Market) -> list[Request]:
     """An executed and a resting order of one client and a future, at rest, and nothing wrong with them."""
+    market = whole_market
+    market.heal()
     with httpx.Client(base_url=market.api_url, timeout=20) as http:
         client = Client("DEMO0055", http)
         client.sign_in()
         client.place(instrument_id="NSE:TCS", quantity=2)
-        client.place(instrument_id="NSE:TCS", quantity=1, order_type="LIMIT", price=low)
-        future = {"instrument_id": "NSE:NIFTY26DECFUT", "quantity": 65, "product": "NRML"}
-        client.place(**future, transaction_type=next(SIDES))
+        client.place(
+            instrument_id="NSE:TCS",
+            quantity=1,
+            order_type="LIMIT",
+            price=lower_band(market.api_url, "NSE:TCS"),
+        )
+        client.place(instrument_id="NSE:NIFTY26DECFUT", quantity=65, product="NRML")
 
         def at_rest() -> bool:
             assert [client.status(request) for request in client.requests] == AT_REST

@@ -29,6 +29,12 @@ def an_order(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (body | changes).items() if value is not None}
 
 
+def lower_band(api_url: str, instrument_id: str) -> str:
+    """The lowest price today: a purchase at it rests."""
+    found = httpx.get(f"{api_url}/api/v1/instruments", params={"q": instrument_id}).json()
+    return str(found["instruments"][0]["lower_band"])
+
+
 @dataclass
 class Request:
     """One order as its client knows it: asked once or several times, with one key."""

@@ -7,7 +7,7 @@ process; several may answer. Asked by realtime/portfolios.py.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import msgspec
 import psycopg
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from api.portfolio_answers import Portfolio
 from storage import portfolio_frames, portfolio_reads
+from storage.background import running
 from storage.database import Database
 
 RETRY_SECONDS = 0.5
@@ -27,13 +28,8 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def answering(redis: Redis, database: Database) -> AsyncIterator[None]:
     """Answer until the context is left."""
-    task = asyncio.create_task(_answer(redis, database), name="portfolio frames")
-    try:
+    async with running(_answer(redis, database), "portfolio frames"):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _answer(redis: Redis, database: Database) -> None:

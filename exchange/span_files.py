@@ -9,7 +9,7 @@ the last good one stays, to grow stale. Called by the processes that margin deri
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ from domain.portfolio_margin import MarginParameters
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
 from exchange.span_file import read_span_file
+from storage.background import running
 
 LOOK_SECONDS = 1.0
 log = structlog.get_logger()
@@ -90,13 +91,8 @@ class SpanFiles:
 async def following(files: SpanFiles) -> AsyncIterator[None]:
     """Keep the files read for as long as the context is open; what is there is known when it opens."""
     await asyncio.to_thread(files.refresh)
-    follower = asyncio.create_task(_follow(files), name="span files")
-    try:
+    async with running(_follow(files), "span files"):
         yield
-    finally:
-        follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await follower
 
 
 async def _follow(files: SpanFiles) -> None:

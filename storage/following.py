@@ -4,15 +4,15 @@ Read anew at every hint and every `POLL_SECONDS`; whoever keeps such a view answ
 not be refreshed for `STALE_SECONDS`. Used for market phases and trading states.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
+from storage.background import running
 from storage.wakeups import Wakeup
 
 POLL_SECONDS = 0.5
@@ -29,13 +29,8 @@ class View(Protocol):
 async def following(view: View, hint: Wakeup) -> AsyncIterator[None]:
     """Keep `view` fresh for as long as the context is open; known at once when it opens."""
     await view.refresh()
-    follower = asyncio.create_task(_follow(view, hint), name=type(view).__name__)
-    try:
+    async with running(_follow(view, hint), type(view).__name__):
         yield
-    finally:
-        follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await follower
 
 
 async def _follow(view: View, hint: Wakeup) -> None:

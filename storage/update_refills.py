@@ -7,7 +7,7 @@ holds each update once.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import msgspec
 import psycopg
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from storage import audit, updates
 from storage.audit import OrderUpdate
+from storage.background import running
 from storage.database import Database
 
 RETRY_SECONDS = 0.5
@@ -28,13 +29,8 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def refilling(redis: Redis, database: Database) -> AsyncIterator[None]:
     """Answer gateways until the context is left."""
-    answering = asyncio.create_task(_answer(redis, database), name="update refills")
-    try:
+    async with running(_answer(redis, database), "update refills"):
         yield
-    finally:
-        answering.cancel()
-        with suppress(asyncio.CancelledError):
-            await answering
 
 
 async def missed(database: Database, cursors: Sequence[updates.Cursor]) -> dict[int, list[OrderUpdate]]:

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from storage.background import running
+
 INTAKE = "wake:intake"
 """An order was acknowledged."""
 TRADING_STATES = "wake:trading-states"
@@ -75,13 +77,8 @@ class Wakeup:
 async def listening(redis: Redis, *channels: str) -> AsyncIterator[Wakeup]:
     """A Wakeup set by hints on any of the channels, for as long as the context is open."""
     wakeup = Wakeup()
-    listener = asyncio.create_task(_listen(redis, channels, wakeup), name=f"wake {channels}")
-    try:
+    async with running(_listen(redis, channels, wakeup), f"wake {channels}"):
         yield wakeup
-    finally:
-        listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await listener
 
 
 async def _listen(redis: Redis, channels: tuple[str, ...], wakeup: Wakeup) -> None:

@@ -24,6 +24,7 @@ from exchange.gateway.writer import Writer
 from exchange.quickfix_bridge import FixSession
 from exchange.wire_log import directory as wire_log_directory
 from storage import inbox, wakeups
+from storage.background import running
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
@@ -131,14 +132,9 @@ def _describe(health: Reporter, trunks: Sequence[Trunk]) -> None:
 @asynccontextmanager
 async def _task(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
     """A background task; if it dies by a bug, the process dies with it rather than limping on."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_fatal)
-    try:
+    async with running(work, name) as task:
+        task.add_done_callback(_fatal)
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _fatal(task: "asyncio.Task[None]") -> None:

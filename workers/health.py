@@ -16,6 +16,8 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from storage.background import running
+
 EVERY_SECONDS = 2
 EXPIRES_SECONDS = 5
 _PREFIX = "health:"
@@ -43,13 +45,10 @@ async def reporting(redis: Redis, process: str) -> AsyncIterator[Reporter]:
     # What is loaded by now stays: the collector need not walk it again in the middle of an order.
     gc.freeze()
     reporter = Reporter()
-    beat = asyncio.create_task(_beat(redis, process, reporter), name=f"health {process}")
     try:
-        yield reporter
+        async with running(_beat(redis, process, reporter), f"health {process}"):
+            yield reporter
     finally:
-        beat.cancel()
-        with suppress(asyncio.CancelledError):
-            await beat
         with suppress(RedisError, OSError):
             await redis.delete(_PREFIX + process)
 

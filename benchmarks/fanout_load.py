@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
 from typing import ClassVar, cast
@@ -32,7 +33,7 @@ _decode = msgspec.json.Decoder(_Element).decode
 _event = msgspec.json.Decoder(tuple[str, list[_Element] | _Element]).decode
 
 
-class LoadClient(asyncio.Protocol):
+class LoadClient(asyncio.Protocol, ABC):
     """Connects, subscribes when it is let in, and counts the updates it decodes."""
 
     path: ClassVar[str]
@@ -85,9 +86,9 @@ class LoadClient(asyncio.Protocol):
     def opened(self) -> None:
         """The WebSocket is open."""
 
+    @abstractmethod
     def take(self, payload: bytes) -> str:
         """A message; the stamp of its last update, empty for none."""
-        raise NotImplementedError
 
     def stall(self) -> None:
         """Read no more, with as little room as the kernel allows."""

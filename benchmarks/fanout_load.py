@@ -64,7 +64,7 @@ class LoadClient(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         if self.skims:
-            if data.endswith(_PING):
+            if _PING in data:
                 self.say(b"3")
             return
         buffer = self._buffer + data if self._buffer else data

@@ -16,7 +16,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from benchmarks import cpu
-from benchmarks.crowd import Contestant, ages, contestants, counts, crowd, gateway, sampled, serving
+from benchmarks.crowd import Contestant, ages, contestants, counts, crowd, gateway, readers, serving
 from benchmarks.market import Market
 from benchmarks.rows import LatencyRow, Measured, Row, Trial, compare, compare_latencies
 from config.settings import Settings
@@ -49,13 +49,16 @@ async def idle_rows(ours: Settings, redis: Redis) -> list[Row]:
 async def _ages(ours: Settings, redis: Redis) -> list[LatencyRow]:
     async def trial(number: int) -> Measured[list[int]]:
         contestant = gateway(redis, 1 / BEAT_SECONDS)
-        async with serving(ours, contestant) as pid, crowd(ours, contestant.client, number) as clients:
-            readers = sampled(clients)
+        async with (
+            serving(ours, contestant) as pid,
+            crowd(ours, contestant.client, number, one_reads_in=10) as clients,
+        ):
+            reading = readers(clients)
             await asyncio.sleep(2)
-            (updates, _), spent = counts(readers), cpu.seconds(pid)
-            took = await ages(readers, AGE_SECONDS)
-            decoded, busy = counts(readers)[0] - updates, cpu.seconds(pid) - spent
-        rate = decoded / len(readers) / AGE_SECONDS
+            (updates, _), spent = counts(reading), cpu.seconds(pid)
+            took = await ages(reading, AGE_SECONDS)
+            decoded, busy = counts(reading)[0] - updates, cpu.seconds(pid) - spent
+        rate = decoded / len(reading) / AGE_SECONDS
         return took, f"{rate:.0f} updates/s each, server {busy / AGE_SECONDS:.0%} of a core"
 
     trials = [Trial("ours", f"{SOCKETS:,} sockets", partial(trial, SOCKETS))]

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from benchmarks import load
 from benchmarks.acknowledgement import ORDER
-from benchmarks.crowd import ages, counts, crowd, sampled
+from benchmarks.crowd import ages, counts, crowd, readers
 from benchmarks.fanout_load import OurClient
 from benchmarks.load import Load, Requests, key_of
 from benchmarks.market import OFF_AIR, Market
@@ -51,10 +51,13 @@ async def rows(market: Market, database: Database) -> list[LatencyRow]:
     path = _WholePath(market, database, await market.tokens(database, USERS))
     async with path.listening():
         alone = [(await path.round([]))[0] for _ in track(range(ROUNDS + 1), "orders alone", transient=True)]
-        async with _feed(market), crowd(market.settings, OurClient, SOCKETS) as clients:
-            readers = sampled(clients)
+        async with (
+            _feed(market),
+            crowd(market.settings, OurClient, SOCKETS, one_reads_in=10) as clients,
+        ):
+            reading = readers(clients)
             await asyncio.sleep(SETTLE_SECONDS)
-            whole = [await path.round(readers) for _ in track(range(ROUNDS), "whole path", transient=True)]
+            whole = [await path.round(reading) for _ in track(range(ROUNDS), "whole path", transient=True)]
     who = [
         ("ceiling", "order_update, orders alone"),
         ("ours", "order_update, all at once"),

@@ -1,8 +1,9 @@
-"""The stream's ASGI application: Socket.IO and plain WebSocket below one path, and nothing else.
+"""The stream as uvicorn serves it: Socket.IO and plain WebSocket below one path, and nothing else.
 
-Run by workers/realtime.py on uvicorn with `Line` as its WebSocket protocol.
+Run by workers/realtime.py.
 """
 
+import asyncio
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -10,36 +11,49 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from realtime.gateway import Gateway
+from realtime.line import MESSAGE_BYTES_MAX, Line, Lines
 from realtime.plain import Plain
-from realtime.socket_io import MESSAGE_BYTES_MAX, SocketIo
+from realtime.socket_io import SocketIo
 
 STREAM = "/api/v1/stream"
+_WHERE = f"The stream is at {STREAM} (Socket.IO) and {STREAM}/ws (plain WebSocket)."
 
 
-def create_app(gateway: Gateway, socket_io: SocketIo) -> ASGIApp:
-    """The application of a gateway and a Socket.IO front that run."""
-    others = Starlette(
-        routes=[
-            WebSocketRoute(f"{STREAM}/ws", Plain(gateway).serve),
-            Route("/healthz", _healthy),
-        ],
-        exception_handlers={HTTPException: _problem},
-    )
+class Stream:
+    """ASGI application of a gateway that runs, and the `lines` of its WebSockets; `run` must be under way."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and scope["path"].rstrip("/") == STREAM:
-            if scope["type"] == "http" and (refusal := _refusal(Headers(scope=scope))) is not None:
-                await refusal(scope, receive, send)
-            else:
-                await socket_io(scope, receive, send)
+    def __init__(self, gateway: Gateway) -> None:
+        self._socket_io, self._plain = SocketIo(gateway), Plain(gateway)
+        self._others = Starlette(
+            routes=[Route("/healthz", _healthy)], exception_handlers={HTTPException: _problem}
+        )
+        self.lines = Lines(self._asked)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.lines.run(), name="pulse")
+            tasks.create_task(self._socket_io.run(), name="socket.io sessions")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].rstrip("/") != STREAM:
+            await self._others(scope, receive, send)
+        elif (refusal := _refusal(Headers(scope=scope))) is not None:
+            await refusal(scope, receive, send)
         else:
-            await others(scope, receive, send)
+            await self._socket_io(scope, receive, send)
 
-    return app
+    async def _asked(self, line: Line, path: str, query: str) -> None:
+        if path.rstrip("/") == STREAM:
+            await self._socket_io.asked(line, query)
+        elif path == f"{STREAM}/ws":
+            await self._plain.asked(line)
+        else:
+            line.refuse(HTTPStatus.NOT_FOUND, _WHERE)
 
 
 async def _healthy(_request: Request) -> JSONResponse:
@@ -58,7 +72,7 @@ def _refusal(headers: Headers) -> JSONResponse | None:
 
 async def _problem(_request: Request, error: Exception) -> JSONResponse:
     status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
-    return _document(status, f"The stream is at {STREAM} (Socket.IO) and {STREAM}/ws (plain WebSocket).")
+    return _document(status, _WHERE)
 
 
 def _document(status: HTTPStatus, detail: str) -> JSONResponse:

@@ -1,39 +1,37 @@
 """The plain WebSocket front: the same words as JSON frames, for clients without a Socket.IO library.
 
 A client's first frame is `{"action": "auth", "token": ...}`; every frame gets one answer, which carries the
-frame's `id` back. What is sent is written to the transport at once. Mounted by realtime/app.py.
+frame's `id` back. Mounted by realtime/app.py.
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.frames import CloseCode
 
 from realtime.clients import Client, Closing
+from realtime.frames import PING, text_frame
 from realtime.gateway import Gateway
-from realtime.line import Line, line_of, text_frame
+from realtime.line import Line
 from realtime.messages import Refused
 
 AUTH_SECONDS = 10.0
-WAITING_BYTES_MAX = 1024 * 1024
-"""Written and not taken before a client counts as stalled."""
-POLICY_VIOLATION = 1008
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class PlainWire:
-    def __init__(self, websocket: WebSocket, line: Line) -> None:
-        self._websocket, self._line = websocket, line
-        self._closing: asyncio.Task[None] | None = None
+    __slots__ = ("_line",)
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
 
     def send(self, event: str, body: bytes) -> None:
         self.push(event, body)
-        if self._line.waiting_bytes > WAITING_BYTES_MAX:
+        if self._line.is_stalled:
             self.close(Closing.TOO_SLOW)
 
     def push(self, _event: str, body: bytes) -> None:
@@ -48,50 +46,58 @@ class PlainWire:
         return self._line.is_behind
 
     def close(self, closing: Closing) -> None:
-        if self._closing is not None or not self._line.is_open:
+        if not self._line.is_open:
             return
-        log.info("connection ended", reason=closing, peer=self._line.client)
+        log.info("connection ended", reason=closing, peer=self._line.peer)
         if closing is Closing.TOO_SLOW:
             # Nothing that is said would be read; a client that lives comes back and resumes.
             self._line.abort()
         else:
             self.push("closing", closing.body)
-            self._closing = asyncio.create_task(self.end(closing))
-
-    async def end(self, reason: str) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await self._websocket.close(POLICY_VIOLATION, reason)
+            self._line.close(CloseCode.POLICY_VIOLATION, closing)
 
 
 class Plain:
-    """`serve` is the endpoint of the path."""
+    """`asked` for each connection."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def serve(self, websocket: WebSocket) -> None:
-        """One connection, from its first frame to its last."""
-        await websocket.accept()
-        wire = PlainWire(websocket, line_of(websocket.scope))
-        client = None
-        try:
-            async with asyncio.timeout(AUTH_SECONDS):
-                client = await self._admitted(websocket, wire)
-            while True:
-                await self._follow(client, await _said(websocket))
-        except (WebSocketDisconnect, RuntimeError):
-            pass
-        except TimeoutError:
-            await wire.end("AUTH_MISSING")
-        except Refused as refusal:
-            await wire.end(refusal.code)
-        finally:
-            if client is not None:
-                await self._gateway.leave(client)
+    async def asked(self, line: Line) -> None:
+        line.accept(_Receiver(self._gateway, line))
 
-    async def _admitted(self, websocket: WebSocket, wire: PlainWire) -> Client:
+
+class _Receiver:
+    """One connection, from its first frame to its last."""
+
+    __slots__ = ("_client", "_gateway", "_line", "_overdue")
+    ping = PING
+
+    def __init__(self, gateway: Gateway, line: Line) -> None:
+        self._gateway, self._line = gateway, line
+        self._client: Client | None = None
+        loop = asyncio.get_running_loop()
+        self._overdue: asyncio.TimerHandle | None = loop.call_later(AUTH_SECONDS, self._end, "AUTH_MISSING")
+
+    async def follow(self, message: str | bytes) -> None:
+        try:
+            said = _said(message)
+            if self._client is None:
+                self._client = self._admitted(said)
+            else:
+                await self._follow(self._client, said)
+        except Refused as refusal:
+            self._end(refusal.code)
+
+    async def gone(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+        if self._client is not None:
+            await self._gateway.leave(self._client)
+
+    def _admitted(self, said: dict[str, Any]) -> Client:
         """Raises Refused, after telling the client why."""
-        said = await _said(websocket)
+        wire = PlainWire(self._line)
         try:
             if said.get("action") != "auth":
                 raise Refused("AUTH_MISSING", 'The first frame must be {"action": "auth", "token": ...}.')
@@ -100,6 +106,9 @@ class Plain:
             wire.send("answer", _answer(said, refusal.answer))
             raise
         wire.send("answer", _answer(said, {"ok": True}))
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
         return client
 
     async def _follow(self, client: Client, said: dict[str, Any]) -> None:
@@ -111,14 +120,14 @@ class Plain:
             answer = await self._gateway.follow(client, verb, said)
         client.wire.send("answer", _answer(said, answer))
 
+    def _end(self, code: str) -> None:
+        self._line.close(CloseCode.POLICY_VIOLATION, code)
 
-async def _said(websocket: WebSocket) -> dict[str, Any]:
-    """The next frame. Raises Refused for one that is no JSON object."""
-    frame = await websocket.receive()
-    if frame["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(frame.get("code", 1005))
+
+def _said(message: str | bytes) -> dict[str, Any]:
+    """Raises Refused for what is no JSON object."""
     try:
-        return _decode(frame.get("text") or frame.get("bytes") or b"")
+        return _decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Refused("FRAME_INVALID", "A frame is one JSON object.") from None
 

@@ -6,16 +6,16 @@ Started by `hundi realtime`. SIGTERM closes every socket as a service restart: c
 import asyncio
 import signal
 from contextlib import suppress
+from functools import partial
 
 import structlog
 import uvloop
 
 from config.settings import settings
 from exchange.master import read_master
-from realtime.app import create_app
+from realtime.app import Stream
 from realtime.gateway import Gateway
 from realtime.line import Line
-from realtime.socket_io import MESSAGE_BYTES_MAX, SocketIo
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.serving import serve
@@ -38,22 +38,19 @@ async def _serve() -> None:
     async with open_redis(ours.redis_dsn) as redis:
         instruments = [i for exchange in ours.exchanges for i in read_master(exchange).values()]
         gateway = Gateway(ours, redis, instruments)
-        socket_io = SocketIo(gateway)
-        running = asyncio.create_task(_run(gateway, socket_io), name="gateway")
+        stream = Stream(gateway)
+        running = asyncio.create_task(_run(gateway, stream), name="gateway")
         running.add_done_callback(_fatal)
         try:
             await serve(
-                create_app(gateway, socket_io),
+                stream,
                 ours.host,
                 ours.port("stream"),
                 redis,
                 ours.realtime_id,
                 lifespan="off",
                 backlog=BACKLOG,
-                ws=Line,
-                ws_max_size=MESSAGE_BYTES_MAX,
-                # A frame is built once and shared by many: no connection may have its own compression.
-                ws_per_message_deflate=False,
+                ws=partial(Line, stream.lines),
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         finally:
@@ -62,10 +59,10 @@ async def _serve() -> None:
                 await running
 
 
-async def _run(gateway: Gateway, socket_io: SocketIo) -> None:
+async def _run(gateway: Gateway, stream: Stream) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.run())
-        tasks.create_task(socket_io.run())
+        tasks.create_task(stream.run())
 
 
 def _fatal(running: "asyncio.Task[None]") -> None:

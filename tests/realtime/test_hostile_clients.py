@@ -23,7 +23,7 @@ from exchange.master import read_master
 from exchange.ticks import TICK, Ticks, group_of
 from realtime.bus import Publisher
 from realtime.gateway import CONNECTIONS_MAX
-from realtime.socket_io import MESSAGE_BYTES_MAX
+from realtime.line import MESSAGE_BYTES_MAX
 from storage import updates
 from tests.support.eventually import eventually
 from tests.support.stream import STREAM, GatewayProcess, a_token, an_update, plain, socket_io

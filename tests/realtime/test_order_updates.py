@@ -42,6 +42,53 @@ async def test_updates_arrive_in_order_on_every_transport(
         assert client.of("order_update")[0] == an_update(user, 3).body
 
 
+@pytest.mark.parametrize("haste", [True, False])
+async def test_changing_over_from_polls_loses_and_doubles_nothing(
+    gateway: GatewayProcess, redis: Redis, user: int, haste: bool
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        path = f"{gateway.url}{STREAM}/?EIO=4"
+        opened = await (await http.get(f"{path}&transport=polling")).text()
+        session = f"&sid={msgspec.json.decode(opened.removeprefix('0'))['sid']}"
+        polls = f"{path}&transport=polling{session}"
+        await http.post(polls, data=b"40" + msgspec.json.encode({"token": a_token(gateway.settings, user)}))
+        heard = ""
+        while '"session"' not in heard:
+            heard += await (await http.get(polls)).text()
+        poll = asyncio.create_task(http.get(polls))
+        publishing = asyncio.create_task(one_by_one(redis, user, range(1, 201)))
+        async with http.ws_connect(f"{path}&transport=websocket{session}") as websocket:
+            await websocket.send_str("2probe")
+            if not haste:
+                assert await websocket.receive_str() == "3probe"
+                heard += await (await poll).text()
+            await websocket.send_str("5")
+            heard += await (await poll).text() if haste else ""
+            while '"seq":200,' not in heard:
+                heard += await websocket.receive_str(timeout=10)
+        await publishing
+    seqs = [
+        int(part.split(",")[0]) for part in heard.split('"order_update",{"type":"order_update","seq":')[1:]
+    ]
+    assert seqs == list(range(1, 201))
+
+
+async def one_by_one(redis: Redis, user: int, seqs: range) -> None:
+    for seq in seqs:
+        await publish(redis, user, seq)
+
+
+async def test_a_websocket_of_no_session_is_refused_over_http(gateway: GatewayProcess) -> None:
+    async with aiohttp.ClientSession() as http:
+        for query in ("EIO=4&transport=websocket&sid=nobody", "EIO=3&transport=websocket", "EIO=4"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"{gateway.url}{STREAM}/?{query}")
+            assert refused.value.status == 400
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(f"{gateway.url}/elsewhere")
+        assert refused.value.status == 404
+
+
 async def test_a_polling_client_that_says_goodbye_is_not_kept_waiting(
     gateway: GatewayProcess, user: int
 ) -> None:

@@ -1,0 +1,70 @@
+"""What a client sends, cut anywhere, is the messages it meant, or ends its connection with the right code."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import CloseCode, Frame, Opcode
+
+from realtime.frames import FrameError, Reader, close_frame, pong_frame, text_frame
+
+SIZE_MAX = 1000
+
+
+def sent(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return bytes(Frame(opcode, data, fin).serialize(mask=True))
+
+
+@given(st.lists(st.text(max_size=150)), st.integers(1, 40), st.data())
+def test_messages_come_whole_however_they_are_cut_and_fragmented(
+    messages: list[str], step: int, data: st.DataObject
+) -> None:
+    wire = b""
+    for message in messages:
+        body = message.encode()
+        cut = data.draw(st.integers(0, len(body)))
+        wire += sent(Opcode.TEXT, body[:cut], fin=False)
+        wire += sent(Opcode.PING, b"between")
+        wire += sent(Opcode.CONT, body[cut:])
+    reader = Reader(SIZE_MAX)
+    told = [said for at in range(0, len(wire), step) for said in reader.read(wire[at : at + step])]
+    assert [said for said in told if isinstance(said, str)] == messages
+    assert [bytes(said.data) for said in told if isinstance(said, Frame)] == [b"between"] * len(messages)
+
+
+def test_bytes_stay_bytes() -> None:
+    assert list(Reader(SIZE_MAX).read(sent(Opcode.BINARY, b"\xff\x00"))) == [b"\xff\x00"]
+
+
+@pytest.mark.parametrize(
+    ("wire", "code"),
+    [
+        (text_frame(b"not masked"), CloseCode.PROTOCOL_ERROR),
+        (b"\xc1\x80\0\0\0\0", CloseCode.PROTOCOL_ERROR),
+        (b"\x83\x80\0\0\0\0", CloseCode.PROTOCOL_ERROR),
+        (sent(Opcode.CONT, b"of nothing"), CloseCode.PROTOCOL_ERROR),
+        (sent(Opcode.TEXT, b"a", fin=False) + sent(Opcode.TEXT, b"b"), CloseCode.PROTOCOL_ERROR),
+        (b"\x89\xfe\x00\x7e\0\0\0\0" + bytes(126), CloseCode.PROTOCOL_ERROR),
+        (sent(Opcode.TEXT, b"\xff"), CloseCode.INVALID_DATA),
+        (sent(Opcode.TEXT, b"x" * (SIZE_MAX + 1)), CloseCode.MESSAGE_TOO_BIG),
+        (b"\x81\xff" + b"\x7f" + b"\xff" * 7, CloseCode.MESSAGE_TOO_BIG),
+        (
+            sent(Opcode.TEXT, b"x" * SIZE_MAX, fin=False) + sent(Opcode.CONT, b"x"),
+            CloseCode.MESSAGE_TOO_BIG,
+        ),
+    ],
+)
+def test_what_is_no_message_ends_the_connection_with_its_code(wire: bytes, code: CloseCode) -> None:
+    with pytest.raises(FrameError) as refused:
+        list(Reader(SIZE_MAX).read(wire))
+    assert refused.value.code is code
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_a_frame_says_its_length(length: int) -> None:
+    frame = text_frame(b"x" * length)
+    assert frame == Frame(Opcode.TEXT, b"x" * length).serialize(mask=False)
+
+
+def test_control_frames() -> None:
+    assert pong_frame(b"1") == b"\x8a\x011"
+    assert close_frame(CloseCode.POLICY_VIOLATION, "why") == b"\x88\x05\x03\xf0why"

@@ -1,0 +1,134 @@
+"""WebSocket lines on a real socket, without the gateway: what is followed, when, and who is cut off."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
+
+import aiohttp
+import pytest
+from uvicorn.server import ServerState
+from websockets.frames import CloseCode
+
+from realtime import line as line_module
+from realtime.frames import PING, text_frame
+from realtime.line import Line, Lines
+from storage.background import running
+from tests.support.eventually import eventually
+
+
+class Echo:
+    """Answers each message after a moment, and dies of `die`."""
+
+    ping = PING
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.gone_times = 0
+
+    async def follow(self, message: str | bytes) -> None:
+        await asyncio.sleep(0.001)
+        if message == "die":
+            raise ValueError(message)
+        self.line.write(text_frame(str(message).encode()))
+
+    async def gone(self) -> None:
+        self.gone_times += 1
+
+
+class Front:
+    def __init__(self) -> None:
+        self.echoes: list[Echo] = []
+
+    async def asked(self, line: Line, path: str, query: str) -> None:
+        if path != "/echo":
+            line.refuse(HTTPStatus.NOT_FOUND, f"no {path}, {query}")
+            return
+        self.echoes.append(Echo(line))
+        line.accept(self.echoes[-1])
+
+    @property
+    def gone(self) -> list[int]:
+        return [echo.gone_times for echo in self.echoes]
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Front, str]]:
+    front = Front()
+    lines = Lines(front.asked)
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Line, lines, server_state=state), "127.0.0.1", 0)
+    async with running(lines.run(), "pulse"):
+        yield front, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        await eventually(lambda: not state.connections)
+
+
+async def test_messages_are_followed_in_order_and_the_line_ends_once() -> None:
+    async with served() as (front, url), aiohttp.ClientSession() as http:
+        async with http.ws_connect(f"{url}/echo") as websocket:
+            said = [str(number) for number in range(150)]
+            for message in said:
+                await websocket.send_str(message)
+            assert [(await websocket.receive_str()) for _ in said] == said
+        await eventually(lambda: front.gone == [1])
+
+
+async def test_a_message_that_breaks_its_receiver_costs_the_connection() -> None:
+    async with (
+        served() as (front, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/echo") as websocket,
+        http.ws_connect(f"{url}/echo") as other,
+    ):
+        await websocket.send_str("die")
+        message = await websocket.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, CloseCode.POLICY_VIOLATION)
+        await other.send_str("alive")
+        assert await other.receive_str() == "alive"
+        await eventually(lambda: front.gone[0] == 1)
+
+
+async def test_who_asks_for_something_else_is_refused_over_http() -> None:
+    async with served() as (front, url), aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(f"{url}/other?a=1")
+        assert refused.value.status == 404
+        bad = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "12"}
+        async with http.get(f"{url}/echo", headers=bad) as answer:
+            assert answer.status == 400
+        await eventually(lambda: front.gone == [1])
+
+
+async def test_a_silent_line_is_cut_and_one_that_answers_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "PULSE_SECONDS", 0.2)
+    async with (
+        served() as (front, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/echo", autoping=False) as silent,
+        http.ws_connect(f"{url}/echo") as living,
+    ):
+        listening = asyncio.create_task(living.receive())
+        began = time.monotonic()
+        assert (await silent.receive()).type is aiohttp.WSMsgType.PING
+        assert (await silent.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+        assert time.monotonic() - began < 5
+        await eventually(lambda: front.gone == [1, 0])
+        await asyncio.sleep(2.5)
+        assert front.gone == [1, 0]
+        assert not listening.done()
+        listening.cancel()
+
+
+async def test_the_process_ends_its_lines_as_a_restart() -> None:
+    async with served() as (front, url), aiohttp.ClientSession() as http:
+        websocket = await http.ws_connect(f"{url}/echo")
+        front.echoes[0].line.shutdown()
+        message = await websocket.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, CloseCode.SERVICE_RESTART)
+        await eventually(lambda: front.gone == [1])

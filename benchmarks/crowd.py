@@ -100,8 +100,9 @@ async def serving(ours: Settings, contestant: Contestant) -> AsyncIterator[int]:
     )
     telling = None
     try:
-        cpu.pin(process.pid, {cpu.SERVER_CORE})
+        # This process first: what it has started, the server too, goes with it.
         cpu.pin(os.getpid(), {cpu.LOAD_CORE})
+        cpu.pin(process.pid, {cpu.SERVER_CORE})
         await _answers(ours)
         if contestant.publish is not None:
             telling = asyncio.ensure_future(contestant.publish())

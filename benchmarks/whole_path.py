@@ -2,8 +2,8 @@
 
 The NSE's feed at 500 thousand ticks/s of 5,000 instruments on both lines, of which the market knows those of
 its master; 5,000 sockets that watch ten instruments each, every tenth of which decodes; and clients whose
-orders execute at the simulated BSE meanwhile, each with a socket that hears its `order_update`s. Open loop,
-every process on every core. Ceiling: the same orders alone.
+orders execute at the simulated BSE meanwhile, each with a socket that hears its `order_update`s, in a process
+of its own. Open loop, every process on every core. Ceiling: the same orders alone.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import msgspec
 from rich.progress import track
 
 from benchmarks import load
@@ -25,7 +24,8 @@ from benchmarks.load import Load, Requests, key_of
 from benchmarks.market import OFF_AIR, Market
 from benchmarks.orders import all_booked
 from benchmarks.rows import LatencyRow, Measured, latency_rows
-from domain.time import NANOS, nanoseconds_of
+from domain.time import NANOS
+from storage.background import running
 from storage.database import Database
 
 SOCKETS, TICKS, RATE, USERS, CONNECTIONS = 5_000, 500_000, 5.0, 20, 8
@@ -34,14 +34,6 @@ SETTLE_SECONDS = 2.0
 HEARD_WITHIN_SECONDS = 10.0
 """An order of which nothing was heard by then counts as heard then, and the row says so."""
 POSTS = ORDER | {"instrument_id": "BSE:RELIANCE"}
-_UPDATE = b'42["order_update",'
-
-
-class _Update(msgspec.Struct):
-    timestamp: str
-
-
-_decode = msgspec.json.Decoder(tuple[str, _Update]).decode
 
 
 async def rows(market: Market, database: Database) -> list[LatencyRow]:
@@ -77,20 +69,27 @@ class _WholePath:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """A socket for each client."""
-        ours, loop = self._market.settings, asyncio.get_running_loop()
-        clients = [OurClient(token, []) for token in self._tokens]
-        for client in clients:
-            client.hear = self._hear
-            await loop.create_connection(lambda client=client: client, ours.host, ours.port("stream"))  # type: ignore[misc]
-            await client.ready.wait()
-        yield
-        for client in clients:
-            client.transport.abort()
+        """A socket for each client, in a process beside this one."""
+        ours = self._market.settings
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.updates_load", ours.host, str(ours.port("stream"))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("\n".join(self._tokens).encode())
+        process.stdin.close()
+        await process.stdout.readline()
+        try:
+            async with running(self._hear(process.stdout), "order updates"):
+                yield
+        finally:
+            process.kill()
+            await process.wait()
 
-    def _hear(self, payload: bytes) -> None:
-        if payload.startswith(_UPDATE):
-            self._heard.append(time.time_ns() - nanoseconds_of(_decode(payload[2:])[1].timestamp))
+    async def _hear(self, ages: asyncio.StreamReader) -> None:
+        async for age in ages:
+            self._heard.append(int(age))
 
     async def round(self, clients: Sequence[OurClient]) -> tuple[Measured[list[int]], Measured[list[int]]]:
         """Ages of updates, and of ticks."""

@@ -69,6 +69,8 @@ class Client:
         self.pace = Pace(UNITS_A_SECOND, UNITS_AT_ONCE)
         self.modes: dict[int, Mode] = {}
         """What it is subscribed to, by slot of the tick table."""
+        self.turn = -1
+        """Which of the tick table's turns it is told in; -1 before it has subscribed to anything."""
         self.elements: list[bytes] = []
         """Of the push that is being made."""
         self.behind_since: float | None = None
@@ -110,5 +112,7 @@ class Client:
         """The connection is gone."""
         for task in self._tasks:
             task.cancel()
+        # A task that was cancelled knows where it was, and so the client.
+        self._tasks.clear()
         if self._expiry is not None:
             self._expiry.cancel()

@@ -60,7 +60,8 @@ class Lines:
     def __init__(self, asked: Callable[["Line", str, str], Coroutine[Any, Any, None]]) -> None:
         self.asked = asked
         self._tasks: set[asyncio.Task[None]] = set()
-        self._due: deque[tuple[float, Line]] = deque()
+        self.due: deque[tuple[float, Line]] = deque()
+        """When each is pinged next, the soonest first."""
 
     def begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
@@ -70,14 +71,14 @@ class Lines:
 
     def add(self, line: "Line") -> None:
         """To be pinged each PULSE_SECONDS."""
-        self._due.append((asyncio.get_running_loop().time() + PULSE_SECONDS, line))
+        self.due.append((asyncio.get_running_loop().time() + PULSE_SECONDS, line))
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            while self._due and self._due[0][0] <= loop.time():
-                _, line = self._due.popleft()
+            while self.due and self.due[0][0] <= loop.time():
+                _, line = self.due.popleft()
                 if line.beat():
                     self.add(line)
             await asyncio.sleep(1)
@@ -155,8 +156,10 @@ class Line(asyncio.Protocol):
         self._connections.discard(self)
         if self._following is not None:
             self._following.cancel()
-        if self._receiver is not None:
-            self._lines.begin(self._receiver.gone())
+        # The receiver knows the line, too: without the cycle the collector has nothing to do.
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            self._lines.begin(receiver.gone())
 
     def shutdown(self) -> None:
         """The process stops: uvicorn asks every connection to end."""
@@ -214,8 +217,7 @@ class Line(asyncio.Protocol):
 
     def beat(self) -> bool:
         """Ask for a sign of life; False, and the line is ended, when none came since the last time."""
-        assert self._receiver is not None
-        if not self.is_open:
+        if not self.is_open or self._receiver is None:
             return False
         if not self._was_heard and self._following is None:
             log.info("connection ended", reason="SILENT", peer=self.peer)

@@ -1,14 +1,15 @@
 """Ticks to the clients that subscribed to them: a snapshot, then what changed, one frame a client a beat.
 
 Invariant: a client that reads ends with the last values of everything it is subscribed to. What changed of an
-instrument is written once and its bytes shared by all who watch it. A client that is behind is sent no ticks;
-when it has caught up it gets a snapshot, and when it does not, its connection ends. Only the groups that some
-client watches are taken from the bus. Called by realtime/gateway.py.
+instrument is written once a turn and its bytes shared by all who watch it. A client that is behind is sent no
+ticks; when it has caught up it gets a snapshot, and when it does not, its connection ends. Only the groups
+that some client watches are taken from the bus. Called by realtime/gateway.py.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from realtime.quotes import Mode, changes, element
 from realtime.tick_table import PUSH_SECONDS, TickTable
 
 SLICE_SECONDS = 0.005
-"""How long frames are written before others have their turn."""
+"""How long frames are written before other work comes in between."""
+TURNS, TURN_CLIENTS = 5, 1_000
+"""So many clients are told together before another turn is opened: each turn writes every delta anew."""
 
 
 class TickFanout:
@@ -31,14 +34,20 @@ class TickFanout:
 
     def __init__(self, redis: Redis, instruments: Sequence[Instrument], behind_seconds: float) -> None:
         self._behind_seconds = behind_seconds
-        self._table = TickTable(instruments)
+        self._table = TickTable(instruments, TURNS)
         self._bus = Watcher(redis, self._arrived)
-        self._watchers: dict[Mode, list[set[Client]]] = {mode: [set() for _ in instruments] for mode in Mode}
+        self._watchers: list[dict[Mode, dict[int, set[Client]]]] = [
+            {mode: defaultdict(set) for mode in Mode} for _ in range(TURNS)
+        ]
+        """Of each turn, by mode and slot."""
+        self._clients = [0] * TURNS
+        """In each turn."""
         self._groups: Counter[str] = Counter()
         """Subscriptions of each group."""
         self._taken: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
-        self._at_once: list[int] = []
+        self._at_once: defaultdict[int, list[int]] = defaultdict(list)
+        """Slots of each turn."""
         self._behind: set[Client] = set()
         self._touched: deque[Client] = deque()
         """Clients with elements that are not written yet."""
@@ -54,6 +63,7 @@ class TickFanout:
     async def subscribe(self, client: Client, said: object) -> dict[str, Any]:
         """The answer; the snapshot follows as soon as the bus has given the latest rows."""
         asked = read(Subscribe, said)
+        self._seat(client)
         accepted: list[str] = []
         refused: list[dict[str, str]] = []
         slots: list[int] = []
@@ -73,6 +83,7 @@ class TickFanout:
 
     def include(self, client: Client, instrument_ids: Iterable[str]) -> None:
         """Of the client's portfolio: in mode `ltp` what it is not subscribed to already."""
+        self._seat(client)
         slots = {self._table.slots[i] for i in instrument_ids if i in self._table.slots} - client.modes.keys()
         taken = sorted(slots)[: INSTRUMENTS_MAX - len(client.modes)]
         for slot in taken:
@@ -96,9 +107,17 @@ class TickFanout:
     async def leave(self, client: Client) -> None:
         for slot in list(client.modes):
             self._drop(client, slot)
+        if client.turn >= 0:
+            self._clients[client.turn] -= 1
         self._behind.discard(client)
         client.elements.clear()
         await self._release()
+
+    def _seat(self, client: Client) -> None:
+        """In the first turn that has room, or the emptiest."""
+        if client.turn < 0:
+            client.turn = min(range(TURNS), key=lambda turn: max(self._clients[turn], TURN_CLIENTS - 1))
+            self._clients[client.turn] += 1
 
     def _note(self, client: Client, slot: int, mode: Mode) -> None:
         if slot in client.modes:
@@ -116,14 +135,17 @@ class TickFanout:
                     self._arrived(group, rows)
         opened = [slot for slot in slots if client.modes.get(slot) is mode]
         for slot in opened:
-            self._table.watch(slot)
-            self._watchers[mode][slot].add(client)
+            self._table.watch(client.turn, slot)
+            self._watchers[client.turn][mode][slot].add(client)
         self._snapshot(client, opened)
 
     def _drop(self, client: Client, slot: int) -> None:
-        self._watchers[client.modes.pop(slot)][slot].discard(client)
-        if not any(watchers[slot] for watchers in self._watchers.values()):
-            self._table.unwatch(slot)
+        watchers, mode = self._watchers[client.turn], client.modes.pop(slot)
+        watchers[mode][slot].discard(client)
+        if not watchers[mode][slot]:
+            del watchers[mode][slot]
+            if not any(slot in of_mode for of_mode in watchers.values()):
+                self._table.unwatch(client.turn, slot)
         self._groups[self._table.groups[slot]] -= 1
 
     async def _release(self) -> None:
@@ -135,35 +157,37 @@ class TickFanout:
 
     def _arrived(self, group: str, rows: Ticks) -> None:
         loop = asyncio.get_running_loop()
-        at_once = self._table.take(group, rows, loop.time())
-        if at_once:
+        for turn, slots in self._table.take(group, rows, loop.time()):
             if not self._at_once:
                 # After the messages that have arrived with this one.
                 loop.call_soon(self._push_at_once)
-            self._at_once += at_once
+            self._at_once[turn] += slots
 
     def _push_at_once(self) -> None:
-        slots, self._at_once = self._at_once, []
-        self._push(slots, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        for turn, slots in self._at_once.items():
+            self._push(turn, slots, now)
+        self._at_once.clear()
 
     async def _beat(self) -> None:
+        """Each turn once in PUSH_SECONDS, one after the other."""
         loop = asyncio.get_running_loop()
         beat = loop.time()
-        while True:
-            beat = max(beat + PUSH_SECONDS, loop.time())
+        for turn in cycle(range(TURNS)):
+            beat = max(beat + PUSH_SECONDS / TURNS, loop.time())
             await asyncio.sleep(beat - loop.time())
-            self._push(self._table.due(beat), beat)
+            self._push(turn, self._table.due(turn, beat), beat)
             self._catch_up(beat)
 
-    def _push(self, slots: list[int], now: float) -> None:
+    def _push(self, turn: int, slots: list[int], now: float) -> None:
         if not slots:
             return
-        before, rows = self._table.pull(slots, now)
+        before, rows = self._table.pull(turn, slots, now)
         times = rows["time_ns"].tolist()
         for mode, texts in changes(before, rows):
-            watchers = self._watchers[mode]
+            watchers = self._watchers[turn][mode]
             for slot, members, time_ns in zip(slots, texts, times, strict=True):
-                if members and (clients := watchers[slot]):
+                if members and (clients := watchers.get(slot)):
                     bytes_of_all = element(self._table.instrument_ids[slot], members, time_ns)
                     for client in clients:
                         if not client.elements:
@@ -209,7 +233,7 @@ class TickFanout:
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
         """What was pushed last: the deltas that follow are against it, so those before it go first."""
         self._flush(client, asyncio.get_running_loop().time())
-        found, rows = self._table.pushed(list(slots))
+        found, rows = self._table.pushed(client.turn, list(slots))
         times = rows["time_ns"].tolist()
         elements = [
             element(self._table.instrument_ids[slot], members, time_ns)

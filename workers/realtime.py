@@ -13,6 +13,7 @@ import uvloop
 
 from config.settings import settings
 from exchange.master import read_master
+from realtime import collector
 from realtime.app import Stream
 from realtime.gateway import Gateway
 from realtime.line import Line
@@ -63,6 +64,7 @@ async def _run(gateway: Gateway, stream: Stream) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.run())
         tasks.create_task(stream.run())
+        tasks.create_task(collector.tend(lambda: not gateway.clients))
 
 
 def _fatal(running: "asyncio.Task[None]") -> None:

@@ -49,6 +49,8 @@ class Told:
 async def fanout(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TickFanout]:
     # One frame a slice: everything that can come in between does.
     monkeypatch.setattr(tick_fanout, "SLICE_SECONDS", 0.0)
+    # All turns have clients.
+    monkeypatch.setattr(tick_fanout, "TURN_CLIENTS", CLIENTS // 10)
     for module in (tick_fanout, tick_table):
         monkeypatch.setattr(module, "PUSH_SECONDS", 0.001)
     opened = TickFanout(redis, BUSY, 10.0)

@@ -22,8 +22,8 @@ from storage import updates
 from storage.redis_client import Subscriber
 from storage.updates import Cursor
 
-HEAL_SECONDS = 2.0
-"""How long a hole may hold up the updates behind it."""
+HEAL_SECONDS = 5.0
+"""How long a hole may hold up the updates behind it: Redis and those who refill may be starting anew."""
 REFILL_SECONDS = 1.0
 """How long an answer to one question for missed updates is waited for."""
 RETRY_SECONDS, POLL_SECONDS = 0.1, 5.0

@@ -16,12 +16,13 @@ from domain.instruments import InstrumentKind
 from domain.orders import OrderStatus, PlacedOrder, Product
 from domain.positions import Holding, Position
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport
-from storage import book_entries, corrections
+from storage import book_entries, corrections, shortfalls
 from storage.arrivals import report_of
 from storage.book_entries import Entry, Fill, Released, Reopening, Settled
 from storage.database import Connection, columns
 from storage.margin_book import FillStep, ReleaseStep, ResizeStep, Step, hold_of
 from storage.portfolios import Portfolios
+from storage.risk_alerts import RiskAlert
 
 _LOCK_LEDGERS = """
     SELECT user_id, generation FROM margin_ledger WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE
@@ -75,6 +76,8 @@ class Standing:
     """Booked now, in the order of the reports."""
     corrections: list[ExecutionReport] = field(default_factory=list)
     """Trades taken back or put right now: the margin view is of an old generation."""
+    alerts: list[RiskAlert] = field(default_factory=list)
+    """That this has left its account short; to be told after the commit."""
 
 
 class _Told(NamedTuple):
@@ -124,9 +127,11 @@ async def book(
             await conn.execute(_CHANGES_ENDED, (time.time_ns(), ended))
         steps = [_view_step(entry, generations[entry.placed.user_id]) for entry in entries]
         await portfolios.view.follow(steps)
+        before = await shortfalls.available(conn, {one.placed.user_id for one in undoing})
         await _correct(conn, read, undoing, standings, intraday_percent)
         moved = [*(entry.placed for entry in entries), *(one.placed for one in undoing)]
         await portfolios.remargin(conn, {order.user_id for order in moved if portfolios.concern(order)})
+        await _warn(conn, undoing, before, standings)
     return [standings[order.order_id] for order in orders]
 
 
@@ -146,6 +151,19 @@ async def _correct(
         standings[placed.order_id].corrections.append(report)
     if undoing:
         await corrections.void_views(conn, sorted({one.placed.user_id for one in undoing}))
+
+
+async def _warn(
+    conn: Connection, undoing: Sequence[_Told], before: dict[int, int], standings: dict[int, Standing]
+) -> None:
+    """Of accounts that busts and corrections leave short, once all of the batch is in the books."""
+    undone: dict[int, list[str]] = {}
+    for placed, _, report, _ in undoing:
+        assert isinstance(report, ExecutionReport)
+        undone.setdefault(placed.user_id, []).append(report.reference_exec_id or "")
+    last = {one.placed.user_id: one.placed.order_id for one in undoing}
+    for alert in await shortfalls.warn(conn, before, undone):
+        standings[last[alert.user_id]].alerts.append(alert)
 
 
 def _standing(row: dict[str, Any]) -> Standing:

@@ -14,9 +14,9 @@ from config.settings import Settings
 from domain.instructions import ReplaceOrder
 from domain.orders import OrderType, PlacedOrder, Side, Validity
 from domain.trading_states import Cause, Scope, TradingState
-from storage import outbox as outbox_of
-from storage import trading_states
+from storage import instructions, trading_states
 from storage.database import Database
+from storage.instructions import Owing
 from storage.trading_states import Subject
 from tests.support.builders import some_terms
 from tests.support.desk import A_WORD, frozen, user
@@ -204,7 +204,7 @@ async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_excha
         now,
     )
     async with database.transaction() as conn:
-        await outbox_of.owe(conn, [outbox_of.Owing(placed, "REPLACE", more)], now)
+        await instructions.owe(conn, [Owing(placed, "REPLACE", more)], now)
     async with frozen(database, user(user_id)):
         committed_ns = time.time_ns()
         await trading_states.tell(redis, ["NSE"])

@@ -14,7 +14,7 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
 from domain.reports import ExecType, ExecutionReport
-from storage import books, refusals, submissions, updates, wakeups
+from storage import books, refusals, risk_alerts, submissions, updates, wakeups
 from storage.audit import OrderUpdate
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
@@ -127,6 +127,7 @@ class Books:
 
     async def _book_due(self, placed: PlacedOrder) -> books.Standing:
         stands = await self._booking.commit(placed)
+        await risk_alerts.tell(self._redis, stands.alerts)
         if stands.corrections:
             # They have voided the margin view.
             await self._book.ensure(placed.user_id)

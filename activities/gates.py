@@ -12,7 +12,7 @@ from domain.money import rupees
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
-from storage.margin_book import AccountUnknown
+from storage.margin_ledger import AccountUnknown
 from storage.portfolios import Portfolios
 
 

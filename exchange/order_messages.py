@@ -4,6 +4,7 @@ Called by exchange/codec.py only.
 """
 
 from domain.instructions import CancelOrder, NewOrder, ReplaceOrder
+from domain.orders import OrderType, Side, Validity
 from exchange import fields as f
 from exchange.fields import FieldReader, Fields, FixVersion
 
@@ -45,18 +46,7 @@ def _terms(order: NewOrder | ReplaceOrder, version: FixVersion) -> Fields:
 
 
 def read_new_order(reader: FieldReader) -> NewOrder:
-    return NewOrder(
-        cl_ord_id=reader.text(11),
-        client_code=reader.text(1),
-        symbol=reader.text(55),
-        side=reader.side(),
-        quantity=reader.quantity(38),
-        order_type=reader.order_type(),
-        validity=reader.validity(),
-        price=reader.optional_price(44),
-        trigger_price=reader.optional_price(99),
-        transact_time_ns=reader.time(60),
-    )
+    return NewOrder(reader.text(11), reader.text(1), *_read_terms(reader))
 
 
 def read_cancel(reader: FieldReader) -> CancelOrder:
@@ -71,15 +61,20 @@ def read_cancel(reader: FieldReader) -> CancelOrder:
 
 
 def read_replace(reader: FieldReader) -> ReplaceOrder:
-    return ReplaceOrder(
-        cl_ord_id=reader.text(11),
-        orig_cl_ord_id=reader.text(41),
-        symbol=reader.text(55),
-        side=reader.side(),
-        quantity=reader.quantity(38),
-        order_type=reader.order_type(),
-        validity=reader.validity(),
-        price=reader.optional_price(44),
-        trigger_price=reader.optional_price(99),
-        transact_time_ns=reader.time(60),
+    return ReplaceOrder(reader.text(11), reader.text(41), *_read_terms(reader))
+
+
+def _read_terms(
+    reader: FieldReader,
+) -> tuple[str, Side, int, OrderType, Validity, int | None, int | None, int]:
+    """From the symbol to the time: what a new order and a replacement both end with."""
+    return (
+        reader.text(55),
+        reader.side(),
+        reader.quantity(38),
+        reader.order_type(),
+        reader.validity(),
+        reader.optional_price(44),
+        reader.optional_price(99),
+        reader.time(60),
     )

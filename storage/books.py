@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from domain.booking import UserBooks
 from domain.instruments import InstrumentKind
-from domain.orders import OrderStatus, PlacedOrder, Product
-from domain.positions import Holding, Position
+from domain.orders import OrderStatus, PlacedOrder
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport
-from storage import book_entries, corrections
+from storage import book_entries, book_reads, corrections, shortfalls
 from storage.arrivals import report_of
 from storage.book_entries import Entry, Fill, Released, Reopening, Settled
-from storage.database import Connection, columns
-from storage.margin_book import FillStep, ReleaseStep, ResizeStep, Step, hold_of
+from storage.book_reads import Touched
+from storage.database import Connection
+from storage.margin_book import FillStep, ReleaseStep, ResizeStep, Step
 from storage.portfolios import Portfolios
+from storage.risk_alerts import RiskAlert
 
 _LOCK_LEDGERS = """
     SELECT user_id, generation FROM margin_ledger WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE
@@ -41,25 +41,7 @@ _DUE = """
             AND withdrawn_at_ns IS NOT NULL AND answered_at_ns IS NULL) AS withdrawn_change
     FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
 """
-# With the holds of the orders themselves, those of every order that waits on a netting position of theirs.
-_HOLDS = """
-    SELECT order_id, user_id, instrument_id, product, transaction_type, unit_margin, open_quantity,
-           close_quantity, changed_unit, kept_unit
-    FROM margin_holds
-    WHERE order_id = ANY(%s) OR (state = 'BLOCKED' AND product <> 'CNC'
-        AND (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])))
-"""
 _CHANGES_ENDED = "UPDATE exchange_outbox SET answered_at_ns = %s WHERE cl_ord_id = ANY(%s::text[])"
-_HOLDINGS = """
-    SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity
-    FROM holdings
-    WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
-"""
-_POSITIONS = """
-    SELECT user_id, instrument_id, product, buy_quantity, sell_quantity, buy_value, sell_value, open_cost,
-           realized_pnl, margin
-    FROM positions WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +57,8 @@ class Standing:
     """Booked now, in the order of the reports."""
     corrections: list[ExecutionReport] = field(default_factory=list)
     """Trades taken back or put right now: the margin view is of an old generation."""
+    alerts: list[RiskAlert] = field(default_factory=list)
+    """That this has left its account short; to be told after the commit."""
 
 
 class _Told(NamedTuple):
@@ -107,7 +91,7 @@ async def book(
     withdrawn = {row["order_id"]: row for row in rows if row["withdrawn_change"]}
     if moving or final or undoing or withdrawn:
         touched = {*final, *withdrawn, *(one.placed.order_id for one in moving + undoing)}
-        read = await _read(conn, [placed[i] for i in touched])
+        read = await book_reads.read(conn, [placed[i] for i in touched])
         entries = [entry for one in moving for entry in _entries(read, one, moving, intraday_percent)]
         for entry in entries:
             if isinstance(entry, Fill):
@@ -124,15 +108,17 @@ async def book(
             await conn.execute(_CHANGES_ENDED, (time.time_ns(), ended))
         steps = [_view_step(entry, generations[entry.placed.user_id]) for entry in entries]
         await portfolios.view.follow(steps)
+        before = await shortfalls.available(conn, {one.placed.user_id for one in undoing})
         await _correct(conn, read, undoing, standings, intraday_percent)
         moved = [*(entry.placed for entry in entries), *(one.placed for one in undoing)]
         await portfolios.remargin(conn, {order.user_id for order in moved if portfolios.concern(order)})
+        await _warn(conn, undoing, before, standings)
     return [standings[order.order_id] for order in orders]
 
 
 async def _correct(
     conn: Connection,
-    read: "_Read",
+    read: Touched,
     undoing: Sequence[_Told],
     standings: dict[int, Standing],
     intraday_percent: int,
@@ -146,6 +132,19 @@ async def _correct(
         standings[placed.order_id].corrections.append(report)
     if undoing:
         await corrections.void_views(conn, sorted({one.placed.user_id for one in undoing}))
+
+
+async def _warn(
+    conn: Connection, undoing: Sequence[_Told], before: dict[int, int], standings: dict[int, Standing]
+) -> None:
+    """Of accounts that busts and corrections leave short, once all of the batch is in the books."""
+    undone: dict[int, list[str]] = {}
+    for placed, _, report, _ in undoing:
+        assert isinstance(report, ExecutionReport)
+        undone.setdefault(placed.user_id, []).append(report.reference_exec_id or "")
+    last = {one.placed.user_id: one.placed.order_id for one in undoing}
+    for alert in await shortfalls.warn(conn, before, undone):
+        standings[last[alert.user_id]].alerts.append(alert)
 
 
 def _standing(row: dict[str, Any]) -> Standing:
@@ -172,16 +171,7 @@ def _answers_change(report: ExecutionReport | CancelRejected) -> bool:
     return report.exec_type is ExecType.REPLACED
 
 
-@dataclass(slots=True)
-class _Read:
-    """The books that the orders at hand touch, and what each hold becomes once its change is answered."""
-
-    books: dict[int, UserBooks]
-    changed_units: dict[int, tuple[int, int]]
-    """By order: unit margin if the exchange took the change, and if it refused it."""
-
-
-def _entries(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent: int) -> Iterator[Entry]:
+def _entries(read: Touched, one: _Told, moving: Sequence[_Told], intraday_percent: int) -> Iterator[Entry]:
     """Apply one report to the books."""
     placed, report = one.placed, one.report
     books = read.books[placed.user_id]
@@ -211,7 +201,7 @@ def _entries(read: _Read, one: _Told, moving: Sequence[_Told], intraday_percent:
     yield Settled(placed, f"settled:{report.cl_ord_id}", resized)
 
 
-def _kept(read: _Read, placed: PlacedOrder, row: dict[str, Any]) -> Settled:
+def _kept(read: Touched, placed: PlacedOrder, row: dict[str, Any]) -> Settled:
     """The change never left: the order stands as it is, every report of it booked."""
     _, kept = read.changed_units.pop(placed.order_id)
     books, quantity, filled = read.books[placed.user_id], row["quantity"], row["filled_quantity"]
@@ -225,30 +215,6 @@ def _filled_before(one: _Told, moving: Sequence[_Told]) -> int:
     same = [t.report for t in later if t.placed.order_id == one.placed.order_id]
     since = sum(r.last_quantity for r in same if isinstance(r, ExecutionReport) and _is_fill(r))
     return int(one.row["filled_quantity"]) - since
-
-
-async def _read(conn: Connection, orders: Sequence[PlacedOrder]) -> _Read:
-    """Their users' ledger rows are locked."""
-    changed_units: dict[int, tuple[int, int]] = {}
-    books = {order.user_id: UserBooks() for order in orders}
-    by_id = {order.order_id: order for order in orders}
-    touched = columns({(order.user_id, order.terms.instrument_id) for order in orders})
-    netting = {(o.user_id, o.terms.instrument_id) for o in orders if o.terms.product is not Product.CNC}
-    waited_on = columns(netting) if netting else [[], []]
-    holds = await conn.execute(_HOLDS, (list(by_id), *waited_on))
-    holdings = await conn.execute(_HOLDINGS, touched)
-    positions = await conn.execute(_POSITIONS, touched)
-    for row in await holds.fetchall():
-        if row["changed_unit"] is not None and row["order_id"] in by_id:
-            changed_units[row["order_id"]] = row["changed_unit"], row["kept_unit"]
-        books[row["user_id"]].holds[row["order_id"]] = hold_of(row)
-    for row in await holdings.fetchall():
-        user_id, instrument_id = row.pop("user_id"), row.pop("instrument_id")
-        books[user_id].holdings[instrument_id] = Holding(**row)
-    for row in await positions.fetchall():
-        user_id, instrument_id, product = row.pop("user_id"), row.pop("instrument_id"), row.pop("product")
-        books[user_id].positions[instrument_id, Product(product)] = Position(**row)
-    return _Read(books, changed_units)
 
 
 def _view_step(entry: Entry, generation: int) -> Step:

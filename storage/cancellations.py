@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from domain.instructions import CancelOrder
 from domain.orders import OrderEvent, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
-from storage import audit, outbox
+from storage import audit, instructions
 from storage.audit import OrderUpdate
 from storage.database import Connection
+from storage.instructions import Owing
 from storage.order_locks import LockedOrder, lock_orders
 from storage.order_steps import entry
 
@@ -65,7 +66,7 @@ async def cancel(conn: Connection, placed: PlacedOrder, cl_ord_id: str) -> Cance
         quantity=order.view.quantity,
         transact_time_ns=now,
     )
-    await outbox.owe(conn, [outbox.Owing(placed, "CANCEL", request)], now)
+    await instructions.owe(conn, [Owing(placed, "CANCEL", request)], now)
     return Cancellation()
 
 

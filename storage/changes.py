@@ -22,10 +22,11 @@ from domain.orders import OrderTerms, PlacedOrder, Product, Side
 from domain.rejects import Refusal, RejectCode
 from domain.trading_states import enlarges
 from domain.validation import PRICED
-from storage import audit, outbox, risk_gate
+from storage import audit, instructions, risk_gate
 from storage.audit import OrderUpdate
 from storage.cancellations import last_accepted
 from storage.database import Connection
+from storage.instructions import Owing
 from storage.margin_book import ResizeStep
 from storage.order_locks import LockedOrder, lock_orders
 from storage.order_steps import entry
@@ -261,4 +262,4 @@ async def _ask(
         trigger_price=terms.trigger_price,
         transact_time_ns=now,
     )
-    await outbox.owe(conn, [outbox.Owing(placed, "REPLACE", request, enlarges=enlarging)], now)
+    await instructions.owe(conn, [Owing(placed, "REPLACE", request, enlarges=enlarging)], now)

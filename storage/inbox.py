@@ -13,24 +13,13 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from domain.execution import Agreement, Break, Outcome, Step, apply, is_unknown_order
-from domain.money import round_half_up, rupees
-from domain.orders import OrderEvent
-from domain.rejects import SENTENCES, cancel_reject
-from domain.reports import (
-    CORRECTIONS,
-    Announcement,
-    BandSet,
-    CancelRejected,
-    ExecType,
-    ExecutionReport,
-    SessionPhase,
-)
-from domain.sessions import SessionClass
-from storage import late_reports, outbox
+from domain.reports import Announcement, CancelRejected, ExecutionReport
+from storage import announcements, late_reports, outbox
 from storage.arrivals import Arrival, Unreadable, document
 from storage.audit import AuditEntry
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder
+from storage.report_entries import entry
 
 _INSERT = """
     INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, owner, report,
@@ -62,20 +51,6 @@ _NEXT_INBOUND = """
     SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[])
     ON CONFLICT (session) DO UPDATE SET updated_at_ns = excluded.updated_at_ns,
         next_inbound = GREATEST(fix_sessions.next_inbound, excluded.next_inbound)
-"""
-_PHASE = """
-    INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns, scheduled_ns)
-    SELECT %s, %s, unnest(%s::text[]), %s, %s, %s
-    ON CONFLICT (exchange, segment, session_class)
-        DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns,
-            scheduled_ns = excluded.scheduled_ns
-    WHERE market_phases.since_ns <= excluded.since_ns
-"""
-_BAND = """
-    INSERT INTO price_bands (instrument_id, low, high, since_ns) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (instrument_id)
-        DO UPDATE SET low = excluded.low, high = excluded.high, since_ns = excluded.since_ns
-    WHERE price_bands.since_ns <= excluded.since_ns
 """
 
 
@@ -124,7 +99,7 @@ async def journal(
             order = orders[arrival.order_id or 0]
             order.view, changed[order.order_id] = outcome.view, order
             late_reports.remember(order, outcome.report)
-            done.entries.append(_entry(arrival, order, outcome))
+            done.entries.append(entry(arrival, order, outcome))
             done.owners.update({order.owner} if order.owner else ())
         return outcome
 
@@ -240,53 +215,7 @@ async def _write_sessions(conn: Connection, arrivals: Sequence[Arrival], now_ns:
     last: dict[str, int] = {}
     for arrival in arrivals:
         last[arrival.session] = max(last.get(arrival.session, 0), arrival.msg_seq_num + 1)
-        if isinstance(phase := arrival.report, SessionPhase):
-            # An exchange that names no class speaks for all of the segment.
-            classes = [c for c in SessionClass if c.segment == phase.segment]
-            named = [phase.session_class] if phase.session_class else [c.value for c in classes]
-            begun = (phase.phase, phase.since_ns, phase.scheduled_ns)
-            await conn.execute(_PHASE, (phase.exchange, phase.segment, named, *begun))
-        if isinstance(band := arrival.report, BandSet):
-            await conn.execute(_BAND, (f"{band.exchange}:{band.symbol}", band.low, band.high, band.since_ns))
+        if isinstance(arrival.report, Announcement):
+            await announcements.keep(conn, arrival.report)
     names = sorted(last)
     await conn.execute(_NEXT_INBOUND, (names, [last[name] for name in names], [now_ns] * len(names)))
-
-
-def _entry(arrival: Arrival, order: LockedOrder, step: Step) -> AuditEntry:
-    return AuditEntry(
-        occurred_at_ns=arrival.received_at_ns,
-        user_id=order.user_id,
-        event=step.event,
-        actor=f"exchange:{arrival.exchange}",
-        order_id=order.order_id,
-        status=order.view.status,
-        detail=_detail(step),
-        traceparent=order.traceparent,
-    )
-
-
-def _detail(step: Step) -> dict[str, Any]:
-    """What the client reads: rupee strings, no internal names; absent where it has no meaning."""
-    view, report = step.view, step.report
-    detail: dict[str, Any] = {
-        "filled_quantity": view.filled_quantity,
-        "exchange_order_id": view.exchange_order_id,
-    }
-    if view.filled_quantity:
-        detail["average_price"] = rupees(round_half_up(view.filled_value, view.filled_quantity))
-    if report.text:
-        detail["text"] = report.text
-    if isinstance(report, CancelRejected):
-        code = cancel_reject(report.reject_reason)
-        return {**detail, "reject_code": code, "reject_reason": SENTENCES[code]}
-    detail["exec_id"] = report.exec_id
-    if report.exec_type in CORRECTIONS:
-        detail["reference_exec_id"] = report.reference_exec_id
-    if report.exec_type in {ExecType.TRADE, *CORRECTIONS}:
-        detail |= {"last_quantity": report.last_quantity, "last_price": rupees(report.last_price)}
-    if step.event == OrderEvent.EXCHANGE_REJECTED:
-        detail |= {"reject_code": view.reject_code, "reject_reason": view.reject_reason}
-    if step.event == OrderEvent.REPLACED:
-        price = rupees(view.price) if view.price is not None else None
-        detail |= {"quantity": view.quantity, "price": price}
-    return detail

@@ -7,15 +7,15 @@ their plain-Python twin: domain/margin.py. This module is the scripts' only call
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from domain.margin import Account, Block, BlockOutcome, Hold, ResizeOutcome, Use, position_key
-from domain.orders import Product, Side
+from domain.margin import Account, Block, BlockOutcome, Hold, ResizeOutcome, Use
+from domain.orders import Side
 from storage.database import Connection, Database
+from storage.margin_ledger import AccountUnknown, ledger_state
 
 HOLD_SECONDS = 3 * 24 * 3600
 """How long an answered block is remembered; far longer than an order's retries."""
@@ -61,10 +61,6 @@ class ResizeStep(NamedTuple):
 
 
 Step = FillStep | ReleaseStep | ResizeStep | RemarginStep
-
-
-class AccountUnknown(Exception):
-    """The user has no margin ledger: every order is refused."""
 
 
 class MarginBook:
@@ -188,51 +184,6 @@ class MarginBook:
             arguments += [hold.unit_margin, hold.open_quantity, hold.close_quantity]
         await self._load(_keys(user_id, None), arguments)
         return account
-
-
-async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[str, int], dict[int, Hold]]:
-    """What the view of one account must hold. Raises AccountUnknown."""
-    found = await conn.execute(
-        """SELECT cash, realized_pnl, blocked_margin AS blocked, used_margin AS used, generation,
-                  portfolio_blocked, portfolio_used, portfolio_version
-           FROM margin_ledger WHERE user_id = %s""",
-        (user_id,),
-    )
-    ledger = await found.fetchone()
-    if ledger is None:
-        raise AccountUnknown(str(user_id))
-    positions = await conn.execute(
-        """SELECT instrument_id, product, buy_quantity - sell_quantity AS net
-           FROM positions WHERE user_id = %s""",
-        (user_id,),
-    )
-    net = {position_key(row["instrument_id"], Product(row["product"])): row["net"] async for row in positions}
-    live = await conn.execute(
-        """SELECT order_id, h.instrument_id, h.product, h.transaction_type, unit_margin, open_quantity,
-                  close_quantity, parent_id
-           FROM margin_holds h LEFT JOIN orders USING (order_id)
-           WHERE h.user_id = %s AND state = 'BLOCKED'""",
-        (user_id,),
-    )
-    rows = await live.fetchall()
-    holds = {row["order_id"]: hold_of(row) for row in rows}
-    # Nothing is left to block for a sliced order whose slices hold it: whoever asks again is told so.
-    parents = {row["parent_id"]: hold_of(row) for row in rows if row["parent_id"] is not None}
-    holds |= {i: replace(hold, open_quantity=0, close_quantity=0) for i, hold in parents.items()}
-    return Account(**ledger), net, holds
-
-
-def hold_of(row: dict[str, Any]) -> Hold:
-    """A row of margin_holds."""
-    product = Product(row["product"])
-    return Hold(
-        side=Side(row["transaction_type"]),
-        position=position_key(row["instrument_id"], product),
-        nets=product is not Product.CNC,
-        unit_margin=row["unit_margin"],
-        open_quantity=row["open_quantity"],
-        close_quantity=row["close_quantity"],
-    )
 
 
 def _block(answer: list[Any]) -> Block:

@@ -7,18 +7,16 @@ stops. Claimed and not marked sent means: outcome unknown, so it is repeated wit
 ClOrdID. Called by the gateway alone (one claimer an exchange).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder
-from domain.orders import OrderEvent, PlacedOrder
-from domain.reports import MarketPhase
+from domain.orders import OrderEvent
 from storage.audit import AuditEntry
-from storage.database import Connection, columns
+from storage.database import Connection
 from storage.order_locks import LockedOrder
 from storage.stops import STOPPED
 
@@ -114,17 +112,6 @@ _ANSWER = """
     UPDATE exchange_outbox SET answered_at_ns = %s
     WHERE cl_ord_id = ANY(%s::text[]) AND answered_at_ns IS NULL RETURNING sent_at_ns
 """
-_OWE = """
-    INSERT INTO exchange_outbox (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-                                 release_phases, traceparent, created_at_ns, enlarges)
-    SELECT exchange, kind::instruction_kind, cl_ord_id, order_id, user_id, intake_seq, instruction,
-           string_to_array(phases, ','), traceparent, at, enlarges
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::jsonb[],
-                %s::text[], %s::text[], %s::bigint[], %s::bool[]) WITH ORDINALITY
-        AS o (exchange, kind, cl_ord_id, order_id, user_id, intake_seq, instruction, phases, traceparent, at,
-              enlarges, place)
-    ORDER BY place
-"""
 _SEND_AGAIN = """
     UPDATE exchange_outbox SET sent_at_ns = NULL, claimed_at_ns = NULL, session = NULL
     WHERE cl_ord_id = ANY(%s::text[])
@@ -157,46 +144,6 @@ class Sent:
     """With PossResend."""
     asked: bool = False
     """Whether it ever left is not known: the exchange is asked, not told again."""
-
-
-def document(instruction: Instruction) -> dict[str, Any]:
-    """The JSON form in `exchange_outbox.instruction`."""
-    built: dict[str, Any] = msgspec.to_builtins(instruction)
-    return built
-
-
-@dataclass(frozen=True, slots=True)
-class Owing:
-    """What shall be said about an order; armed when there are release phases."""
-
-    placed: PlacedOrder
-    kind: str
-    """NEW, CANCEL, REPLACE."""
-    instruction: NewOrder | CancelOrder | ReplaceOrder
-    release_phases: Sequence[MarketPhase] = ()
-    enlarges: bool = True
-    """Of a REPLACE: it does more than take away, so a freeze stops it."""
-
-
-async def owe(conn: Connection, owing: Iterable[Owing], now_ns: int) -> None:
-    """Owe instructions to their exchanges."""
-    rows = [
-        (
-            o.placed.terms.exchange,
-            o.kind,
-            o.instruction.cl_ord_id,
-            o.placed.order_id,
-            o.placed.user_id,
-            o.placed.intake_seq,
-            Jsonb(document(o.instruction)),
-            ",".join(o.release_phases) or None,
-            o.placed.traceparent,
-            now_ns,
-            o.enlarges,
-        )
-        for o in owing
-    ]
-    await conn.execute(_OWE, columns(rows))
 
 
 async def claim(

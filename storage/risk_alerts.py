@@ -1,7 +1,7 @@
 """Alerts for the risk desk: on record, in the log and the metrics, and on the desk's own channel.
 
 The record is written in the caller's transaction; the rest follows the commit. Called by the operations
-worker.
+worker, and by the order worker's booking.
 """
 
 import time
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class RiskAlert:
     kind: str
-    """MARGIN_DRIFT, BOOKS_BROKEN, EXPOSURE_LIMIT_PASSED, MARKET_HALTED, ..."""
+    """MARGIN_DRIFT, BOOKS_BROKEN, EXPOSURE_LIMIT_PASSED, MARGIN_SHORTFALL, MARKET_HALTED, ..."""
     sentence: str
     user_id: int = 0
     """0: of no account."""

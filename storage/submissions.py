@@ -17,12 +17,12 @@ from domain.money import rupees
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import parts
-from storage import order_steps, outbox, risk_gate, slices
+from storage import instructions, order_steps, risk_gate, slices
 from storage.audit import OrderUpdate
 from storage.database import Connection, columns
+from storage.instructions import Owing
 from storage.order_locks import LockedOrder, lock_orders
 from storage.order_steps import entry
-from storage.outbox import Owing
 from storage.portfolios import LockedPortfolios, Portfolios
 from storage.promises import Accounts, Promise, lock_accounts, sells_holdings
 
@@ -164,7 +164,7 @@ async def _write(
         Owing(a.placed, "NEW", _new_order(a, client_ids[a.placed.user_id], now), a.departure.release_phases)
         for a in taken
     ]
-    await outbox.owe(conn, new, now)
+    await instructions.owe(conn, new, now)
     submitted = OrderEvent.SUBMITTED
     entries = [
         entry(a.placed, orders[a.placed.order_id], submitted, status, now, **_submitted(a, answers))

@@ -15,7 +15,7 @@ from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from storage import risk_gate
 from storage.database import Database
-from storage.margin_book import AccountUnknown, ledger_state
+from storage.margin_ledger import AccountUnknown, ledger_state
 from storage.portfolios import Portfolios
 from storage.promises import Accounts, Promise, free_shares
 from storage.submissions import Asked

@@ -5,6 +5,7 @@ still be refused is the business of the gates, so acceptance of every well-forme
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -43,7 +44,7 @@ BOUNDS = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-A_GOOD_ORDER = {
+A_GOOD_ORDER: dict[str, Any] = {
     "instrument_id": "NSE:RELIANCE",
     "order_type": "MARKET",
     "quantity": 1,
@@ -86,7 +87,7 @@ def test_the_document_is_the_served_one(api: str) -> None:
 @described.parametrize()
 @settings(BOUNDS)
 def test_every_answer_is_one_that_the_document_describes(
-    case: schemathesis.Case, api: str, token: str
+    case: schemathesis.Case[Any], api: str, token: str
 ) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     answer = case.call_and_validate(base_url=api, checks=CHECKS, headers=headers)
@@ -104,7 +105,7 @@ def order_id(api: str, token: str) -> str:
 @described.include(path_regex="^/api/v1/orders", method=["GET", "POST"]).parametrize()
 @settings(BOUNDS)
 def test_so_is_every_answer_about_an_instrument_and_an_order_that_exist(
-    case: schemathesis.Case, api: str, token: str, order_id: str
+    case: schemathesis.Case[Any], api: str, token: str, order_id: str
 ) -> None:
     """What random ids never reach: the gates behind the shape, the order behind the path."""
     if isinstance(case.body, dict):

@@ -6,6 +6,7 @@ The exchange's own record decides: what it never heard of has not left.
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -14,9 +15,9 @@ from config.settings import Settings
 from domain.instructions import ReplaceOrder
 from domain.orders import OrderType, PlacedOrder, Side, Validity
 from domain.trading_states import Cause, Scope, TradingState
-from storage import outbox as outbox_of
-from storage import trading_states
+from storage import instructions, trading_states
 from storage.database import Database
+from storage.instructions import Owing
 from storage.trading_states import Subject
 from tests.support.builders import some_terms
 from tests.support.desk import A_WORD, frozen, user
@@ -24,7 +25,7 @@ from tests.support.edge import Edge, edge
 from tests.support.eventually import eventually
 from tests.support.orders import new_users, submit
 
-TERMS = {"order_type": OrderType.MARKET, "price": None, "quantity": 1}
+TERMS: dict[str, Any] = {"order_type": OrderType.MARKET, "price": None, "quantity": 1}
 NANOS_A_MILLISECOND = 1_000_000
 EFFECTIVE_WITHIN_MS = 2_000
 """The aim is 100, and printed; a machine that is busy with other tests is given more."""
@@ -168,7 +169,7 @@ async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_excha
     resting = {"order_type": OrderType.LIMIT, "price": row["lower_band"], "quantity": 2}
     order_id = await submit(database, user_id, **resting)
 
-    async def status() -> dict[str, int | str]:
+    async def status() -> dict[str, Any]:
         async with database.reading() as conn:
             found = await conn.execute(
                 "SELECT status, quantity, (SELECT withdrawn_at_ns FROM exchange_outbox x"
@@ -183,7 +184,7 @@ async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_excha
         return row
 
     async def in_the_book() -> bool:
-        return (await status())["status"] == "OPEN"
+        return bool((await status())["status"] == "OPEN")
 
     await eventually(in_the_book)
     # The gateway stands still while the change is asked and the freeze comes.
@@ -204,7 +205,7 @@ async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_excha
         now,
     )
     async with database.transaction() as conn:
-        await outbox_of.owe(conn, [outbox_of.Owing(placed, "REPLACE", more)], now)
+        await instructions.owe(conn, [Owing(placed, "REPLACE", more)], now)
     async with frozen(database, user(user_id)):
         committed_ns = time.time_ns()
         await trading_states.tell(redis, ["NSE"])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ async def test_a_gateway_killed_there_loses_and_doubles_nothing(
     """Orders of both sessions are on their way when it dies; the next one ends what it began."""
     exchanges.start_gateway(point, wait=False)
     users = await new_users(database, 4)
-    terms = {"order_type": OrderType.MARKET, "price": None, "quantity": 3}
+    terms: dict[str, Any] = {"order_type": OrderType.MARKET, "price": None, "quantity": 3}
     order_ids = [await submit(database, user, **terms) for user in users for _ in range(3)]
     exchanges.wait_for_crash()
     exchanges.start_gateway()

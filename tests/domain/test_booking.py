@@ -79,7 +79,7 @@ def test_whatever_fills_first_the_position_has_its_margin_and_nobody_overspends(
     desk = Desk()
     for verb, which, quantity in steps:
         if verb == "place":
-            desk.place(Side(which), quantity)
+            desk.place(Side(str(which)), quantity)
         elif verb == "fill":
             desk.fill(int(which), quantity)
         else:

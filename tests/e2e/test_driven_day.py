@@ -51,7 +51,7 @@ async def decided(client: httpx.AsyncClient, order_id: str) -> dict[str, Any]:
         found = await order(client, order_id)
         return found if found["status"] != "PENDING_VALIDATION" else None
 
-    found = await eventually(seen)
+    found: dict[str, Any] | None = await eventually(seen)
     assert found is not None
     return found
 

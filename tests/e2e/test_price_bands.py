@@ -54,7 +54,7 @@ async def test_a_moved_band_is_the_one_that_orders_meet(market: Market, client: 
         order_id = placed.json()["order_id"]
 
         async def resting() -> bool:
-            return (await client.get(f"/api/v1/orders/{order_id}")).json()["status"] == "OPEN"
+            return bool((await client.get(f"/api/v1/orders/{order_id}")).json()["status"] == "OPEN")
 
         await eventually(resting)
         low = an_order(instrument_id="NSE:TCS", order_type="LIMIT", price=before["lower_band"], quantity=1)
@@ -69,6 +69,6 @@ async def test_a_moved_band_is_the_one_that_orders_meet(market: Market, client: 
         await flex(market, "SELL")
 
     async def cancelled() -> bool:
-        return (await client.get(f"/api/v1/orders/{order_id}")).json()["status"] == "CANCELLED"
+        return bool((await client.get(f"/api/v1/orders/{order_id}")).json()["status"] == "CANCELLED")
 
     await eventually(cancelled)

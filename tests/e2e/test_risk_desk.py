@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 
 from activities.wind_down import SquareOff
 from tests.support.clients import an_order, sign_in
@@ -120,7 +120,7 @@ async def test_a_freeze_among_64_racing_clients_holds_from_its_answer_on(
             " AND status NOT IN ('EXECUTED', 'CANCELLED', 'REJECTED')",
             ids,
         )
-        return waiting[0]["n"] == 0
+        return bool(waiting[0]["n"] == 0)
 
     await eventually(at_rest, within=60)
     sent = rows(
@@ -144,11 +144,8 @@ async def test_a_freeze_among_64_racing_clients_holds_from_its_answer_on(
     )
     assert after_ms < EFFECTIVE_WITHIN_MS
     assert "TRADING_HALTED" in codes
-    for name in names:
-        assert await eventually(
-            lambda name=name: margins(market, name) == {"blocked_margin": 0, "held": 0},  # type: ignore[misc]
-            within=30,
-        )
+    nothing = {"blocked_margin": 0, "held": 0}
+    assert await eventually(lambda: all(margins(market, name) == nothing for name in names), within=30)
 
 
 async def test_a_frozen_client_s_orders_are_cancelled_and_positions_closed_by_the_house(
@@ -219,8 +216,9 @@ async def test_the_schedules_stand_and_the_reconciliation_runs_by_itself(market:
     expected = {f"square-off-{name}" for name in ("CAS", "CASH", "FO", "FRONT_FUTURE")}
     assert await eventually(lambda: expected | {"reconciliation", "day-roll"} <= names)
     described = await temporal.get_schedule_handle("reconciliation").describe()
-    run = described.info.recent_actions[-1].action.workflow_id  # type: ignore[union-attr]
-    found = await temporal.get_workflow_handle(run).result()
+    run = described.info.recent_actions[-1].action
+    assert isinstance(run, ScheduleActionExecutionStartWorkflow)
+    found = await temporal.get_workflow_handle(run.workflow_id).result()
     assert "accounts: every view agrees with the ledger; the books hold" in found["sentence"]
 
 

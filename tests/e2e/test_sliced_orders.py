@@ -31,7 +31,7 @@ async def reached(client: httpx.AsyncClient, order_id: str, status: str) -> dict
         order = await detail(client, order_id)
         return order if order["status"] == status else None
 
-    order = await eventually(there, within=30)
+    order: dict[str, Any] | None = await eventually(there, within=30)
     assert order is not None
     return order
 

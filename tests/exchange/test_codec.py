@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.instructions import CancelOrder, NewOrder, ReplaceOrder, StatusRequest
+from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
 from domain.orders import OrderType, Side, Validity
 from domain.reports import (
     BandSet,
@@ -13,6 +13,7 @@ from domain.reports import (
     ExecutionReport,
     MarketPhase,
     OrdStatus,
+    Report,
     SessionPhase,
 )
 from exchange.codec import CodecError, FixBody, FixVersion, decode, encode
@@ -244,12 +245,16 @@ GOLDENS = [
 
 
 @pytest.mark.parametrize(("version", "value", "text"), GOLDENS)
-def test_each_message_is_written_as_the_specification_writes_it(version, value, text):
+def test_each_message_is_written_as_the_specification_writes_it(
+    version: FixVersion, value: Instruction | Report, text: str
+) -> None:
     assert encode(value, version) == body(text)
 
 
 @pytest.mark.parametrize(("version", "value", "text"), GOLDENS)
-def test_each_message_is_read_as_the_specification_means_it(version, value, text):
+def test_each_message_is_read_as_the_specification_means_it(
+    version: FixVersion, value: Instruction | Report, text: str
+) -> None:
     assert decode(body(text), version) == value
 
 
@@ -271,7 +276,7 @@ def test_each_message_is_read_as_the_specification_means_it(version, value, text
         (11, ""),
     ],
 )
-def test_a_bad_field_is_refused_by_its_tag(tag, bad):
+def test_a_bad_field_is_refused_by_its_tag(tag: int, bad: str) -> None:
     good = body(GOLDENS[0][2])
     fields = tuple((t, bad if t == tag else v) for t, v in good.fields)
     with pytest.raises(CodecError) as error:
@@ -279,19 +284,19 @@ def test_a_bad_field_is_refused_by_its_tag(tag, bad):
     assert error.value.tag == tag
 
 
-def test_zeros_after_the_paisa_and_whole_decimal_quantities_are_read():
+def test_zeros_after_the_paisa_and_whole_decimal_quantities_are_read() -> None:
     good = body(GOLDENS[0][2])
     liberal = {44: "2450.5000", 38: "100.00"}
     assert decode(FixBody("D", tuple((t, liberal.get(t, v)) for t, v in good.fields)), V42) == LIMIT
 
 
-def test_a_message_of_another_kind_is_refused_without_a_tag():
+def test_a_message_of_another_kind_is_refused_without_a_tag() -> None:
     with pytest.raises(CodecError) as error:
         decode(FixBody("AE", ()), V50)
     assert error.value.tag is None
 
 
-def test_a_phase_that_contradicts_its_status_is_refused():
+def test_a_phase_that_contradicts_its_status_is_refused() -> None:
     with pytest.raises(CodecError, match="340"):
         decode(body("35=h|336=NSE.CASH|340=3|341=20261124-08:00:00|58=CONTINUOUS"), V42)
 
@@ -345,19 +350,21 @@ trades = st.builds(
 
 
 @given(st.one_of(orders, replaces, cancels, rejects, phases, trades))
-def test_whatever_is_written_in_5_0_sp2_is_read_back_the_same(value):
+def test_whatever_is_written_in_5_0_sp2_is_read_back_the_same(value: Instruction | Report) -> None:
     assert decode(encode(value, V50), V50) == value
 
 
 @given(st.one_of(orders, replaces, cancels, rejects, phases, trades))
-def test_whatever_is_written_in_4_2_is_read_back_the_same_but_for_parts_of_a_millisecond(value):
+def test_whatever_is_written_in_4_2_is_read_back_the_same_but_for_parts_of_a_millisecond(
+    value: Instruction | Report,
+) -> None:
     first = decode(encode(value, V42), V42)
     assert decode(encode(first, V42), V42) == first
     assert encode(first, V42) == encode(value, V42)
 
 
 @given(st.text(max_size=30))
-def test_no_text_in_a_field_makes_anything_but_a_codec_error(text):
+def test_no_text_in_a_field_makes_anything_but_a_codec_error(text: str) -> None:
     for tag, _ in body(GOLDENS[6][2]).fields:
         fields = tuple((t, text if t == tag else v) for t, v in body(GOLDENS[6][2]).fields)
         try:

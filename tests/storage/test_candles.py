@@ -1,6 +1,7 @@
 """Candles at rest: the parts of a minute join, in whatever slices they were written."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ MINUTE = 60_000_000_000
 NINE = 28_333_334 * MINUTE
 
 
-def a_candle(instrument_id: str, minute: int = 0, **changes: int) -> Candle:
+def a_candle(instrument_id: str, minute: int = 0, **changes: Any) -> Candle:
     """Opened at 100, highest 120, lowest 90, closed at 110; 50 shares."""
     candle = Candle(instrument_id, NINE + minute * MINUTE, 100, 120, 90, 110, 1000, 1050)
     return candle._replace(**changes)

@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from config.settings import Settings
 from domain.orders import PlacedOrder, Product, Side
 from domain.reports import ExecType, ExecutionReport
+from storage import wakeups
 from storage.database import Database
 from tests.support.brokerage import Brokerage, Killed, brokerage
 from tests.support.evidence import collect
@@ -170,6 +173,79 @@ async def test_a_loss_that_a_busted_trade_had_made_is_given_back(
     ledger = await row(broker, "margin_ledger", bought)
     assert (ledger["realized_pnl"], ledger["used_margin"]) == (0, 10 * 490_00)
     assert broken(collect(evidence, broker.requests)) == []
+
+
+async def spent_on_a_round_trip(broker: Brokerage, cash: int) -> tuple[PlacedOrder, PlacedOrder]:
+    """Intraday shares sold at a loss of Rs 500, then a delivery of Rs 2,450; that sale, that delivery."""
+    buyer, seller = await broker.client(cash), await broker.client(CASH, 100)
+    for side, price in ((Side.BUY, PRICE), (Side.SELL, 2400_00)):
+        closed = await broker.place(buyer, side=side, quantity=10, price=price, product=Product.MIS)
+        other = Side.SELL if side is Side.BUY else Side.BUY
+        await broker.place(seller, side=other, quantity=10, price=price, product=Product.MIS)
+        await broker.settle()
+    bought = await broker.place(buyer, quantity=1, price=PRICE)
+    await broker.place(seller, side=Side.SELL, quantity=1, price=PRICE)
+    await broker.settle()
+    return closed, bought
+
+
+async def alerts(broker: Brokerage, placed: PlacedOrder) -> list[dict[str, Any]]:
+    async with broker.mortal.reading() as conn:
+        found = await conn.execute(
+            "SELECT actor, detail FROM audit_log WHERE event = 'RISK_ALERT' AND user_id = %s",
+            (placed.user_id,),
+        )
+        return await found.fetchall()
+
+
+async def frames(desk: PubSub) -> AsyncIterator[dict[str, Any]]:
+    """What the desk has been told so far."""
+    while message := await desk.get_message(timeout=0.2):
+        if message["type"] == "message":
+            yield msgspec.json.decode(message["data"])
+
+
+async def test_a_bust_that_leaves_its_account_short_is_told_to_the_risk_desk_once(
+    broker: Brokerage, redis: Redis
+) -> None:
+    closed, _ = await spent_on_a_round_trip(broker, 5_000_00)
+    sale = trade_of(broker, closed)
+    async with redis.pubsub() as desk:
+        await desk.subscribe(wakeups.RISK_ALERTS)
+        broker.bust(sale)
+        await broker.arrive(*broker.line)
+        broker.mortal.doomed = True
+        with pytest.raises(Killed):
+            await broker.book(closed)
+        assert await alerts(broker, closed) == [], "nor has the killed worker told anybody"
+        await broker.settle()
+        told = [frame async for frame in frames(desk)]
+    assert (await row(broker, "margin_ledger", closed))["available_cash"] == -2_350_00
+    sentence = f"The account is Rs 2350.00 short since the exchange took back or corrected {sale}."
+    detail = {"client_id": f"TEST{closed.user_id}", "available_cash": "-2350.00"}
+    on_record = {"kind": "MARGIN_SHORTFALL", "sentence": sentence, **detail}
+    assert await alerts(broker, closed) == [{"actor": "booking", "detail": on_record}]
+    (frame,) = [frame for frame in told if frame["user_id"] == closed.user_id]
+    assert frame.items() >= on_record.items()
+
+
+async def test_a_bust_that_its_account_can_bear_is_no_alert(broker: Brokerage) -> None:
+    closed, _ = await spent_on_a_round_trip(broker, 10_000_00)
+    broker.bust(trade_of(broker, closed))
+    await broker.settle()
+    assert (await row(broker, "margin_ledger", closed))["available_cash"] == 2_650_00
+    assert await alerts(broker, closed) == []
+
+
+async def test_only_what_leaves_an_account_shorter_than_it_was_is_told_again(broker: Brokerage) -> None:
+    closed, bought = await spent_on_a_round_trip(broker, 5_000_00)
+    broker.bust(trade_of(broker, closed))
+    await broker.settle()
+    for price, short, told in ((2300_00, -2_200_00, 1), (2400_00, -2_300_00, 2)):
+        broker.correct(trade_of(broker, bought), 1, price)
+        await broker.settle()
+        assert (await row(broker, "margin_ledger", closed))["available_cash"] == short
+        assert len(await alerts(broker, closed)) == told
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
 from storage.database import Database
@@ -35,7 +36,7 @@ def a_request(user_id: int, key: UUID | None = None, body: bytes = b"body") -> O
     return OrderRequest(user_id, key or uuid4(), hashlib.sha256(body).digest(), some_terms(), AT_NS)
 
 
-async def rows(database: Database, table: str, user_id: int) -> list[dict[str, object]]:
+async def rows(database: Database, table: str, user_id: int) -> list[DictRow]:
     async with database.reading() as conn:
         found = await conn.execute(f"SELECT * FROM {table} WHERE user_id = %s".encode(), (user_id,))
         return await found.fetchall()

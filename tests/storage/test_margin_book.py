@@ -6,6 +6,7 @@ Plus what only the real servers can show: racing clients, and a Redis that loses
 import asyncio
 import itertools
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -154,7 +155,7 @@ class Pair:
 
     async def assert_same(self) -> None:
         assert await self.book.account(self.user_id) == self.twin.account
-        raw = await self.redis.hgetall(f"margin:{{{self.user_id}}}:positions")
+        raw: dict[Any, Any] = await self.redis.hgetall(f"margin:{{{self.user_id}}}:positions")
         standing = {key.decode(): int(value) for key, value in raw.items() if int(value)}
         twin = {key: net for key, net in self.twin.net.items() if net}
         twin |= {f"{key}|{side}": n for (key, side), n in self.twin.reserved.items() if n}

@@ -4,12 +4,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(ask: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.05) -> T:
+@overload
+async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = 10.0, every: float = 0.05) -> T: ...
+@overload
+async def eventually(ask: Callable[[], T], *, within: float = 10.0, every: float = 0.05) -> T: ...
+async def eventually(ask: Callable[[], Any], *, within: float = 10.0, every: float = 0.05) -> Any:
     """The first truthy answer of `ask` (plain or async); fails with its last answer after `within` seconds.
 
     An AssertionError raised by `ask` counts as "not yet".
@@ -18,7 +22,7 @@ async def eventually(ask: Callable[[], T | Awaitable[T]], *, within: float = 10.
     while True:
         try:
             answer = ask()
-            result: T = await answer if inspect.isawaitable(answer) else answer
+            result = await answer if inspect.isawaitable(answer) else answer
             last: object = result
             if result:
                 return result

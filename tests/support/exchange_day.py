@@ -12,9 +12,18 @@ from config.sessions import session_rules
 from domain.instructions import CancelOrder, NewOrder, ReplaceOrder
 from domain.instruments import Instrument
 from domain.orders import OrderType, Side, Validity
-from domain.reports import BandSet, CancelRejected, ExecutionReport, MarketPhase, SessionPhase
+from domain.reports import (
+    BandSet,
+    CancelRejected,
+    ExecType,
+    ExecutionReport,
+    MarketPhase,
+    OrdStatus,
+    SessionPhase,
+)
 from domain.sessions import SessionClass
 from domain.time import IST, NANOS
+from exchange.master import read_master
 from exchange.simulator.control import Command, PhaseCommand
 from exchange.simulator.floor import Floor
 from exchange.simulator.journal import Journal, Step, TradeFile
@@ -22,6 +31,29 @@ from exchange.simulator.market import trades_of
 
 SESSION = "FIXT.1.1:NSE->HUNDI01"
 Told = ExecutionReport | CancelRejected
+
+MASTER = read_master("NSE")
+TCS, ETF = MASTER["TCS"], MASTER["NIFTYBEES"]
+FUTURE = next(row for row in MASTER.values() if row.kind == "FUTURE" and row.underlying == "NSE:TCS")
+OPTION = next(row for row in MASTER.values() if row.kind == "OPTION" and row.underlying == "NSE:TCS")
+FOUR = {row.symbol: row for row in (TCS, ETF, FUTURE, OPTION)}
+"""One of each session class."""
+
+
+def near(ticks: int) -> int:
+    """A price of TCS some ticks from its previous close."""
+    return TCS.previous_close + ticks * TCS.tick_size
+
+
+def kinds(told: list[Told]) -> list[tuple[str, ExecType, OrdStatus]]:
+    """(ClOrdID, ExecType, OrdStatus) of execution reports."""
+    return [(r.cl_ord_id, r.exec_type, r.ord_status) for r in told if isinstance(r, ExecutionReport)]
+
+
+def fills(told: list[Told]) -> list[tuple[str, int, int]]:
+    """(ClOrdID, quantity, price) of trades."""
+    reports = [r for r in told if isinstance(r, ExecutionReport) and r.exec_type is ExecType.TRADE]
+    return [(r.cl_ord_id, r.last_quantity, r.last_price) for r in reports]
 
 
 def at(moment: str) -> int:

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from domain.instructions import CancelOrder, NewOrder
 from domain.orders import OrderType, Side, Validity
-from storage import outbox
+from storage import instructions
 from storage.database import Connection, Database
 
 _serial = count(time.time_ns() // 1000 % 400_000_000)
@@ -106,7 +106,7 @@ async def owe(
             int(instruction.cl_ord_id.partition("-")[0]),
             user_id,
             intake_seq,
-            Jsonb(outbox.document(instruction)),
+            Jsonb(instructions.document(instruction)),
             release_phases,
             time.time_ns(),
         ),

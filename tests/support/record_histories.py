@@ -1,13 +1,15 @@
 """Records the workflow history of an order of each outcome, on a whole market: what the replay test replays.
 
-    python -m tests.support.record_histories
+    python -m tests.support.record_histories [OUTCOME ...]
 
-Run it after a change of the workflow that its earlier histories still replay (`workflow.patched`), and
-commit what it adds to tests/workflows/histories. Files are only ever added: orders of old versions live on.
+All, unless some are named. Run it after a change of a workflow that its earlier histories still replay
+(`workflow.patched`), and commit what it adds to tests/workflows/histories. Files are only ever added: orders
+of old versions live on.
 """
 
 import asyncio
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +18,16 @@ from typing import Any
 
 import httpx
 from temporalio.client import Client as Temporal
+from temporalio.client import WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
+from exchange.simulator.control import ask
 from tests.support.clients import Client, Request
 from tests.support.edge import until
+from tests.support.eventually import eventually
 from tests.support.market import Market, free_offset
-from workflows.contracts import order_workflow_id
+from workflows.contracts import late_reports_id, order_workflow_id
 
 HISTORIES = Path(__file__).parents[1] / "workflows" / "histories"
 _OF_THIS_MACHINE = {"identity", "workerVersion", "binaryChecksum"}
@@ -78,7 +84,17 @@ def another_worker(market: Market, client: Client) -> Request:
     return _ends(client, order, "CANCELLED")
 
 
-OUTCOMES: dict[str, Callable[[Market, Client], Request]] = {
+def taken_back(market: Market, client: Client) -> Request:
+    """The exchange takes its one trade back when its story is over."""
+    order = _ends(client, client.place(instrument_id="NSE:TCS", quantity=1), "EXECUTED")
+    asyncio.run(_ended(market.settings, order_workflow_id(int(order.order_id))))
+    (trade,) = [told for told in client.order(order)["history"] if "last_price" in told]
+    ask(market.settings.data_dir, "NSE", verb="bust", exec_id=trade["exec_id"])
+    return _ends(client, order, "CANCELLED")
+
+
+Story = Callable[[Market, Client], Request]
+ORDERS: dict[str, Story] = {
     step.__name__: step
     for step in (
         executed,
@@ -91,9 +107,11 @@ OUTCOMES: dict[str, Callable[[Market, Client], Request]] = {
         another_worker,
     )
 }
+LATE_REPORTS: dict[str, Story] = {taken_back.__name__: taken_back}
+"""Of these orders the workflow that books what came afterwards."""
 
 
-def main() -> None:
+def main(outcomes: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="hundi-histories-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -104,20 +122,38 @@ def main() -> None:
         ):
             client = Client("DEMO0091", http)
             client.sign_in()
-            orders = {outcome: step(market, client).order_id for outcome, step in OUTCOMES.items()}
+            stories = ORDERS | LATE_REPORTS
+            orders = {
+                outcome: int(stories[outcome](market, client).order_id) for outcome in outcomes or stories
+            }
             asyncio.run(_save(settings, orders))
 
 
-async def _save(settings: Settings, orders: dict[str, str]) -> None:
-    temporal = await Temporal.connect(settings.temporal_target, namespace=settings.temporal_namespace)
+async def _save(settings: Settings, orders: dict[str, int]) -> None:
     for outcome, order_id in orders.items():
-        handle = temporal.get_workflow_handle(order_workflow_id(int(order_id)))
-        await handle.result()
-        history = (await handle.fetch_history()).to_json()
+        workflow_id = late_reports_id if outcome in LATE_REPORTS else order_workflow_id
+        history = (await _ended(settings, workflow_id(order_id))).to_json()
         number = 1 + len(list(HISTORIES.glob(f"{outcome}-*.json")))
         path = HISTORIES / f"{outcome}-{number}.json"
         path.write_text(json.dumps(_portable(json.loads(history)), indent=1) + "\n")
         print(path.name)
+
+
+async def _ended(settings: Settings, workflow_id: str) -> WorkflowHistory:
+    """What it did, once it has begun and ended."""
+    temporal = await Temporal.connect(settings.temporal_target, namespace=settings.temporal_namespace)
+    handle = temporal.get_workflow_handle(workflow_id)
+
+    async def ended() -> bool:
+        try:
+            return await handle.result() is not None
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+
+    await eventually(ended, within=30)
+    return await handle.fetch_history()
 
 
 def _portable(value: Any) -> Any:
@@ -149,4 +185,4 @@ def _stopped(market: Market, name: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

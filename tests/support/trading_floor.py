@@ -26,9 +26,10 @@ from storage.exchange_journal import write
 from storage.group_commit import GroupCommit
 from storage.margin_book import ReleaseStep
 from storage.submissions import Asked, Submission
+from tests.support.books import an_account
 from tests.support.builders import a_report, some_terms
 from tests.support.desk import A_WORD
-from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
+from tests.support.orders import a_new_order, acknowledge, an_order_id
 from tests.support.portfolios import master, some_portfolios, todays
 
 PERCENT = 20
@@ -53,11 +54,8 @@ class TradingFloor:
 
     async def account(self, cash: int) -> int:
         """With limits that are in nobody's way."""
-        (user_id,) = await new_users(self.database, 1)
+        user_id = await an_account(self.database, cash)
         async with self.database.transaction() as conn:
-            await conn.execute(
-                "INSERT INTO margin_ledger (user_id, cash, updated_at_ns) VALUES (%s, %s, 1)", (user_id, cash)
-            )
             await risk_limits.set_limits(conn, user_id, trade_date(time.time_ns()), WIDE, A_WORD)
         return user_id
 
@@ -73,26 +71,33 @@ class TradingFloor:
             )
         return PlacedOrder(order_id, user_id, seq, time.time_ns(), terms, "", "test")
 
-    async def submit(self, placed: PlacedOrder) -> str:
-        """`passed`, or the code of the refusal."""
+    async def submit(self, placed: PlacedOrder, *, ensure: bool = True) -> str:
+        """`passed`, or the code of the refusal.
+
+        Without `ensure` the process dies before the view of a slice's account is built anew.
+        """
         terms = placed.terms
         assert terms.price is not None
         unit = unit_of(terms, terms.price)
         position, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
-        ours = placed.user_id, placed.order_id
+        whole = terms.quantity if placed.slice_of is None else placed.slice_of.quantity
+        ours = placed.user_id, placed.margin_id
         while True:
-            block = await self.view.block(*ours, terms.side, position, nets, terms.quantity, unit)
+            block = await self.view.block(*ours, terms.side, position, nets, whole, unit)
             if block.outcome is not BlockOutcome.BLOCKED:
                 return "MARGIN_INSUFFICIENT"
             leaves = Departure(OrderType.LIMIT, terms.price, terms.price)
             answer: Submission = await self.submitting.commit(Asked(placed, block, leaves))
             if answer.stale:
                 await self.view.ensure(placed.user_id)
-            elif answer.refusal is None:
-                return "passed"
-            else:
+                continue
+            if answer.refusal is not None or answer.spent:
                 await self.view.follow([ReleaseStep(*ours, block.generation)])
+            if answer.refusal is not None:
                 return answer.refusal.code.value
+            if ensure and placed.slice_of is not None:
+                await self.view.ensure(placed.user_id)
+            return "passed"
 
     async def place(self, user_id: int, side: Side, symbol: str, lots: int = 1, **terms: Any) -> PlacedOrder:
         """An order that must pass."""

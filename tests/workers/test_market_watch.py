@@ -21,7 +21,6 @@ from storage.instruments import load_instruments
 from tests.support.desk import A_WORD, user
 from tests.support.eventually import eventually
 from tests.support.orders import new_users
-from workers import market_watch
 from workers.market_watch import MarketWatch
 
 NIFTY = "NSE:NIFTY 50"
@@ -81,7 +80,7 @@ async def back_to_the_close(database: Database, publisher: Publisher) -> None:
 def in_the_morning(monkeypatch: pytest.MonkeyPatch) -> int:
     """Ten o'clock of a trading day, for whoever watches: the rule depends on the hour."""
     now_ns = 1_795_494_600 * NANOS
-    monkeypatch.setattr(market_watch.time, "time_ns", lambda: now_ns)
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
     return now_ns
 
 

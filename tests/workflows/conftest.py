@@ -17,7 +17,7 @@ from workflows.payloads import DATA_CONVERTER
 RUNNERS = {"production": UnsandboxedWorkflowRunner(), "sandbox": SandboxedWorkflowRunner()}
 
 
-@pytest.fixture(params=RUNNERS.values(), ids=RUNNERS)
+@pytest.fixture(params=RUNNERS.values(), ids=list(RUNNERS))
 def runner(request: pytest.FixtureRequest) -> WorkflowRunner:
     chosen: WorkflowRunner = request.param
     return chosen

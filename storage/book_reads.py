@@ -1,0 +1,66 @@
+"""What a booking starts from: the holds, holdings and positions that its orders touch.
+
+Read under the ledger locks that make them the booking's alone; what it makes of them, storage/book_entries.py
+writes back. Called by storage/books.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from domain.booking import UserBooks
+from domain.orders import PlacedOrder, Product
+from domain.positions import Holding, Position
+from storage.database import Connection, columns
+from storage.margin_ledger import hold_of
+
+# With the holds of the orders themselves, those of every order that waits on a netting position of theirs.
+_HOLDS = """
+    SELECT order_id, user_id, instrument_id, product, transaction_type, unit_margin, open_quantity,
+           close_quantity, changed_unit, kept_unit
+    FROM margin_holds
+    WHERE order_id = ANY(%s) OR (state = 'BLOCKED' AND product <> 'CNC'
+        AND (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])))
+"""
+_HOLDINGS = """
+    SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity
+    FROM holdings
+    WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
+"""
+_POSITIONS = """
+    SELECT user_id, instrument_id, product, buy_quantity, sell_quantity, buy_value, sell_value, open_cost,
+           realized_pnl, margin
+    FROM positions WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
+"""
+
+
+@dataclass(slots=True)
+class Touched:
+    """The books that the orders at hand touch, and what each hold becomes once its change is answered."""
+
+    books: dict[int, UserBooks]
+    changed_units: dict[int, tuple[int, int]]
+    """By order: unit margin if the exchange took the change, and if it refused it."""
+
+
+async def read(conn: Connection, orders: Sequence[PlacedOrder]) -> Touched:
+    """Their users' ledger rows are locked."""
+    changed_units: dict[int, tuple[int, int]] = {}
+    books = {order.user_id: UserBooks() for order in orders}
+    by_id = {order.order_id: order for order in orders}
+    touched = columns({(order.user_id, order.terms.instrument_id) for order in orders})
+    netting = {(o.user_id, o.terms.instrument_id) for o in orders if o.terms.product is not Product.CNC}
+    waited_on = columns(netting) if netting else [[], []]
+    holds = await conn.execute(_HOLDS, (list(by_id), *waited_on))
+    holdings = await conn.execute(_HOLDINGS, touched)
+    positions = await conn.execute(_POSITIONS, touched)
+    for row in await holds.fetchall():
+        if row["changed_unit"] is not None and row["order_id"] in by_id:
+            changed_units[row["order_id"]] = row["changed_unit"], row["kept_unit"]
+        books[row["user_id"]].holds[row["order_id"]] = hold_of(row)
+    for row in await holdings.fetchall():
+        user_id, instrument_id = row.pop("user_id"), row.pop("instrument_id")
+        books[user_id].holdings[instrument_id] = Holding(**row)
+    for row in await positions.fetchall():
+        user_id, instrument_id, product = row.pop("user_id"), row.pop("instrument_id"), row.pop("product")
+        books[user_id].positions[instrument_id, Product(product)] = Position(**row)
+    return Touched(books, changed_units)

@@ -23,7 +23,7 @@ from realtime.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
 from realtime.quotes import Mode, changes, element
 from realtime.tick_table import PUSH_SECONDS, TickTable
 
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.002
 """How long frames are written before other work comes in between."""
 TURNS, TURN_CLIENTS = 5, 1_000
 """So many clients are told together before another turn is opened: each turn writes every delta anew."""

@@ -30,9 +30,12 @@ from domain.time import rfc3339
 from exchange.master import read_master
 from exchange.ticks import TICK, Ticks, group_of
 from realtime.bus import Publisher
+from storage import updates
+from storage.audit import OrderUpdate
 
 EACH, BEATS_A_SECOND = 10, 4
 PATIENCE_SECONDS = 120
+USERS, _FIRST_USER = 10_000, 10**6
 CONNECTING = 200
 """Clients that connect at once."""
 INSTRUMENTS = [i for i in read_master("NSE").values() if i.tradable][:100]
@@ -50,6 +53,8 @@ class Contestant:
     client: type[LoadClient]
     publish: Callable[[], Awaitable[None]] | None = None
     """Tells it the ticks, until cancelled."""
+    prepare: Callable[[], Awaitable[None]] | None = None
+    """Before it starts."""
 
 
 async def contestants(ours: Settings, redis: Redis, scratch: Path) -> list[Contestant]:
@@ -77,7 +82,14 @@ async def contestants(ours: Settings, redis: Redis, scratch: Path) -> list[Conte
 def gateway(redis: Redis, beats_a_second: float = BEATS_A_SECOND) -> Contestant:
     """Ours."""
     command = [sys.executable, "-m", "workers.realtime"]
-    return Contestant("ours", "realtime gateway", command, OurClient, lambda: _publish(redis, beats_a_second))
+    return Contestant(
+        "ours",
+        "realtime gateway",
+        command,
+        OurClient,
+        lambda: _publish(redis, beats_a_second),
+        lambda: _remember(redis),
+    )
 
 
 def _installed(directory: Path) -> Path:
@@ -95,6 +107,8 @@ async def serving(ours: Settings, contestant: Contestant) -> AsyncIterator[int]:
         "HUNDI_PORT_OFFSET": str(ours.port_offset),
         "HUNDI_DATA_DIR": str(ours.data_dir),
     }
+    if contestant.prepare is not None:
+        await contestant.prepare()
     process = await asyncio.create_subprocess_exec(
         *contestant.command, env=environment, stderr=asyncio.subprocess.DEVNULL
     )
@@ -156,7 +170,7 @@ async def crowd(
 
 def a_token(ours: Settings, place: int) -> str:
     """Of a user of its own: one may have only so many connections."""
-    return tokens.issue(ours, 10**6 + place, "BENCH", "CLIENT", int(time.time()))[0]
+    return tokens.issue(ours, _FIRST_USER + place, "BENCH", "CLIENT", int(time.time()))[0]
 
 
 def readers(clients: Iterable[LoadClient]) -> list[LoadClient]:
@@ -178,6 +192,15 @@ async def ages(clients: Sequence[LoadClient], seconds: float) -> list[int]:
 def counts(clients: Sequence[LoadClient]) -> tuple[int, int]:
     """Updates and frames so far."""
     return sum(client.updates for client in clients), sum(client.frames for client in clients)
+
+
+async def _remember(redis: Redis) -> None:
+    """An update of each user: or a gateway would ask the record for them, which is not there to answer."""
+    for start in range(0, USERS, 1_000):
+        users = range(_FIRST_USER + start, _FIRST_USER + start + 1_000)
+        await updates.publish(
+            redis, [OrderUpdate(user, {"type": "order_update", "seq": 1}) for user in users]
+        )
 
 
 async def _publish(redis: Redis, beats_a_second: float) -> None:

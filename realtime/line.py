@@ -241,12 +241,21 @@ class Line(asyncio.Protocol):
             self._transport.abort()
             return
         self._handshake = protocol, request
-        path, _, query = request.path.partition("?")
-        self._lines.begin(self._lines.asked(self, path, query))
+        self._lines.begin(self._answer(*request.path.partition("?")[::2]))
+
+    async def _answer(self, path: str, query: str) -> None:
+        try:
+            await self._lines.asked(self, path, query)
+        except Exception as error:
+            log.warning("request not understood", peer=self.peer, error=repr(error)[:200])
+        if self._handshake is not None:
+            self.refuse(HTTPStatus.BAD_REQUEST, "The request was not understood.")
 
     def _control(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PING:
-            self.write(pong_frame(bytes(frame.data)))
+            # One that asks and does not read could fill the memory with answers.
+            if not self.is_behind:
+                self.write(pong_frame(bytes(frame.data)))
         elif frame.opcode is Opcode.CLOSE:
             self.write(close_frame(CloseCode.NORMAL_CLOSURE))
             self.is_open = False

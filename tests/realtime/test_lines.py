@@ -1,16 +1,19 @@
 """WebSocket lines on a real socket, without the gateway: what is followed, when, and who is cut off."""
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 import pytest
 from uvicorn.server import ServerState
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from realtime import line as line_module
 from realtime.frames import PING, text_frame
@@ -43,6 +46,8 @@ class Front:
         self.echoes: list[Echo] = []
 
     async def asked(self, line: Line, path: str, query: str) -> None:
+        if path == "/broken":
+            raise ValueError(path)
         if path != "/echo":
             line.refuse(HTTPStatus.NOT_FOUND, f"no {path}, {query}")
             return
@@ -103,6 +108,28 @@ async def test_who_asks_for_something_else_is_refused_over_http() -> None:
         async with http.get(f"{url}/echo", headers=bad) as answer:
             assert answer.status == 400
         await eventually(lambda: front.gone == [1])
+
+
+async def test_a_front_that_breaks_leaves_no_request_without_an_answer() -> None:
+    async with served() as (_, url), aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(f"{url}/broken")
+        assert refused.value.status == 400
+
+
+async def test_pings_of_a_client_that_does_not_read_are_not_all_answered() -> None:
+    async with served() as (front, url), aiohttp.ClientSession() as http:
+        websocket = await http.ws_connect(f"{url}/echo")
+        connection: Any = websocket.get_extra_info("socket")
+        ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
+        transport: Any = websocket.get_extra_info("transport") or websocket._writer.transport
+        transport.pause_reading()
+        with socket.socket(fileno=os.dup(connection.fileno())) as sender:
+            sender.setblocking(True)
+            await asyncio.to_thread(sender.sendall, ping * 150_000)
+        await eventually(lambda: front.echoes[0].line.is_behind)
+        assert not front.echoes[0].line.is_stalled
+        transport.abort()
 
 
 async def test_a_silent_line_is_cut_and_one_that_answers_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ async def test_a_group_no_longer_watched_is_silent(
         await publisher.publish({"NSE:5": some_rows({5: 1})})
         await publisher.publish({"NSE:6": some_rows({6: 1})})
         await eventually(lambda: gateway.prices == {6: 1})
-        counts = await redis.execute_command("PUBSUB", "SHARDNUMSUB", channel("NSE:5"))
+        counts = await redis.execute_command("PUBSUB", "SHARDNUMSUB", channel("NSE:5"))  # type: ignore[no-untyped-call]
         assert counts[-1] == 0
 
 
@@ -147,7 +147,7 @@ async def test_after_a_lost_connection_the_latest_rows_come_again(
 ) -> None:
     async with a_gateway() as gateway:
         await gateway.watch("NSE:7")
-        killed = await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        killed = await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
         assert killed >= 1
         await publisher.publish({"NSE:7": some_rows({7: 42})})
         await eventually(lambda: gateway.prices == {7: 42})

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from psycopg.rows import DictRow
@@ -49,7 +50,9 @@ class Distributor:
         self.process = start(settings, "from workers.distributor import main; main()", **changes)
 
     async def ready(self) -> Health:
-        return await eventually(lambda: health(self.settings, self.process), within=30)
+        found = await eventually(partial(health, self.settings, self.process), within=30)
+        assert found is not None
+        return found
 
     def detail_with(self, word: str) -> str:
         """The health line once it speaks of the word and of a silent line, nothing before."""

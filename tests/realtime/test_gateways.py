@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from redis import Redis as BlockingRedis
@@ -60,7 +61,7 @@ async def test_a_gateway_is_added_and_removed_while_clients_of_both_are_served(
                 await eventually(lambda told=told: told.of("session") and told.of("snapshot"))  # type: ignore[misc]
             await tell(2)
             for told in (stays, goes):
-                await eventually(lambda told=told: is_told(told, 2))  # type: ignore[misc]
+                await eventually(partial(is_told, told, 2))
             await asyncio.to_thread(added.stop)
             await eventually(lambda: goes.websocket.closed)
             assert goes.websocket.close_code == 1012, "a restart: come again"
@@ -71,6 +72,6 @@ async def test_a_gateway_is_added_and_removed_while_clients_of_both_are_served(
             await again.ask("auth", token=token, after_seq=goes.seqs[-1])
             await again.ask("subscribe", **wanted)
             for told in (stays, again):
-                await eventually(lambda told=told: is_told(told, 3))  # type: ignore[misc]
+                await eventually(partial(is_told, told, 3))
             assert again.seqs == [3] and stays.seqs == [2, 3]
         assert stays.reasons == []

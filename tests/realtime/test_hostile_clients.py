@@ -150,8 +150,7 @@ async def test_an_engine_frame_that_makes_no_sense_disturbs_nobody(
     ):
         assert (await websocket.receive_str()).startswith("0{")
         for frame in frames:
-            send = websocket.send_bytes if isinstance(frame, bytes) else websocket.send_str
-            await send(frame)  # type: ignore[operator]
+            await (websocket.send_bytes(frame) if isinstance(frame, bytes) else websocket.send_str(frame))
         await is_served()
 
 
@@ -254,7 +253,7 @@ async def publish_all(redis: Redis, ltp: int) -> None:
 
 
 def last_prices(reader: Any) -> dict[str, float]:
-    known = {}
+    known: dict[str, float] = {}
     for event, body in reader.all:
         if event in ("snapshot", "ticks"):
             known |= {e["instrument"]: e["ltp"] for e in body[event] if "ltp" in e}

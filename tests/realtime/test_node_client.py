@@ -30,7 +30,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """client.js beside its packages, as the lock file pins them."""
     directory = tmp_path_factory.mktemp("node") / "client"
     shutil.copytree(SOURCE, directory)
-    npm = [NPM, "ci", "--no-audit", "--no-fund"]
+    npm = [str(NPM), "ci", "--no-audit", "--no-fund"]
     subprocess.run(npm, cwd=directory, check=True, timeout=100)
     return directory
 

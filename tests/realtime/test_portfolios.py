@@ -164,7 +164,7 @@ async def test_what_is_lost_on_the_way_is_told_all_the_same(
         await client.ask("subscribe_portfolio", {})
         await eventually(lambda: client.of("portfolio"))
         for number in range(1, 4):
-            await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
             await book(database, user, Product.MIS, Side.BUY, 1, 2400_00)
             began = time.monotonic()
             await eventually(lambda number=number: bought(client) == number)  # type: ignore[misc]

@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,8 +167,12 @@ async def test_every_client_ends_with_the_last_values_and_is_told_at_most_four_t
             await publish(redis, *rows)
             await asyncio.sleep(0.01)
         took = time.monotonic() - began
+
+        def is_up_to_date(told: Told) -> bool:
+            return ltps(told) == expected(last)
+
         for told in (client, frames):
-            await eventually(lambda told=told: ltps(told) == expected(last))  # type: ignore[misc]
+            await eventually(partial(is_up_to_date, told))
             pushes = Counter(e["instrument"] for event, e in elements(told) if event == "ticks")
             assert max(pushes.values()) <= 4 * (took + 1) + 1
         volumes = {name: known.get("volume") for name, known in state(frames).items()}
@@ -186,7 +191,8 @@ async def test_after_unsubscribing_nothing_comes_and_the_group_is_not_taken_from
     gateway: GatewayProcess, redis: Redis
 ) -> None:
     async def gateways() -> int:
-        found: Any = await redis.execute_command("PUBSUB", "SHARDNUMSUB", channel(group_of("NSE", TCS.token)))
+        group = channel(group_of("NSE", TCS.token))
+        found: Any = await redis.execute_command("PUBSUB", "SHARDNUMSUB", group)  # type: ignore[no-untyped-call]
         return int(found[1])
 
     async with plain(gateway) as client:

@@ -133,7 +133,7 @@ async def test_pings_of_a_client_that_does_not_read_are_not_all_answered() -> No
 
 
 async def test_a_silent_line_is_cut_and_one_that_answers_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "PULSE_SECONDS", 0.2)
+    monkeypatch.setattr(line_module, "PULSE_SECONDS", 1.5)
     async with (
         served() as (front, url),
         aiohttp.ClientSession() as http,
@@ -144,9 +144,9 @@ async def test_a_silent_line_is_cut_and_one_that_answers_is_not(monkeypatch: pyt
         began = time.monotonic()
         assert (await silent.receive()).type is aiohttp.WSMsgType.PING
         assert (await silent.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         await eventually(lambda: front.gone == [1, 0])
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(3)
         assert front.gone == [1, 0]
         assert not listening.done()
         listening.cancel()

@@ -175,13 +175,11 @@ class _Opening:
     async def __call__(self, environ: Environ) -> str:
         line: Line = environ[_LINE]
         receiver = _Receiver(self._driver, self._socket, line)
-        if self._socket.connected:
-            # Polls are answered at once until the client has changed over, or has given it up.
-            self._socket.upgrading = True
-            line.accept(receiver)
-        else:
-            self._socket.connected = True
-            line.accept(receiver)
+        # Polls are answered at once until the client has changed over, or has given it up.
+        self._socket.upgrading = self._socket.connected
+        self._socket.connected = True
+        line.accept(receiver)
+        if not self._socket.upgrading:
             receiver.attach()
         return ""
 

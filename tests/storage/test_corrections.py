@@ -48,20 +48,18 @@ async def traded(broker: Brokerage, product: Product, *quantities: int) -> tuple
 
 async def row(broker: Brokerage, table: str, placed: PlacedOrder) -> dict[str, Any]:
     key = "order_id" if table == "orders" else "user_id"
-    async with broker.mortal.reading() as conn:
-        query = f"SELECT * FROM {table} WHERE {key} = %s".encode()
-        found = await (await conn.execute(query, (getattr(placed, key),))).fetchone()
-    assert found is not None
+    [found] = await rows(broker, f"SELECT * FROM {table} WHERE {key} = %s", getattr(placed, key))
     return found
 
 
-async def history(broker: Brokerage, placed: PlacedOrder) -> list[dict[str, Any]]:
+async def rows(broker: Brokerage, query: str, key: int) -> list[dict[str, Any]]:
     async with broker.mortal.reading() as conn:
-        found = await conn.execute(
-            "SELECT event, status, detail FROM audit_log WHERE order_id = %s ORDER BY user_seq",
-            (placed.order_id,),
-        )
-        return await found.fetchall()
+        return await (await conn.execute(query.encode(), (key,))).fetchall()
+
+
+async def history(broker: Brokerage, placed: PlacedOrder) -> list[dict[str, Any]]:
+    query = "SELECT event, status, detail FROM audit_log WHERE order_id = %s ORDER BY user_seq"
+    return await rows(broker, query, placed.order_id)
 
 
 def trade_of(broker: Brokerage, placed: PlacedOrder) -> str:
@@ -190,12 +188,8 @@ async def spent_on_a_round_trip(broker: Brokerage, cash: int) -> tuple[PlacedOrd
 
 
 async def alerts(broker: Brokerage, placed: PlacedOrder) -> list[dict[str, Any]]:
-    async with broker.mortal.reading() as conn:
-        found = await conn.execute(
-            "SELECT actor, detail FROM audit_log WHERE event = 'RISK_ALERT' AND user_id = %s",
-            (placed.user_id,),
-        )
-        return await found.fetchall()
+    query = "SELECT actor, detail FROM audit_log WHERE event = 'RISK_ALERT' AND user_id = %s"
+    return await rows(broker, query, placed.user_id)
 
 
 async def frames(desk: PubSub) -> AsyncIterator[dict[str, Any]]:

@@ -1,20 +1,23 @@
-"""Reconciliation: margin views against the ledger, the books against their own invariants; drift is rebuilt.
+"""Reconciliation: views against the ledger, the books against themselves, holds against the exchange.
 
-A view that was off by more than ALERT_ABOVE, and any broken invariant, is an alert. Called by the
-reconciliation workflow every 30 seconds.
+A drifted view is rebuilt; the books are never mended here. A view that was off by more than ALERT_ABOVE, and
+whatever else is wrong, is an alert. Called by the reconciliation workflow every 30 seconds.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from redis.asyncio import Redis
 from temporalio import activity
 
 from domain.money import PAISE_PER_RUPEE
-from storage import reconciliation, risk_alerts
+from storage import holds_at_exchange, reconciliation, risk_alerts
 from storage.database import Database
+from storage.holds_at_exchange import HoldFault
 from storage.portfolios import Portfolios
-from storage.reconciliation import Drift
+from storage.reconciliation import LOOK_SECONDS, LOOKS, Drift
 from storage.risk_alerts import RiskAlert
 
 ALERT_ABOVE = 100 * PAISE_PER_RUPEE
@@ -31,17 +34,24 @@ class Reconciled:
     """Users whose view was wrong."""
     time_ns: int
     alerts: list[str] = field(default_factory=list)
+    trades: list[str] = field(default_factory=list)
+    """Of exchanges that have closed: how our trades compare with their files."""
 
 
 class Reconciliation:
-    def __init__(self, database: Database, redis: Redis, portfolios: Portfolios) -> None:
+    def __init__(
+        self, database: Database, redis: Redis, portfolios: Portfolios, intraday_percent: int
+    ) -> None:
         self._database, self._redis, self._portfolios = database, redis, portfolios
+        self._intraday_percent = intraday_percent
+        self._known: set[HoldFault] = set()
+        """Holds that are wrong and were alerted: each is told once."""
         self._margined_up_to = 0
         """Of very many portfolios each pass takes the next."""
 
     @activity.defn(name="reconcile")
     async def reconcile(self) -> Reconciled:
-        """The next portfolios of derivatives, every account with a margin view, and the books."""
+        """The next portfolios of derivatives, every account with a margin view, the books, and the holds."""
         after = self._margined_up_to
         remargined = await reconciliation.remargin(self._database, self._portfolios, after)
         self._margined_up_to = remargined.last
@@ -51,27 +61,44 @@ class Reconciliation:
         broken = remargined.wrong + await reconciliation.broken_books(self._database)
         alerts = [_drifted(drift) for drift in drifts if drift.amount > ALERT_ABOVE]
         alerts += [RiskAlert("BOOKS_BROKEN", sentence, user_id) for user_id, sentence in broken]
+        held = await self._hold_faults()
+        alerts += [RiskAlert("HOLD_WRONG", one.sentence, one.user_id) for one in sorted(held - self._known)]
+        self._known = held
         if alerts:
             async with self._database.transaction() as conn:
                 await risk_alerts.record(conn, alerts, ACTOR)
             await risk_alerts.tell(self._redis, alerts)
         return Reconciled(
-            _said(accounts, remargined.turned, drifts, broken),
+            _said(accounts, remargined.turned, drifts, broken, held),
             accounts,
             [drift.user_id for drift in drifts],
             time.time_ns(),
             [alert.sentence for alert in alerts],
         )
 
+    async def _hold_faults(self) -> set[HoldFault]:
+        """Those that stay over LOOKS looks."""
+        look = partial(holds_at_exchange.faults, self._database, self._intraday_percent)
+        found = await look(time.time_ns())
+        for _ in range(LOOKS - 1):
+            if not found:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            found &= await look(time.time_ns())
+        return found
+
 
 def _drifted(drift: Drift) -> RiskAlert:
     return RiskAlert("MARGIN_DRIFT", drift.sentence, drift.user_id)
 
 
-def _said(accounts: int, turned: int, drifts: list[Drift], broken: list[tuple[int, str]]) -> str:
+def _said(
+    accounts: int, turned: int, drifts: list[Drift], broken: list[tuple[int, str]], held: set[HoldFault]
+) -> str:
     views = (
         f"{len(drifts)} views were wrong and are rebuilt" if drifts else "every view agrees with the ledger"
     )
     books = f"; {len(broken)} books do not hold" if broken else "; the books hold"
     files = f"; {turned} portfolios are margined by another risk file" if turned else ""
-    return f"{accounts} accounts: {views}{books}{files}."
+    holds = f"; {len(held)} holds are not what the exchange may fill" if held else ""
+    return f"{accounts} accounts: {views}{books}{files}{holds}."

@@ -1,0 +1,112 @@
+"""Reports that nobody books, and reports that fit no order: told once each, counted while they last."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from domain.orders import OrderType, PlacedOrder, Side
+from domain.time import NANOS
+from storage import unbooked
+from storage.database import Database
+from storage.unbooked import Late
+from tests.support.brokerage import Brokerage, brokerage
+from tests.support.desk import alerted
+from workers.report_watch import ReportWatch
+
+CASH = 100_000_000_00
+NOTHING = Late(0, None, 0, None)
+
+
+@pytest.fixture
+async def broker(database: Database, redis: Redis, tmp_path: Path) -> AsyncIterator[Brokerage]:
+    """Reports that other tests have left behind are nobody's any more."""
+    async with database.transaction() as conn:
+        await conn.execute("DELETE FROM exchange_inbox WHERE consumed_at_ns IS NULL")
+    async with brokerage(database, redis, tmp_path) as opened:
+        yield opened
+
+
+async def late(database: Database, seconds: int) -> Late:
+    """As it would be so many seconds from now."""
+    return await unbooked.late(database, time.time_ns() + seconds * NANOS)
+
+
+async def an_unbooked_fill(broker: Brokerage) -> PlacedOrder:
+    """Journaled and told to the client; its order's booking has not come."""
+    buyer, seller = await broker.client(CASH), await broker.client(CASH, 100)
+    terms = {"order_type": OrderType.LIMIT, "price": 2450_00, "quantity": 10}
+    purchase = await broker.place(buyer, **terms)
+    sale = await broker.place(seller, side=Side.SELL, **terms)
+    await broker.submit(purchase)
+    await broker.send()
+    await broker.arrive(*broker.line)
+    await broker.book(purchase)
+    await broker.submit(sale)
+    await broker.send()
+    await broker.arrive(*broker.line)
+    await broker.book(sale)
+    return purchase
+
+
+async def age(database: Database, broker: Brokerage, seconds: int) -> None:
+    """Every report of this exchange has come so long ago."""
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE exchange_inbox SET received_at_ns = %s WHERE exchange = %s",
+            (time.time_ns() - seconds * NANOS, broker.listed.exchange),
+        )
+
+
+async def test_a_report_that_is_never_booked_is_late_after_five_seconds_until_it_is_booked(
+    database: Database, broker: Brokerage
+) -> None:
+    purchase = await an_unbooked_fill(broker)
+    assert await late(database, 3) == NOTHING
+    assert (await late(database, 6)).reports == 1
+    await age(database, broker, 12)
+    found, now_ns = await late(database, 0), time.time_ns()
+    assert (found.sentence(now_ns), found.age_seconds(now_ns)) == ("1 unbooked for 12 s", 12)
+    await broker.book(purchase)
+    assert await late(database, 0) == NOTHING and NOTHING.sentence(now_ns) == ""
+
+
+async def test_the_desk_is_told_of_a_late_report_once_though_two_look_every_second(
+    database: Database, redis: Redis, broker: Brokerage
+) -> None:
+    purchase = await an_unbooked_fill(broker)
+    watches = [ReportWatch(database, redis) for _ in range(2)]
+    await asyncio.gather(*(watch.look() for watch in watches))
+    assert await alerted(database, purchase.user_id) == []
+    await age(database, broker, 6)
+    for _ in range(3):
+        await asyncio.gather(*(watch.look() for watch in watches))
+    assert await alerted(database, purchase.user_id) == ["REPORT_UNBOOKED"]
+
+
+async def test_a_break_that_stays_is_told_once_and_is_none_when_what_it_rests_on_has_come(
+    database: Database, redis: Redis, broker: Brokerage
+) -> None:
+    user_id, other = await broker.client(CASH), await broker.client(CASH, 100)
+    terms = {"order_type": OrderType.LIMIT, "price": 2450_00}
+    placed = await broker.place(user_id, quantity=10, **terms)
+    await broker.settle()
+    for quantity in (4, 6):
+        await broker.submit(await broker.place(other, quantity=quantity, side=Side.SELL, **terms))
+    await broker.send()
+    first, second = (one for one in broker.line if one.order_id == placed.order_id)
+    await broker.arrive(second)
+    found = await late(database, 6)
+    assert (found.reports, found.breaks) == (0, 1)
+    await age(database, broker, 6)
+    watch = ReportWatch(database, redis)
+    await watch.look()
+    await watch.look()
+    assert await alerted(database, user_id) == ["REPORT_BROKEN"]
+    await broker.arrive(first)
+    assert (await late(database, 6)).breaks == 0
+    await broker.settle()
+    assert await late(database, 6) == NOTHING

@@ -7,18 +7,16 @@ whatever else is wrong, is an alert. Called by the reconciliation workflow every
 import asyncio
 import time
 from dataclasses import dataclass, field
-from functools import partial
 
 from redis.asyncio import Redis
 from temporalio import activity
 
 from domain.money import PAISE_PER_RUPEE
-from storage import holds_at_exchange, reconciliation, risk_alerts
+from storage import holds_at_exchange, reconciliation, report_ages, risk_alerts
 from storage.database import Database
-from storage.holds_at_exchange import HoldFault
 from storage.portfolios import Portfolios
 from storage.reconciliation import LOOK_SECONDS, LOOKS, Drift
-from storage.risk_alerts import RiskAlert
+from storage.risk_alerts import Finding, RiskAlert
 
 ALERT_ABOVE = 100 * PAISE_PER_RUPEE
 ACTOR = "reconciliation"
@@ -44,8 +42,8 @@ class Reconciliation:
     ) -> None:
         self._database, self._redis, self._portfolios = database, redis, portfolios
         self._intraday_percent = intraday_percent
-        self._known: set[HoldFault] = set()
-        """Holds that are wrong and were alerted: each is told once."""
+        self._known: set[Finding] = set()
+        """What was alerted and stays: each is told once."""
         self._margined_up_to = 0
         """Of very many portfolios each pass takes the next."""
 
@@ -61,31 +59,35 @@ class Reconciliation:
         broken = remargined.wrong + await reconciliation.broken_books(self._database)
         alerts = [_drifted(drift) for drift in drifts if drift.amount > ALERT_ABOVE]
         alerts += [RiskAlert("BOOKS_BROKEN", sentence, user_id) for user_id, sentence in broken]
-        held = await self._hold_faults()
-        alerts += [RiskAlert("HOLD_WRONG", one.sentence, one.user_id) for one in sorted(held - self._known)]
-        self._known = held
+        outside = await self._compare_with_the_exchange()
+        new = sorted(outside - self._known)
+        alerts += [RiskAlert(found.kind, found.sentence, found.user_id) for found in new]
+        self._known = outside
         if alerts:
             async with self._database.transaction() as conn:
                 await risk_alerts.record(conn, alerts, ACTOR)
             await risk_alerts.tell(self._redis, alerts)
         return Reconciled(
-            _said(accounts, remargined.turned, drifts, broken, held),
+            _said(accounts, remargined.turned, drifts, broken, outside),
             accounts,
             [drift.user_id for drift in drifts],
             time.time_ns(),
             [alert.sentence for alert in alerts],
         )
 
-    async def _hold_faults(self) -> set[HoldFault]:
-        """Those that stay over LOOKS looks."""
-        look = partial(holds_at_exchange.faults, self._database, self._intraday_percent)
-        found = await look(time.time_ns())
+    async def _compare_with_the_exchange(self) -> set[Finding]:
+        """What stays over LOOKS looks."""
+        found = await self._look()
         for _ in range(LOOKS - 1):
             if not found:
                 break
             await asyncio.sleep(LOOK_SECONDS)
-            found &= await look(time.time_ns())
+            found &= await self._look()
         return found
+
+    async def _look(self) -> set[Finding]:
+        holds = await holds_at_exchange.faults(self._database, self._intraday_percent, time.time_ns())
+        return holds | await report_ages.without_trade(self._database)
 
 
 def _drifted(drift: Drift) -> RiskAlert:
@@ -93,12 +95,12 @@ def _drifted(drift: Drift) -> RiskAlert:
 
 
 def _said(
-    accounts: int, turned: int, drifts: list[Drift], broken: list[tuple[int, str]], held: set[HoldFault]
+    accounts: int, turned: int, drifts: list[Drift], broken: list[tuple[int, str]], outside: set[Finding]
 ) -> str:
     views = (
         f"{len(drifts)} views were wrong and are rebuilt" if drifts else "every view agrees with the ledger"
     )
     books = f"; {len(broken)} books do not hold" if broken else "; the books hold"
     files = f"; {turned} portfolios are margined by another risk file" if turned else ""
-    holds = f"; {len(held)} holds are not what the exchange may fill" if held else ""
+    holds = f"; {len(outside)} times they differ from the exchange" if outside else ""
     return f"{accounts} accounts: {views}{books}{files}{holds}."

@@ -11,9 +11,9 @@ from config.settings import Settings, settings
 from domain.time import NANOS
 from stack import data_dir, probes
 from stack.errors import StackError
-from storage import unbooked
+from storage import report_ages
 from storage.database import open_database
-from storage.unbooked import Late
+from storage.report_ages import Late
 from workers.health import read_all
 
 
@@ -55,7 +55,7 @@ def _reports(here: Settings) -> tuple[str, str, str, str]:
 
 async def _late(here: Settings) -> Late:
     async with open_database(here.postgres_dsn, size=1, application="status") as database:
-        return await unbooked.late(database, time.time_ns())
+        return await report_ages.late(database, time.time_ns())
 
 
 def _word(healthy: bool) -> str:

@@ -19,6 +19,7 @@ class TradeLeg:
     order_id: str
     """The digits of its ClOrdID; a changed order trades under the ClOrdID of its last change."""
     client_id: str
+    """Empty: of no account, which needs a person."""
     symbol: str
     side: Side
     quantity: int
@@ -28,8 +29,8 @@ class TradeLeg:
 
     def __str__(self) -> str:
         return (
-            f"{self.side} {self.quantity} {self.symbol} @ {rupees(self.price)} for {self.client_id},"
-            f" order {self.order_id}"
+            f"{self.side} {self.quantity} {self.symbol} @ {rupees(self.price)}"
+            f" for {self.client_id or 'no account'}, order {self.order_id}"
         )
 
 

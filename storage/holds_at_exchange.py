@@ -1,13 +1,12 @@
 """Holds against what the exchange may fill, by the journals alone.
 
 Submit, change and booking write hold and journal in one transaction, so that a single statement sees them
-agree. Left out is what is known to be under way: orders with a report that is not booked (storage/unbooked.py
-looks at its age) and, for SETTLED_WITHIN_NS, what was withdrawn or has ended and is not given back yet.
-Called by the reconciliation.
+agree. Left out is what is known to be under way: orders with a report that is not booked (its age is looked at
+in storage/report_ages.py) and, for SETTLED_WITHIN_NS, what was withdrawn or has ended and is not given back
+yet. Called by the reconciliation.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 from psycopg.rows import class_row
@@ -15,9 +14,11 @@ from psycopg.rows import class_row
 from domain.hold_check import OrderAtExchange, hold_fault
 from domain.time import NANOS
 from storage.database import Database
-from storage.unbooked import UNBOOKED
+from storage.report_ages import UNBOOKED
+from storage.risk_alerts import Finding
 
 SETTLED_WITHIN_NS = 5 * NANOS
+KIND = "HOLD_WRONG"
 
 # `terms`: the last request that the exchange has accepted, or the order itself while it has said nothing.
 # `change`: requests that it has not answered; there is one at most, but the dearest of several would count.
@@ -89,12 +90,7 @@ class OverClosed:
         return f"{orders}: they are to close a position of {self.held}."
 
 
-class HoldFault(NamedTuple):
-    user_id: int
-    sentence: str
-
-
-async def faults(database: Database, intraday_percent: int, now_ns: int) -> set[HoldFault]:
+async def faults(database: Database, intraday_percent: int, now_ns: int) -> set[Finding]:
     """What one look finds; what stays over several is wrong."""
     async with database.reading() as conn:
         found = await conn.execute(_ORDERS.encode(), {"recent": now_ns - SETTLED_WITHIN_NS})
@@ -102,5 +98,5 @@ async def faults(database: Database, intraday_percent: int, now_ns: int) -> set[
     async with database.reading() as conn, conn.cursor(row_factory=class_row(OverClosed)) as cursor:
         closing = await (await cursor.execute(_OVER_CLOSED)).fetchall()
     checked = ((order.user_id, hold_fault(order, intraday_percent)) for order in orders)
-    wrong = {HoldFault(user_id, sentence) for user_id, sentence in checked if sentence is not None}
-    return wrong | {HoldFault(one.user_id, one.sentence) for one in closing}
+    wrong = {Finding(KIND, user_id, sentence) for user_id, sentence in checked if sentence is not None}
+    return wrong | {Finding(KIND, one.user_id, one.sentence) for one in closing}

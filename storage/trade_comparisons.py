@@ -38,6 +38,9 @@ _LEGS = """
     SELECT exec_id, order_id::text AS order_id, client_id, transaction_type AS side, quantity, price,
            split_part(instrument_id, ':', 2) AS symbol
     FROM legs JOIN users USING (user_id)
+    UNION ALL
+    SELECT exec_id, split_part(cl_ord_id, '-', 1), '', transaction_type, quantity, price, symbol
+    FROM error_trades WHERE exchange = %(exchange)s AND traded_at_ns BETWEEN %(first)s AND %(last)s
 """
 _CLOSED = """
     SELECT exchange, max(since_ns) AS closed_ns FROM market_phases p WHERE exchange = ANY(%s)

@@ -1,114 +1,147 @@
-"""Reports that are journaled and not booked, by age: none may stay so for longer than BOOKED_WITHIN_NS.
+"""What is journaled of an account and not in its books yet: reports, and what was withdrawn before it left.
 
-A report that waits is told to the risk desk once, whoever looks and however often (`alerted_at_ns`); so is a
-break, which fits no order and is booked only when what it rests on has come. Both partial indexes are empty
-in a healthy market, so that a look costs nothing. Called by the operations worker each second, and by
-`hundi status`.
+`take` reads it and marks it booked in one statement, hence of one snapshot: an order is final there exactly
+when its last report is there. Its caller has locked the ledger rows of these users, so nobody else books them
+meanwhile. Called by storage/books.py.
 """
 
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Any
 
-from psycopg.rows import class_row
+from domain.instruments import InstrumentKind
+from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
+from domain.reports import CancelRejected, ExecutionReport
+from storage.arrivals import report_of
+from storage.database import Connection
 
-from domain.time import NANOS
-from storage import risk_alerts
-from storage.database import Connection, Database
-from storage.risk_alerts import RiskAlert
-
-BOOKED_WITHIN_NS = 5 * NANOS
-ALERTS_AT_ONCE = 200
-"""Reports in one look; the next look takes the next."""
-ACTOR = "reconciliation"
-
-UNBOOKED = "i.consumed_at_ns IS NULL AND i.broken IS NULL AND i.order_id IS NOT NULL"
-# A status answer that missed trades is explained when they have come: it never fits by itself.
-_BROKEN = """i.broken IS NOT NULL AND NOT (COALESCE(i.report->>'exec_type', '') = 'I' AND EXISTS (
-    SELECT FROM orders o WHERE o.order_id = i.order_id
-      AND o.filled_quantity = (i.report->>'cumulative_quantity')::int))"""
-_LATE = f"""
-    SELECT (SELECT count(*) FROM exchange_inbox i WHERE {UNBOOKED} AND received_at_ns < %(due)s) AS reports,
-           (SELECT min(received_at_ns) FROM exchange_inbox i WHERE {UNBOOKED} AND received_at_ns < %(due)s)
-               AS reports_since_ns,
-           (SELECT count(*) FROM exchange_inbox i WHERE {_BROKEN} AND received_at_ns < %(due)s) AS breaks,
-           (SELECT min(received_at_ns) FROM exchange_inbox i WHERE {_BROKEN} AND received_at_ns < %(due)s)
-               AS breaks_since_ns
+_BEHIND = """
+    SELECT user_id FROM exchange_inbox
+    WHERE user_id = ANY(%(users)s) AND booked_at_ns IS NULL AND broken IS NULL
+    UNION
+    SELECT user_id FROM exchange_outbox
+    WHERE user_id = ANY(%(users)s) AND withdrawn_at_ns IS NOT NULL AND answered_at_ns IS NULL
 """
-_TAKE = f"""
-    WITH late AS (
-        SELECT i.seq FROM exchange_inbox i
-        WHERE (({UNBOOKED}) OR ({_BROKEN})) AND alerted_at_ns IS NULL AND received_at_ns < %(due)s
-        ORDER BY i.seq LIMIT {ALERTS_AT_ONCE} FOR UPDATE SKIP LOCKED
+# Arrays, not joins: a table that a burst has just filled has no statistics, and a bad plan takes minutes.
+_TAKE = """
+    WITH due AS MATERIALIZED (
+        SELECT seq, order_id, exchange, report, booked_at_ns IS NULL AS is_unbooked FROM exchange_inbox
+        WHERE user_id = ANY(%(users)s) AND booked_at_ns IS NULL AND broken IS NULL
+        UNION
+        SELECT seq, order_id, exchange, report, booked_at_ns IS NULL FROM exchange_inbox
+        WHERE order_id = ANY(%(followed)s) AND consumed_at_ns IS NULL AND broken IS NULL
+    ), withdrawn AS MATERIALIZED (
+        SELECT seq, order_id, kind, cl_ord_id FROM exchange_outbox
+        WHERE user_id = ANY(%(users)s) AND withdrawn_at_ns IS NOT NULL AND answered_at_ns IS NULL
+    ), booked AS (
+        UPDATE exchange_inbox SET booked_at_ns = COALESCE(booked_at_ns, %(now)s),
+            consumed_at_ns = CASE WHEN order_id = ANY(%(followed)s) THEN %(now)s ELSE consumed_at_ns END
+        WHERE seq = ANY(ARRAY(SELECT seq FROM due))
+    ), ended AS (
+        UPDATE exchange_outbox SET
+            answered_at_ns = CASE WHEN withdrawn_at_ns IS NULL THEN answered_at_ns
+                                  ELSE COALESCE(answered_at_ns, %(now)s) END,
+            workflow_due_at_ns = CASE WHEN order_id = ANY(%(followed)s) THEN NULL ELSE workflow_due_at_ns END
+        WHERE seq = ANY(ARRAY(SELECT seq FROM withdrawn UNION
+                              SELECT seq FROM exchange_outbox
+                              WHERE order_id = ANY(%(followed)s) AND workflow_due_at_ns IS NOT NULL))
     )
-    UPDATE exchange_inbox i SET alerted_at_ns = %(now)s FROM late WHERE i.seq = late.seq
-    RETURNING i.exchange, i.report_id, i.order_id, i.broken,
-              (SELECT user_id FROM orders o WHERE o.order_id = i.order_id) AS user_id
+    SELECT o.order_id, user_id, instrument_id, order_type, transaction_type, product, validity, price,
+           trigger_price, status, quantity - taken_back_quantity AS quantity, filled_quantity,
+           exchange_order_id, reject_code, reject_reason,
+           (SELECT kind FROM instruments n WHERE n.instrument_id = o.instrument_id) AS kind,
+           (SELECT cl_ord_id FROM withdrawn w
+            WHERE w.order_id = o.order_id AND w.kind = 'REPLACE') AS withdrawn_change,
+           o.order_id = ANY(ARRAY(SELECT order_id FROM withdrawn)) AS is_withdrawn,
+           seq, exchange, report, is_unbooked
+    FROM orders o LEFT JOIN due USING (order_id)
+    WHERE o.order_id = ANY(ARRAY(SELECT order_id FROM due UNION SELECT order_id FROM withdrawn
+                                 UNION SELECT unnest(%(followed)s::bigint[])))
+    ORDER BY seq
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
-    """What is not booked although it should be."""
+class JournaledOrder:
+    """An order as the journals have it, all of its unbooked reports included."""
 
-    reports: int
-    reports_since_ns: int | None
-    breaks: int
-    breaks_since_ns: int | None
-
-    def age_seconds(self, now_ns: int) -> int:
-        """Of the oldest."""
-        since = [at for at in (self.reports_since_ns, self.breaks_since_ns) if at is not None]
-        return (now_ns - min(since)) // NANOS if since else 0
-
-    def sentence(self, now_ns: int) -> str:
-        """For a person; empty when all is booked."""
-        parts = (
-            (self.reports, "unbooked", self.reports_since_ns),
-            (self.breaks, "broken", self.breaks_since_ns),
-        )
-        return ", ".join(
-            f"{count} {what} for {(now_ns - since) // NANOS} s" for count, what, since in parts if since
-        )
+    order_id: int
+    user_id: int
+    terms: OrderTerms
+    """As they stand now."""
+    kind: InstrumentKind
+    status: OrderStatus
+    quantity: int
+    """Without what was traded and taken back since."""
+    filled_quantity: int
+    exchange_order_id: str | None
+    reject_code: str | None
+    reject_reason: str | None
+    withdrawn_change: str | None
+    """ClOrdID of a change that never left and is not booked yet."""
+    is_withdrawn: bool
+    """The order, or a change of it, never left, and that is not booked yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class _LateReport:
+class DueReport:
+    """A report to be booked, or only to be made known to its order's workflow."""
+
+    order: JournaledOrder
     exchange: str
-    report_id: str
-    order_id: int | None
-    broken: str | None
-    user_id: int | None
-
-    @property
-    def subject(self) -> tuple[int, int, str]:
-        """One alert each: account, order, and for a break its reason."""
-        return self.user_id or 0, self.order_id or 0, self.broken or ""
+    report: ExecutionReport | CancelRejected
+    is_unbooked: bool
 
 
-async def late(database: Database, now_ns: int) -> Late:
-    async with database.reading() as conn, conn.cursor(row_factory=class_row(Late)) as cursor:
-        row = await (await cursor.execute(_LATE.encode(), {"due": now_ns - BOOKED_WITHIN_NS})).fetchone()
-    assert row is not None
-    return row
+@dataclass(frozen=True, slots=True)
+class Due:
+    orders: dict[int, JournaledOrder]
+    """Those followed, and all others of the users that have something to book."""
+    reports: list[DueReport]
+    """In the order of the journal."""
 
 
-async def alert(conn: Connection, now_ns: int) -> list[RiskAlert]:
-    """Alerts of late reports that nobody was told of, on record; to be told after the commit."""
-    async with conn.cursor(row_factory=class_row(_LateReport)) as cursor:
-        await cursor.execute(_TAKE.encode(), {"due": now_ns - BOOKED_WITHIN_NS, "now": now_ns})
-        rows = sorted(await cursor.fetchall(), key=lambda row: row.subject)
-    alerts = [_alert(list(reports)) for _, reports in groupby(rows, key=lambda row: row.subject)]
-    await risk_alerts.record(conn, alerts, ACTOR)
-    return alerts
+async def behind(conn: Connection, user_ids: Collection[int]) -> set[int]:
+    """The users among these whose books lag behind the journals. One statement."""
+    found = await conn.execute(_BEHIND, {"users": list(user_ids)})
+    return {row["user_id"] for row in await found.fetchall()}
 
 
-def _alert(reports: list[_LateReport]) -> RiskAlert:
-    first = reports[0]
-    named = ", ".join(f"{one.exchange} {one.report_id}" for one in reports)
-    of_order = f" of order {first.order_id}" if first.order_id else ""
-    if first.broken is None:
-        kind, words = "REPORT_UNBOOKED", f"{named}{of_order}: not booked for more than 5 s."
-    else:
-        kind, words = "REPORT_BROKEN", f"{named}{of_order}: does not fit, {first.broken}."
-    detail = {"order_id": str(first.order_id)} if first.order_id else {}
-    return RiskAlert(kind, words, first.user_id or 0, detail)
+async def take(conn: Connection, user_ids: Collection[int], followed: Sequence[int]) -> Due:
+    """Mark what is due of these users as booked, and what is due of the `followed` orders (ids) as known to
+    their workflows; the caller books it in this transaction."""
+    values = {"users": list(user_ids), "followed": list(followed), "now": time.time_ns()}
+    rows = await (await conn.execute(_TAKE, values)).fetchall()
+    orders = {row["order_id"]: _order(row) for row in rows}
+    reports = [
+        DueReport(orders[row["order_id"]], row["exchange"], report_of(row["report"]), row["is_unbooked"])
+        for row in rows
+        if row["seq"] is not None
+    ]
+    return Due(orders, reports)
+
+
+def _order(row: dict[str, Any]) -> JournaledOrder:
+    terms = OrderTerms(
+        row["instrument_id"],
+        OrderType(row["order_type"]),
+        Side(row["transaction_type"]),
+        Product(row["product"]),
+        Validity(row["validity"]),
+        row["quantity"],
+        row["price"],
+        row["trigger_price"],
+    )
+    names = ("exchange_order_id", "reject_code", "reject_reason", "withdrawn_change", "is_withdrawn")
+    return JournaledOrder(
+        row["order_id"],
+        row["user_id"],
+        terms,
+        # One that the master does not list any more is booked as a share.
+        InstrumentKind(row["kind"] or InstrumentKind.EQUITY),
+        OrderStatus(row["status"]),
+        row["quantity"],
+        row["filled_quantity"],
+        **{name: row[name] for name in names},
+    )

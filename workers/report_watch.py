@@ -13,7 +13,7 @@ from opentelemetry import metrics
 from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 
-from storage import risk_alerts, unbooked
+from storage import report_ages, risk_alerts
 from storage.database import Database
 
 LOOK_SECONDS = 1.0
@@ -40,11 +40,11 @@ class ReportWatch:
 
     async def look(self) -> None:
         now_ns = time.time_ns()
-        late = await unbooked.late(self._database, now_ns)
+        late = await report_ages.late(self._database, now_ns)
         _REPORTS.set(late.reports, {"kind": "report"})
         _REPORTS.set(late.breaks, {"kind": "break"})
         _AGE.set(late.age_seconds(now_ns))
         if late.reports or late.breaks:
             async with self._database.transaction() as conn:
-                alerts = await unbooked.alert(conn, now_ns)
+                alerts = await report_ages.alert(conn, now_ns)
             await risk_alerts.tell(self._redis, alerts)

@@ -9,6 +9,7 @@ against the exchange's files. HUNDI_SEQUENCES sets how many sequences are tried.
 import os
 import random
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from domain.orders import OrderType, Product, Side
+from storage import holds_at_exchange
 from storage.database import Database
-from tests.support.brokerage import Brokerage, Killed, brokerage
+from tests.support.brokerage import PERCENT, Brokerage, Killed, brokerage
 from tests.support.evidence import Evidence, read
 from tests.support.invariants import RULES
 
@@ -108,6 +110,12 @@ def faults(evidence: Evidence, names: list[str]) -> list[str]:
     return [f"{name}: {fault}" for name in names for fault in RULES[name](evidence)]
 
 
+async def wrongly_held(database: Database, users: list[int], later_ns: int = 0) -> list[str]:
+    """What the reconciliation would say of these users' holds."""
+    found = await holds_at_exchange.faults(database, PERCENT, time.time_ns() + later_ns)
+    return [finding.sentence for finding in found if finding.user_id in users]
+
+
 @given(STEPS)
 @settings(
     max_examples=int(os.environ.get("HUNDI_SEQUENCES", "12")),
@@ -135,4 +143,4 @@ async def test_the_invariants_hold_after_each_step_of_any_sequence(
                 assert faults(as_booked(read(conn, files, broker.requests)), rules) == [], step
             broker.mortal.doomed = False
             await broker.settle()
-            assert faults(read(conn, files, broker.requests), at_rest) == []
+            assert faults(read(conn, files, broker.requests), at_rest) == [], steps

@@ -10,9 +10,10 @@ from redis.asyncio import Redis
 
 from domain.orders import OrderType, PlacedOrder, Side
 from domain.time import NANOS
-from storage import unbooked
+from storage import report_ages
 from storage.database import Database
-from storage.unbooked import Late
+from storage.report_ages import Late
+from storage.risk_alerts import Finding
 from tests.support.brokerage import Brokerage, brokerage
 from tests.support.desk import alerted
 from workers.report_watch import ReportWatch
@@ -25,14 +26,14 @@ NOTHING = Late(0, None, 0, None)
 async def broker(database: Database, redis: Redis, tmp_path: Path) -> AsyncIterator[Brokerage]:
     """Reports that other tests have left behind are nobody's any more."""
     async with database.transaction() as conn:
-        await conn.execute("DELETE FROM exchange_inbox WHERE consumed_at_ns IS NULL")
+        await conn.execute("DELETE FROM exchange_inbox WHERE booked_at_ns IS NULL OR broken IS NOT NULL")
     async with brokerage(database, redis, tmp_path) as opened:
         yield opened
 
 
 async def late(database: Database, seconds: int) -> Late:
     """As it would be so many seconds from now."""
-    return await unbooked.late(database, time.time_ns() + seconds * NANOS)
+    return await report_ages.late(database, time.time_ns() + seconds * NANOS)
 
 
 async def an_unbooked_fill(broker: Brokerage) -> PlacedOrder:
@@ -110,3 +111,32 @@ async def test_a_break_that_stays_is_told_once_and_is_none_when_what_it_rests_on
     assert (await late(database, 6)).breaks == 0
     await broker.settle()
     assert await late(database, 6) == NOTHING
+
+
+async def test_a_trade_that_counts_as_booked_and_is_not_in_the_books_is_found(
+    database: Database, broker: Brokerage
+) -> None:
+    purchase = await an_unbooked_fill(broker)
+    await broker.book(purchase)
+    assert of(purchase, await report_ages.without_trade(database)) == []
+    async with database.transaction() as conn:
+        await conn.execute("DELETE FROM trades WHERE order_id = %s", (purchase.order_id,))
+    (finding,) = of(purchase, await report_ages.without_trade(database))
+    assert "is booked, and there is no trade" in finding.sentence
+
+
+async def test_a_bust_that_counts_as_booked_and_left_its_trade_standing_is_found(
+    database: Database, broker: Brokerage
+) -> None:
+    purchase = await an_unbooked_fill(broker)
+    await broker.book(purchase)
+    broker.bust(next(name for name in broker.standing if name.endswith("B")))
+    await broker.settle()
+    assert of(purchase, await report_ages.without_trade(database)) == []
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE trades SET undone_by = NULL WHERE order_id = %s", (purchase.order_id,))
+    assert len(of(purchase, await report_ages.without_trade(database))) == 1
+
+
+def of(placed: PlacedOrder, found: set[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.user_id == placed.user_id]

@@ -1,8 +1,8 @@
 """Holds against what the exchange may fill, by the journals alone.
 
 Submit, change and booking write hold and journal in one transaction, so that a single statement sees them
-agree. Left out is what is known to be under way: orders with a report that is not booked (its age is looked at
-in storage/report_ages.py) and, for SETTLED_WITHIN_NS, what was withdrawn or has ended and is not given back
+agree. Left out is what is known to be under way: orders with a report that is not booked (for its age see
+storage/report_ages.py) and, for SETTLED_WITHIN_NS, what was withdrawn or has ended and is not given back
 yet. Called by the reconciliation.
 """
 

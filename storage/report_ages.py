@@ -106,14 +106,8 @@ async def without_trade(database: Database) -> set[Finding]:
     """Trades, busts and corrections that count as booked and have left nothing in our trades."""
     async with database.reading() as conn:
         rows = await (await conn.execute(_WITHOUT_TRADE)).fetchall()
-    return {
-        Finding(
-            "REPORT_UNBOOKED",
-            row["user_id"] or 0,
-            f"{row['exchange']} {row['report_id']} of order {row['order_id']} is booked, and there is no trade.",
-        )
-        for row in rows
-    }
+    words = "{exchange} {report_id} of order {order_id} is booked, and there is no trade."
+    return {Finding("REPORT_UNBOOKED", row["user_id"] or 0, words.format(**row)) for row in rows}
 
 
 async def alert(conn: Connection, now_ns: int) -> list[RiskAlert]:

@@ -27,23 +27,28 @@ _BROKEN = """i.broken IS NOT NULL AND NOT (COALESCE(i.report->>'exec_type', '') 
     SELECT FROM orders o WHERE o.order_id = i.order_id
       AND o.filled_quantity = (i.report->>'cumulative_quantity')::int))"""
 _LATE = f"""
-    SELECT (SELECT count(*) FROM exchange_inbox i WHERE {UNBOOKED} AND received_at_ns < %(due)s) AS reports,
-           (SELECT min(received_at_ns) FROM exchange_inbox i WHERE {UNBOOKED} AND received_at_ns < %(due)s)
-               AS reports_since_ns,
-           (SELECT count(*) FROM exchange_inbox i WHERE {_BROKEN} AND received_at_ns < %(due)s) AS breaks,
-           (SELECT min(received_at_ns) FROM exchange_inbox i WHERE {_BROKEN} AND received_at_ns < %(due)s)
-               AS breaks_since_ns
+    SELECT r.late AS reports, r.since_ns AS reports_since_ns, b.late AS breaks, b.since_ns AS breaks_since_ns
+    FROM (SELECT count(*) AS late, min(received_at_ns) AS since_ns FROM exchange_inbox i
+          WHERE {UNBOOKED} AND received_at_ns < %(due)s) r,
+         (SELECT count(*) AS late, min(received_at_ns) AS since_ns FROM exchange_inbox i
+          WHERE {_BROKEN} AND received_at_ns < %(due)s) b
 """
+# It waits for nobody: a row that a booking has locked is looked at again in a second.
 _TAKE = f"""
     WITH late AS (
-        SELECT i.seq FROM exchange_inbox i
-        WHERE (({UNBOOKED}) OR ({_BROKEN})) AND alerted_at_ns IS NULL AND received_at_ns < %(due)s
-        ORDER BY i.seq LIMIT {ALERTS_AT_ONCE} FOR UPDATE SKIP LOCKED
+        SELECT seq FROM exchange_inbox WHERE seq = ANY(ARRAY(
+            SELECT seq FROM exchange_inbox i
+            WHERE {UNBOOKED} AND alerted_at_ns IS NULL AND received_at_ns < %(due)s
+            UNION ALL
+            SELECT seq FROM exchange_inbox i
+            WHERE {_BROKEN} AND alerted_at_ns IS NULL AND received_at_ns < %(due)s
+            LIMIT {ALERTS_AT_ONCE}))
+          AND booked_at_ns IS NULL AND alerted_at_ns IS NULL
+        FOR UPDATE SKIP LOCKED
     )
     UPDATE exchange_inbox i SET alerted_at_ns = %(now)s FROM late WHERE i.seq = late.seq
     RETURNING i.exchange, i.report_id, i.order_id, i.broken, i.user_id
 """
-
 # The newest reports: that the books were brought up to them is what `booked_at_ns` says, not what they show.
 _WITHOUT_TRADE = """
     SELECT i.exchange, i.report_id, i.order_id, i.user_id FROM exchange_inbox i

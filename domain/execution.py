@@ -94,6 +94,15 @@ def apply(
     return _wrong_numbers(view, report, event) or _step(view, report, event)
 
 
+def believe(view: ExchangeView, report: ExecutionReport) -> Step | None:
+    """A trade that did not fit, applied all the same; None for what is no trade at all."""
+    if report.exec_type is not ExecType.TRADE or report.last_quantity <= 0 or report.last_price <= 0:
+        return None
+    filled = view.filled_quantity + report.last_quantity
+    outcome = _step(view, replace(report, cumulative_quantity=filled), OrderEvent.PARTIAL_FILL)
+    return replace(outcome, report=report) if isinstance(outcome, Step) else None
+
+
 def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Outcome:
     if report.exec_type is ExecType.TRADE:
         whole = report.cumulative_quantity >= view.quantity - view.taken_back

@@ -121,7 +121,7 @@ async def journal(
     for seq in await late_reports.reconsider(conn, waiting, take):
         broken.pop(seq, None)
     done.breaks.extend(broken.values())
-    await _write_orders(conn, list(changed.values()), now_ns)
+    await write_orders(conn, list(changed.values()), now_ns)
     done.sent_at_ns.extend(await _answer(conn, told, done.unknown, now_ns))
     await _write_sessions(conn, arrivals, now_ns)
     return done
@@ -185,7 +185,8 @@ def _settled(
         yield seq, None, document(outcome.report), None
 
 
-async def _write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns: int) -> None:
+async def write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns: int) -> None:
+    """What the exchange has made of these orders."""
     if not orders:
         return
     views = [o.view for o in orders]

@@ -17,6 +17,7 @@ from activities.decision import PASSED
 from domain.margin import position_key
 from domain.orders import PlacedOrder, Product, Side
 from domain.reports import ExecType
+from storage import overdue_trades
 from storage.arrivals import Arrival
 from storage.database import Database
 from tests.support.brokerage import Brokerage, brokerage
@@ -259,3 +260,28 @@ async def test_a_sale_that_trades_above_its_limit_is_margined_at_its_price(broke
     ledger = await row(broker, "SELECT used_margin FROM margin_ledger WHERE user_id = %s", user_id)
     view = await broker.view.account(user_id)
     assert view is not None and view.used == ledger["used_margin"] == 10 * (PRICE + 100) * 20 // 100
+
+
+async def test_a_trade_whose_missing_reports_never_come_is_booked_all_the_same(broker: Brokerage) -> None:
+    user_id = await broker.client(CASH)
+    placed = await at_work(broker, user_id, quantity=10)
+    exec_id = await odd_fill(broker, placed, 4, cumulative_quantity=7, leaves_quantity=3)
+    assert await overdue(broker, user_id, time.time_ns() - 10**12) == 0, "it may still be explained"
+    assert await overdue(broker, user_id, time.time_ns()) == 1
+    assert await overdue(broker, user_id, time.time_ns()) == 0
+    await broker.book(placed)
+    assert await held(broker, user_id) == 4 and await blocked(broker, user_id) == 6 * PRICE
+    assert await alerts(broker, "TRADE_BELIEVED", exec_id=exec_id) == 1
+
+
+async def overdue(broker: Brokerage, user_id: int, received_before_ns: int) -> int:
+    """What the user hears of trades that were believed."""
+    async with broker.mortal.transaction() as conn:
+        believed = await overdue_trades.take_in(conn, received_before_ns, time.time_ns())
+    return len([update for update in believed.updates if update.user_id == user_id])
+
+
+async def held(broker: Brokerage, user_id: int) -> int:
+    """Shares in the books."""
+    query = "SELECT COALESCE(sum(quantity), 0)::int AS shares FROM holdings WHERE user_id = %s"
+    return int((await row(broker, query, user_id))["shares"])

@@ -1,9 +1,9 @@
 """Trades that did not fit when they came, and whose missing reports have not come: believed as they are.
 
 A trade waits for what it rests on (storage/late_reports.py), but not for ever: it has happened, so it is
-applied and booked all the same, and the risk desk is told that the counts of exchange and journal differ. What
-comes later is held against the new count. Called by the operations worker each second; locks as the gateway's
-journal does.
+applied and booked all the same, and the risk desk is told that the counts of exchange and journal differ.
+What comes later is held against the new count. Called by the operations worker each second; locks as the
+gateway's journal does.
 """
 
 from dataclasses import dataclass

@@ -22,8 +22,9 @@ ALERTS_AT_ONCE = 200
 ACTOR = "reconciliation"
 
 UNBOOKED = "i.booked_at_ns IS NULL AND i.broken IS NULL"
-# A status answer that missed trades is explained when they have come: it never fits by itself.
-_BROKEN = """i.broken IS NOT NULL AND NOT (COALESCE(i.report->>'exec_type', '') = 'I' AND EXISTS (
+# A trade of no order of ours stays a break, and is booked. A status answer that missed trades is explained when
+# they have come: it never fits by itself.
+_BROKEN = """i.broken IS NOT NULL AND i.booked_at_ns IS NULL AND NOT (COALESCE(i.report->>'exec_type', '') = 'I' AND EXISTS (
     SELECT FROM orders o WHERE o.order_id = i.order_id
       AND o.filled_quantity = (i.report->>'cumulative_quantity')::int))"""
 _LATE = f"""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from domain.orders import OrderType, PlacedOrder, Side
 from domain.time import NANOS
 from storage import report_ages
+from storage.arrivals import Arrival
 from storage.database import Database
 from storage.report_ages import Late
 from storage.risk_alerts import Finding
@@ -111,6 +113,18 @@ async def test_a_break_that_stays_is_told_once_and_is_none_when_what_it_rests_on
     assert (await late(database, 6)).breaks == 0
     await broker.settle()
     assert await late(database, 6) == NOTHING
+
+
+async def test_a_trade_of_no_order_of_ours_is_booked_to_the_error_account_and_not_late(
+    database: Database, broker: Brokerage
+) -> None:
+    await an_unbooked_fill(broker)
+    before = await late(database, 6)
+    fill = next(iter(broker.standing.values()))
+    nobodys = replace(fill, exec_id="NOBODYS", cl_ord_id="991231000000001")
+    exchange, session = broker.listed.exchange, broker.session
+    await broker.arrive(Arrival(exchange, session, 1_000, nobodys, time.time_ns()))
+    assert await late(database, 6) == before
 
 
 async def test_a_trade_that_counts_as_booked_and_is_not_in_the_books_is_found(

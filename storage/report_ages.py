@@ -22,11 +22,12 @@ ALERTS_AT_ONCE = 200
 ACTOR = "reconciliation"
 
 UNBOOKED = "i.booked_at_ns IS NULL AND i.broken IS NULL"
-# A trade of no order of ours stays a break, and is booked. A status answer that missed trades is explained when
-# they have come: it never fits by itself.
-_BROKEN = """i.broken IS NOT NULL AND i.booked_at_ns IS NULL AND NOT (COALESCE(i.report->>'exec_type', '') = 'I' AND EXISTS (
-    SELECT FROM orders o WHERE o.order_id = i.order_id
-      AND o.filled_quantity = (i.report->>'cumulative_quantity')::int))"""
+# A trade of no order of ours stays a break, and is booked. A status answer that missed trades is explained
+# when these have come; it never fits by itself.
+_BROKEN = """i.broken IS NOT NULL AND i.booked_at_ns IS NULL
+    AND NOT (COALESCE(i.report->>'exec_type', '') = 'I' AND EXISTS (
+             SELECT FROM orders o WHERE o.order_id = i.order_id
+               AND o.filled_quantity = (i.report->>'cumulative_quantity')::int))"""
 _LATE = f"""
     SELECT r.late AS reports, r.since_ns AS reports_since_ns, b.late AS breaks, b.since_ns AS breaks_since_ns
     FROM (SELECT count(*) AS late, min(received_at_ns) AS since_ns FROM exchange_inbox i

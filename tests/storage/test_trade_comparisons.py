@@ -108,8 +108,8 @@ async def test_a_day_with_a_bust_and_a_correction_is_alike(day: Day) -> None:
         ),
         (
             "WITH lost AS (DELETE FROM trades WHERE exec_id = {victim} RETURNING *)"
-            " INSERT INTO error_trades SELECT exchange, exec_id, order_id::text, exchange_order_id, 'RELIANCE',"
-            " transaction_type, quantity, price, traded_at_ns, booked_at_ns FROM lost",
+            " INSERT INTO error_trades SELECT exchange, exec_id, order_id::text, exchange_order_id,"
+            " 'RELIANCE', transaction_type, quantity, price, traded_at_ns, booked_at_ns FROM lost",
             "for no account",
         ),
         ("UPDATE trades SET quantity = 1 WHERE exec_id = {victim}", "is BUY "),

@@ -1,8 +1,8 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
-Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
-Beside them it watches the market: the index for a market-wide halt, accounts for exposure above their
-limits. Started by `hundi operations`.
+Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
+workflows go on in another worker when this one dies. Beside them it watches the market: the index for a
+market-wide halt, accounts for exposure above their limits. Started by `hundi operations`.
 """
 
 import asyncio
@@ -71,6 +71,7 @@ async def _run(ours: Settings) -> None:
         portfolios = Portfolios(view, instruments, spans)
         reconciliation = Reconciliation(database, redis, portfolios)
         names = await schedules.ensure(client, trade_date(time.time_ns()))
+        await schedules.begin_day(client)
         async with (
             span_files.following(spans),
             _worker(client, wind_downs, reconciliation, MarketDay(database, view)),
@@ -96,6 +97,7 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
             wind_downs.close_positions,
             reconciliation.reconcile,
             day.prepare_day,
+            day.roll_figures,
             day.warm_margin_views,
         ],
         # As the order worker's: stories use no clock, no I/O and no randomness.

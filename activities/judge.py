@@ -12,10 +12,18 @@ from typing import NamedTuple
 
 from activities.trading_day import TradingDay
 from domain.changes import Change, change_refusals, phase_refusal
-from domain.departure import Departure, Entry, departure, entry, intraday_refusal, needs_last_price
+from domain.departure import (
+    Departure,
+    Entry,
+    departure,
+    entry,
+    intraday_refusal,
+    may_short,
+    needs_last_price,
+)
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
-from domain.orders import OrderTerms, OrderType, Side
+from domain.orders import OrderTerms, OrderType
 from domain.price_bands import protection_refusal
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
@@ -80,9 +88,9 @@ class Judge:
 
     async def last_trades(self, terms: OrderTerms) -> int | None:
         """The last price: it stands for the exchange's own average of the last trades, which protects
-        derivatives, and a sale is margined at it. None where it is not known or of no use."""
+        derivatives, and a short is margined at it. None where it is not known or of no use."""
         instrument = self.instrument(terms.instrument_id)
-        if instrument is None or (instrument.segment is not Segment.FO and terms.side is Side.BUY):
+        if instrument is None or not (instrument.segment is Segment.FO or may_short(terms)):
             return None
         return await self._prices.price(instrument)
 
@@ -124,9 +132,9 @@ class Judge:
 
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what an order whose terms pass the gates leaves, and the margin of a share: an unpriced one at
-        the dearest price that its protection allows, a sale at least at the last price."""
+        the dearest price that its protection allows, a short at least at the last price."""
         instrument = self._phases.present(self._instruments[terms.instrument_id])
-        asks = terms.side is Side.SELL or needs_last_price(terms, entered)
+        asks = may_short(terms) or needs_last_price(terms, entered)
         last = await self._prices.price(instrument) if asks else None
         leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
         return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)

@@ -111,14 +111,14 @@ def departure(
     last_price: int | None,
     slabs: Sequence[ProtectionSlab],
 ) -> Departure | Refusal:
-    """`last_price` is None where it is not known for certain; a purchase with a price of its own needs none.
+    """`last_price` is None where it is not known for certain, and need not be where nothing depends on it.
 
-    A sale trades at its limit or better, so it is margined at the dearest of limit, trigger and last price.
-    Where the last price is not known, before the bell and after the market too, the upper end of the band
-    takes its place: nothing can trade above it, and no sale that only closes is refused for want of a price.
+    A sale trades at its limit or better, so a short is margined at the dearest of limit, trigger and last
+    price. Where the last price is not known, before the bell and after the market too, the upper end of the
+    band takes its place: nothing trades above it, and no sale that only closes is refused for want of one.
     """
     leaves = _as_sent(terms, instrument, entered, last_price, slabs)
-    if isinstance(leaves, Refusal) or terms.side is Side.BUY:
+    if isinstance(leaves, Refusal) or not may_short(terms):
         return leaves
     market = instrument.upper_band if last_price is None else last_price
     return replace(leaves, margin_price=max(leaves.margin_price, market))
@@ -162,6 +162,11 @@ def within(
     tick = instrument.tick_size
     price = max(leaves.price * blocked_unit // (unit * tick) * tick, instrument.lower_band)
     return replace(leaves, price=price, margin_price=price)
+
+
+def may_short(terms: OrderTerms) -> bool:
+    """A sale, unless it is one of delivery, which needs the shares and no margin."""
+    return terms.side is Side.SELL and terms.product is not Product.CNC
 
 
 def needs_last_price(terms: OrderTerms, entered: Entry) -> bool:

@@ -203,7 +203,8 @@ LOW, HIGH = 220500, 269500
 def test_a_sale_is_margined_at_the_dearest_of_limit_trigger_and_last_price_or_at_the_band(
     entered: Entry, kind: OrderType, price: int | None, trigger: int | None, last: int | None, expected: int
 ) -> None:
-    terms = some_terms(order_type=kind, side=Side.SELL, price=price, trigger_price=trigger)
+    prices: dict[str, Any] = {"price": price, "trigger_price": trigger}
+    terms = some_terms(order_type=kind, side=Side.SELL, product=Product.MIS, **prices)
     left = leaves(terms, entered, last)
     assert left.margin_price == expected
     assert left.price == price or kind is SL_M, "the market's price is no part of what is sent"
@@ -213,8 +214,10 @@ def test_a_sale_is_margined_at_the_dearest_of_limit_trigger_and_last_price_or_at
 def test_no_short_is_margined_below_the_market_and_no_purchase_above_its_limit(
     limit: int, last: int, side: Side
 ) -> None:
-    left = leaves(some_terms(side=side, price=limit), last=last)
+    left = leaves(some_terms(side=side, price=limit, product=Product.MIS), last=last)
     assert left.margin_price == (max(limit, last) if side is Side.SELL else limit)
+    # Shares that are held are sold for what they fetch: no margin, and worth what is asked.
+    assert leaves(some_terms(side=side, price=limit), last=last).margin_price == limit
 
 
 @given(

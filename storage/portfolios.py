@@ -228,12 +228,13 @@ class LockedPortfolios:
 
         Whether the ledger has it is not known when a commit failed; the ledger's lock will tell.
         """
-        for user_id in [user_id for user_id, a in self._accounts.items() if a.shown != a.ledger]:
-            try:
-                await self._of.view.rebuild(user_id)
-            except (psycopg.Error, PoolTimeout, RedisError, OSError) as error:
-                # The reconciliation comes to it.
-                log.warning("margin_view_left_ahead", user_id=user_id, error=str(error))
+        try:
+            for user_id, account in self._accounts.items():
+                if account.shown != account.ledger:
+                    await self._of.view.rebuild(user_id)
+        except (psycopg.Error, PoolTimeout, RedisError, OSError) as error:
+            # The reconciliation comes to it.
+            log.warning("margin_views_left_ahead", error=str(error))
 
     async def write(self, conn: Connection) -> list[int]:
         """Into the ledger and the view; users whose figures are others than before."""

@@ -68,7 +68,7 @@ class Margined:
     stands: PortfolioMargin
     """As it is to be written."""
     shown: PortfolioMargin
-    """As this transaction has left it in the view."""
+    """As this transaction has left it in the view, or may have."""
     portfolio: Portfolio = field(default_factory=Portfolio)
 
 
@@ -190,11 +190,13 @@ class LockedPortfolios:
         shown = account.shown
         if account.stands != shown:
             await self._show({placed.user_id: account})
+        # Before the answer: one that is lost may have been a yes.
+        account.shown = margin
         outcome, seen = await self._of.view.remargin(_step(placed.user_id, account, margin))
         if outcome is not ResizeOutcome.RESIZED:
             await self._show({placed.user_id: account}, shown)
             return Promise(stale=True) if outcome is ResizeOutcome.VOID else _insufficient(seen)
-        account.portfolio, account.stands, account.shown = portfolio, margin, margin
+        account.portfolio, account.stands = portfolio, margin
         return promise
 
     async def _show(self, accounts: dict[int, Margined], figures: PortfolioMargin | None = None) -> None:

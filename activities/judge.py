@@ -83,7 +83,8 @@ class Judge:
         entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
-        beyond = self.beyond_protection(terms, entered, await self.last_trades(terms))
+        last = await self.last_trades(terms) if instrument.segment is Segment.FO else None
+        beyond = self.beyond_protection(terms, entered, last)
         return Judgement([*refusals, beyond] if beyond else refusals, entered)
 
     async def last_trades(self, terms: OrderTerms) -> int | None:

@@ -1,8 +1,9 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
-Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
-Beside them it watches the market: the index for a market-wide halt, accounts for exposure above their
-limits, and the journals for reports that are not booked. Started by `hundi operations`.
+Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
+workflows go on in another worker when this one dies. Beside them it watches the market: the index for a
+market-wide halt, accounts for exposure above their limits, and the journals for reports that are not booked.
+Started by `hundi operations`.
 """
 
 import asyncio
@@ -74,6 +75,7 @@ async def _run(ours: Settings) -> None:
         reconciliation = Reconciliation(database, redis, portfolios, ours.intraday_margin_percent)
         trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
         names = await schedules.ensure(client, trade_date(time.time_ns()))
+        await schedules.begin_day(client)
         async with (
             span_files.following(spans),
             _worker(client, wind_downs, reconciliation, trade_files, MarketDay(database, view)),
@@ -107,6 +109,7 @@ def _worker(
             reconciliation.reconcile,
             trade_files.compare_trades,
             day.prepare_day,
+            day.roll_figures,
             day.warm_margin_views,
         ],
         # As the order worker's: stories use no clock, no I/O and no randomness.

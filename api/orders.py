@@ -27,7 +27,7 @@ from domain.slicing import slices
 from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
 from storage import order_reads, sliced_reads
-from storage.intake import IdempotencyConflict, OrderRequest
+from storage.intake import Acknowledgement, IdempotencyConflict, OrderRequest
 from workflows.contracts import CANCEL, CHANGE
 
 router = APIRouter(
@@ -66,17 +66,6 @@ async def place(
     if trial:
         met = await dry_run(state, session.user_id, terms, sliced=asked.auto_slice)
         return Response(met.model_dump_json(), HTTPStatus.OK, media_type="application/json")
-    instrument = state.judge.instrument(terms.instrument_id)
-    refusals = terms_refusals(terms, instrument, trade_date(received_at_ns), sliced=asked.auto_slice)
-    if instrument is not None:
-        frozen = state.trading_states.refusal(session.user_id, terms, instrument.segment)
-        # An order from before the freeze is acknowledged again as it was the first time.
-        if frozen and not await order_reads.key_is_used(
-            state.database, session.user_id, asked.idempotency_key
-        ):
-            refusals = [frozen, *refusals]
-    if refusals:
-        raise refused(refusals)
     order = OrderRequest(
         user_id=session.user_id,
         key=asked.idempotency_key,
@@ -88,13 +77,8 @@ async def place(
         device=_device(request),
         traceparent=request.state.traceparent,
     )
-    children: list[str] | None = None
     try:
-        if asked.auto_slice and instrument and terms.quantity > instrument.freeze_quantity:
-            acknowledged, ids = await state.sliced_intake.accept(order, slices(terms.quantity, instrument))
-            children = [str(order_id) for order_id in ids]
-        else:
-            acknowledged = await state.intake.accept(order)
+        acknowledged = await _acknowledge(state, order, sliced=asked.auto_slice)
     except IdempotencyConflict as conflict:
         detail = "This idempotency key was used before, with another body."
         status, code = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IDEMPOTENCY_KEY_REUSED
@@ -106,8 +90,32 @@ async def place(
         order_id=str(acknowledged.order_id),
         status=OrderStatus.PENDING_VALIDATION,
         timestamp=rfc3339(acknowledged.accepted_at_ns),
-        children=children,
+        children=[str(order_id) for order_id in acknowledged.children] or None,
     )
+
+
+async def _acknowledge(state: Any, order: OrderRequest, *, sliced: bool) -> Acknowledgement:
+    """Make the order durable, unless a gate that no later state could mend refuses it.
+
+    A key that was used is answered before any gate, since each may have changed meanwhile. New keys pay
+    nothing for that: only an order that would be refused is looked up first, the intake's unique key decides
+    about the others. Raises Problem or IdempotencyConflict.
+    """
+    terms, instrument = order.terms, state.judge.instrument(order.terms.instrument_id)
+    refusals = terms_refusals(terms, instrument, trade_date(order.received_at_ns), sliced=sliced)
+    if instrument is not None:
+        frozen = state.trading_states.refusal(order.user_id, terms, instrument.segment)
+        refusals = [frozen, *refusals] if frozen else refusals
+    if refusals or instrument is None:
+        first: Acknowledgement | None = await state.intake.first_answer(order)
+        if first is None:
+            raise refused(refusals)
+        return first
+    if sliced and terms.quantity > instrument.freeze_quantity:
+        whole: Acknowledgement = await state.sliced_intake.accept(order, slices(terms.quantity, instrument))
+        return whole
+    single: Acknowledgement = await state.intake.accept(order)
+    return single
 
 
 @router.get("")

@@ -1,7 +1,6 @@
 """Orders as their owner reads them; every query is bound to one user."""
 
 from typing import Any
-from uuid import UUID
 
 from psycopg.rows import DictRow
 
@@ -54,12 +53,6 @@ async def slices_of(database: Database, user_id: int, parent_id: int) -> list[Di
     """Of a sliced order, in order."""
     query = _ORDER + " AND parent_id = %(parent_id)s ORDER BY order_id"
     return await _all(database, query, {"user_id": user_id, "parent_id": parent_id})
-
-
-async def key_is_used(database: Database, user_id: int, key: UUID) -> bool:
-    """Whether an order of the user has this idempotency key."""
-    query = "SELECT 1 FROM idempotency_keys WHERE user_id = %(user_id)s AND key = %(key)s"
-    return bool(await _all(database, query, {"user_id": user_id, "key": key}))
 
 
 async def order_history(database: Database, user_id: int, order_ids: list[int]) -> list[DictRow]:

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from activities.trading_day import TradingDay
 from domain.changes import Change, change_refusals, phase_refusal
-from domain.departure import Departure, Entry, departure, entry, intraday_refusal, needs_last_price
+from domain.departure import (
+    Departure,
+    Entry,
+    departure,
+    entry,
+    expiry_refusal,
+    intraday_refusal,
+    needs_last_price,
+)
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
 from domain.orders import OrderTerms, OrderType
@@ -75,6 +83,9 @@ class Judge:
         entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
+        expired = expiry_refusal(instrument, entered)
+        if expired is not None and expired not in refusals:
+            refusals = [expired, *refusals]
         beyond = self.beyond_protection(terms, entered, await self.last_trades(terms))
         return Judgement([*refusals, beyond] if beyond else refusals, entered)
 
@@ -90,7 +101,7 @@ class Judge:
         """Of a limit order that meets the market at once: too far from the last trades. Where these are not
         known the exchange decides."""
         instrument = self.instrument(terms.instrument_id)
-        limited = terms.order_type is OrderType.LIMIT and entered == Entry(MarketPhase.CONTINUOUS)
+        limited = terms.order_type is OrderType.LIMIT and entered.into_continuous
         if instrument is None or last is None or not limited:
             return None
         return protection_refusal(terms, instrument, last, self._day.limit_protection(time.time_ns()))
@@ -111,9 +122,18 @@ class Judge:
         if refusals:
             return refusals[0]
         # An order that can be changed has a price or a trigger: no last price is needed.
-        continuous = Entry(MarketPhase.CONTINUOUS)
-        leaves = departure(terms, instrument, continuous, None, self._day.protection(now_ns))
+        entered = Entry(MarketPhase.CONTINUOUS, day=self._meets_market_on(stands, phase, instrument, now_ns))
+        leaves = departure(terms, instrument, entered, None, self._day.protection(now_ns))
         return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
+
+    def _meets_market_on(
+        self, stands: Standing, phase: MarketPhase | None, instrument: Instrument, now_ns: int
+    ) -> date | None:
+        """The day of an order under way: of one that waits in a closed market, the day of its release."""
+        market_ns = self._phases.market_time_ns(instrument.exchange, now_ns) or now_ns
+        if stands.unsent and phase is MarketPhase.CLOSED:
+            return self._day.hours.release_day(market_ns, self._day.session_class(instrument, now_ns))
+        return trade_date(market_ns)
 
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what the order leaves and the margin of a share: an unpriced one at the dearest price that its

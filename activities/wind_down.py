@@ -131,8 +131,7 @@ class WindDowns:
         await self._intake.accept(request)
 
     async def _pending(self, order: WindDown) -> list[int]:
-        today = trade_date(time.time_ns())
-        return await wind_downs.pending_orders(self._database, order.selection, today)
+        return await wind_downs.pending_orders(self._database, order.selection)
 
     async def _open(self, order: WindDown) -> list[OpenPosition]:
         return await wind_downs.open_positions(self._database, order.selection)

@@ -24,7 +24,7 @@ from domain.changes import change_refusals
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import slices
-from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
+from domain.time import rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
 from storage import order_reads, sliced_reads
 from storage.intake import Acknowledgement, IdempotencyConflict, OrderRequest
@@ -127,13 +127,13 @@ async def orders(
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> answers.Orders:
-    """Today's orders, newest first; `next_cursor` continues."""
-    today = order_id_floor(trade_date(time.time_ns()))
+    """Orders of today, newest first: placed today, still alive whatever day they were placed, or come to
+    their end today. `next_cursor` continues."""
     rows = await order_reads.list_orders(
         request.app.state.database,
         session.user_id,
-        first_id=today,
-        before_id=int(cursor) if cursor else today + ORDER_ID_SERIALS,
+        today=trade_date(time.time_ns()),
+        before_id=int(cursor) if cursor else None,
         status=status,
         instrument_id=instrument_id,
         limit=limit,

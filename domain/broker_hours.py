@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from domain.orders import OrderType, Validity
 from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS, SessionClass, SessionRules
-from domain.time import IST, NANOS, ist_ns
+from domain.time import IST, NANOS, ist_ns, trade_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,22 @@ class BrokerHours:
             return True
         return now.time() >= row.opens or now.time() < row.closes
 
+    def release_day(self, time_ns: int, session_class: SessionClass) -> date | None:
+        """The day for which an after-market order is placed: the next of trading. None where no row or
+        calendar covers it."""
+        now = datetime.fromtimestamp(time_ns // NANOS, IST)
+        row, calendar = _in_force(self.after_market, now.date(), session_class), self.rules.calendar
+        if row is None:
+            return None
+        tonight = now.time() >= row.opens and calendar.is_trading_day(now.date())
+        return calendar.next_trading_day(now.date() + timedelta(days=tonight))
+
     def after_market_phases(
         self, time_ns: int, session_class: SessionClass, order_type: OrderType, validity: Validity
     ) -> tuple[MarketPhase, ...]:
-        """The phases in which an order placed now leaves: of the next trading day, from the policy's on."""
-        now = datetime.fromtimestamp(time_ns // NANOS, IST)
-        row = _in_force(self.after_market, now.date(), session_class)
-        calendar = self.rules.calendar
-        tonight = row is not None and now.time() >= row.opens and calendar.is_trading_day(now.date())
-        day = calendar.next_trading_day(now.date() + timedelta(days=tonight))
+        """The phases in which an order placed now leaves: of its release day, from the policy's on."""
+        day = self.release_day(time_ns, session_class)
+        row = _in_force(self.after_market, trade_date(time_ns), session_class)
         if row is None or day is None:
             return ()
         phases = self.phases_taking(day, session_class, order_type, validity)

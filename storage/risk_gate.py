@@ -119,13 +119,14 @@ class RiskGate:
 
 async def read(conn: Connection, asked: Sequence[Asked]) -> RiskGate:
     """What the gate needs to know of these orders; their users' ledger rows are locked."""
-    found = await conn.execute(_READ, columns(_row(a.placed) for a in asked))
+    found = await conn.execute(_READ, columns(_row(a.placed, a.departure) for a in asked))
     return RiskGate({row["order_id"]: row for row in await found.fetchall()})
 
 
-def _row(placed: PlacedOrder) -> tuple[Any, ...]:
+def _row(placed: PlacedOrder, leaves: Departure) -> tuple[Any, ...]:
+    """With the day on which the order meets the market: one placed after hours is judged by its own day."""
     terms = placed.terms
-    day = trade_date(placed.accepted_at_ns)
+    day = leaves.day or trade_date(placed.accepted_at_ns)
     return placed.order_id, placed.user_id, terms.instrument_id, terms.product.value, terms.side.value, day
 
 

@@ -4,16 +4,12 @@ Called by activities/wind_down.py.
 """
 
 import time
-from datetime import date, timedelta
 from uuid import UUID
 
 from domain.orders import Product
-from domain.time import order_id_floor
 from domain.wind_down import OpenPosition, Selection
 from storage.database import Connection, Database
-
-PENDING_DAYS = 7
-"""No order is pending for longer: a day's orders expire with it, one placed after hours with the next."""
+from storage.order_reads import LIVE
 
 _SELECTED = """
     (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
@@ -25,9 +21,7 @@ _SELECTED = """
 """
 _PENDING = f"""
     SELECT order_id FROM orders o JOIN instruments n USING (instrument_id)
-    WHERE order_id >= %(floor)s AND {_SELECTED}
-      AND status IN ('PENDING_VALIDATION', 'PENDING_OPEN', 'OPEN', 'TRIGGER_PENDING', 'PARTIALLY_FILLED')
-    ORDER BY order_id
+    WHERE {LIVE} AND {_SELECTED} ORDER BY order_id
 """
 _OPEN = f"""
     SELECT user_id, instrument_id, product, buy_quantity - sell_quantity AS net
@@ -40,11 +34,10 @@ _KEY = """
 """
 
 
-async def pending_orders(database: Database, selection: Selection, today: date) -> list[int]:
-    """Orders that may still trade, oldest first."""
-    floor = order_id_floor(today - timedelta(PENDING_DAYS))
+async def pending_orders(database: Database, selection: Selection) -> list[int]:
+    """Orders that may still trade, whatever day they were placed, oldest first."""
     async with database.reading() as conn:
-        found = await conn.execute(_PENDING.encode(), {**_values(selection), "floor": floor})
+        found = await conn.execute(_PENDING.encode(), _values(selection))
         return [row["order_id"] for row in await found.fetchall()]
 
 

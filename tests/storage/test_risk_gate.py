@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -76,7 +76,7 @@ class Desk:
     async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
         return await submissions.submit(conn, self.portfolios, asked)
 
-    async def submit(self, user_id: int, terms: OrderTerms) -> str:
+    async def submit(self, user_id: int, terms: OrderTerms, day: date | None = None) -> str:
         """`passed`, or the code of the refusal."""
         order = await placed(self.database, user_id, terms)
         kind = master()[terms.instrument_id].kind
@@ -91,7 +91,9 @@ class Desk:
                 user_id, order.order_id, terms.side, position, nets, terms.quantity, unit
             )
             assert block.outcome is BlockOutcome.BLOCKED
-            answer: Submission = await self.submitting.commit(Asked(order, block, leaving(order)))
+            answer: Submission = await self.submitting.commit(
+                Asked(order, block, replace(leaving(order), day=day))
+            )
             if answer.stale:
                 await self.book.ensure(user_id)
             elif answer.refusal is None:
@@ -188,6 +190,24 @@ async def test_on_a_banned_underlying_derivatives_may_only_be_reduced(desk: Desk
         async with database.transaction() as conn:
             await conn.execute("DELETE FROM derivative_bans WHERE trade_date = %s", (today,))
     assert await desk.submit(user_id, future) == "passed"
+
+
+async def test_an_order_for_a_later_day_is_held_against_that_day_s_ban_list(
+    desk: Desk, database: Database
+) -> None:
+    user_id = await an_account(database)
+    future = some_terms(instrument_id="NSE:TCS26DECFUT", product=Product.MIS, price=PRICE, quantity=175)
+    today = trade_date(time.time_ns())
+    later = today + timedelta(3)
+    async with database.transaction() as conn:
+        await conn.execute("INSERT INTO derivative_bans VALUES (%s, 'NSE:TCS')", (later,))
+    try:
+        assert await desk.submit(user_id, future) == "passed"
+        assert await desk.submit(user_id, future, day=later) == "BANNED_FOR_DERIVATIVES"
+        assert await desk.submit(user_id, future, day=later + timedelta(1)) == "passed"
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM derivative_bans WHERE trade_date = %s", (later,))
 
 
 async def test_the_latest_own_limits_go_before_the_house_s(desk: Desk, database: Database) -> None:

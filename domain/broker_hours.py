@@ -15,6 +15,8 @@ from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS, SessionClass, SessionRules
 from domain.time import IST, NANOS, ist_ns, trade_date
 
+LOOK_BACK_DAYS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class AfterMarket:
@@ -110,6 +112,24 @@ class BrokerHours:
         calendar = self.rules.calendar
         regular = calendar.is_trading_day(day) and day not in calendar.special_sessions
         return ist_ns(day, row.at) if row is not None and regular else None
+
+    def last_square_off(self, market_ns: int, session_class: SessionClass) -> date | None:
+        """The day whose square-off has come last; None where no row covers one."""
+        today = trade_date(market_ns)
+        for day in (today - timedelta(back) for back in range(LOOK_BACK_DAYS)):
+            at_ns = self.square_off_ns(day, session_class)
+            if at_ns is not None and at_ns <= market_ns:
+                return day
+        return None
+
+    def takes_later(
+        self, market_ns: int, session_class: SessionClass, order_type: OrderType, validity: Validity
+    ) -> bool:
+        """Whether a later phase of the same day takes such an order."""
+        return any(
+            change.latest_ns > market_ns and PERMISSIONS[change.phase].takes(order_type, validity)
+            for change in self.rules.changes(trade_date(market_ns), session_class)
+        )
 
 
 def _from(

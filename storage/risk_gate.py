@@ -92,6 +92,9 @@ class RiskGate:
         if stopped is not None:
             yield stopped
         if by_house:
+            # The house only closes: of two who close the same position one comes too late.
+            if opens and stopped is None:
+                yield Refusal(RejectCode.REDUCE_ONLY)
             return
         if opens and row["banned"] and row["segment"] == Segment.FO:
             yield Refusal(RejectCode.BANNED_FOR_DERIVATIVES, "instrument_id")

@@ -1,28 +1,28 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
 Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
-Beside them it watches the market: the index for a market-wide halt, accounts for exposure above their
-limits. Started by `hundi operations`.
+Beside them it watches the market: its time for the intraday square-off, the index for a market-wide halt,
+accounts for exposure above their limits. Started by `hundi operations`.
 """
 
 import asyncio
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import structlog
 import uvloop
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.decision import Decision
 from activities.market_day import MarketDay
 from activities.reconciliation import Reconciliation
-from activities.wind_down import WindDowns
+from activities.wind_down import SquareOff, WindDowns
+from config.sessions import broker_hours
 from config.settings import Settings, settings
-from domain.time import trade_date
 from exchange import span_files
 from exchange.span_files import SpanFiles
 from storage import wakeups
@@ -36,6 +36,7 @@ from telemetry.process import telemetry
 from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
+from workers.square_off import SquareOffWatch
 from workflows import contracts
 from workflows.connection import connect
 from workflows.market_day import DayRollWorkflow
@@ -61,6 +62,7 @@ async def _run(ours: Settings) -> None:
         open_database(ours.postgres_dsn, size=8, application="operations") as database,
         open_redis(ours.redis_dsn) as redis,
         wakeups.listening(redis, wakeups.RISK_LIMITS) as limits,
+        wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
     ):
         instruments = await load_instruments(database)
         intake = Intake(database, redis)
@@ -70,7 +72,8 @@ async def _run(ours: Settings) -> None:
         view = MarginBook(redis, database)
         portfolios = Portfolios(view, instruments, spans)
         reconciliation = Reconciliation(database, redis, portfolios)
-        names = await schedules.ensure(client, trade_date(time.time_ns()))
+        squaring = SquareOffWatch(database, redis, broker_hours(), lambda asked: _square_off(client, asked))
+        names = await schedules.ensure(client)
         async with (
             span_files.following(spans),
             _worker(client, wind_downs, reconciliation, MarketDay(database, view)),
@@ -78,7 +81,7 @@ async def _run(ours: Settings) -> None:
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
         ):
-            watching = [tasks.create_task(part) for part in watch.parts(limits)]
+            watching = [tasks.create_task(part) for part in (squaring.run(announced), *watch.parts(limits))]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
             for task in watching:
@@ -101,6 +104,20 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
         # As the order worker's: stories use no clock, no I/O and no randomness.
         workflow_runner=UnsandboxedWorkflowRunner(),
         workflow_task_executor=ThreadPoolExecutor(1),
+    )
+
+
+async def _square_off(client: Client, asked: SquareOff) -> None:
+    """One of an exchange's class at a time; what is running goes on."""
+    assert asked.exchange is not None
+    what = f"{asked.exchange} {asked.session_class}, {asked.day}"
+    await client.start_workflow(
+        contracts.SQUARE_OFF_WORKFLOW,
+        asked,
+        id=contracts.square_off_id(asked.exchange, asked.session_class),
+        task_queue=contracts.OPERATIONS_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"Square off intraday positions of {what}",
     )
 
 

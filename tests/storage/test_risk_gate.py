@@ -76,9 +76,18 @@ class Desk:
     async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
         return await submissions.submit(conn, self.portfolios, asked)
 
-    async def submit(self, user_id: int, terms: OrderTerms, day: date | None = None) -> str:
+    async def submit(
+        self, user_id: int, terms: OrderTerms, day: date | None = None, *, by_house: bool = False
+    ) -> str:
         """`passed`, or the code of the refusal."""
         order = await placed(self.database, user_id, terms)
+        if by_house:
+            async with self.database.transaction() as conn:
+                await conn.execute(
+                    "INSERT INTO house_orders (purpose, user_id, actor, key, created_at_ns)"
+                    " SELECT order_id, user_id, 'test', idempotency_key, 1 FROM orders WHERE order_id = %s",
+                    (order.order_id,),
+                )
         kind = master()[terms.instrument_id].kind
         unit = unit_margin(kind, terms.product, terms.side, terms.price or PRICE, 20)
         assert unit is not None
@@ -220,3 +229,12 @@ async def test_the_latest_own_limits_go_before_the_house_s(desk: Desk, database:
         wide = RiskLimits(10**14, 10**6, 10**12)
         await risk_limits.set_limits(conn, user_id, date(2026, 1, 2), wide, A_WORD)
     assert await desk.submit(user_id, MIS) == "passed"
+
+
+async def test_of_two_closing_orders_of_the_house_one_comes_too_late(desk: Desk, database: Database) -> None:
+    """A freeze and the square-off at once: what closes no more would open the other side."""
+    user_id = await an_account(database)
+    await holding_intraday(database, user_id, 10)
+    selling = replace(MIS, side=Side.SELL)
+    answers = await asyncio.gather(*(desk.submit(user_id, selling, by_house=True) for _ in range(4)))
+    assert sorted(answers) == ["REDUCE_ONLY"] * 3 + ["passed"]

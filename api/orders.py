@@ -6,6 +6,7 @@
 import hashlib
 import time
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
 from api.problems import Problem, ProblemCode, documented, refused
 from api.schemas import ChangeOrder, PlaceOrder
-from api.session import SignedIn
+from api.session import ClientSession
 from config.tokens import Session
 from domain.changes import change_refusals
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
@@ -33,7 +34,7 @@ from workflows.contracts import CANCEL, CHANGE
 router = APIRouter(
     prefix="/api/v1/orders",
     tags=["orders"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
 REPLAYED = "Idempotent-Replayed"
@@ -57,7 +58,7 @@ _PLACED: dict[int | str, dict[str, Any]] = {
     responses=_PLACED,
 )
 async def place(
-    request: Request, response: Response, session: SignedIn, trial: Asked = False
+    request: Request, response: Response, session: ClientSession, trial: Asked = False
 ) -> answers.Acknowledged | Response:
     """Place an order. The same key with the same body answers as the first time."""
     received_at_ns = time.time_ns()
@@ -73,7 +74,7 @@ async def place(
         terms=terms,
         received_at_ns=received_at_ns,
         tag=asked.tag,
-        client_ip=request.client.host if request.client else None,
+        client_ip=_address(request),
         device=_device(request),
         traceparent=request.state.traceparent,
     )
@@ -121,7 +122,7 @@ async def _acknowledge(state: Any, order: OrderRequest, *, sliced: bool) -> Ackn
 @router.get("")
 async def orders(
     request: Request,
-    session: SignedIn,
+    session: ClientSession,
     status: OrderStatus | None = None,
     instrument_id: Annotated[str | None, Query(max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
@@ -144,7 +145,7 @@ async def orders(
 
 
 @router.get("/{order_id}", responses=documented(HTTPStatus.NOT_FOUND))
-async def order(request: Request, session: SignedIn, order_id: OrderId) -> answers.OrderDetail:
+async def order(request: Request, session: ClientSession, order_id: OrderId) -> answers.OrderDetail:
     """One order with its execution history."""
     row = await _order(request, session, order_id)
     ids = [one["order_id"] for one in row.get("children", [row])]
@@ -163,7 +164,7 @@ async def order(request: Request, session: SignedIn, order_id: OrderId) -> answe
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ),
 )
-async def change(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
+async def change(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
     """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
     asked = await read_body(request, ChangeOrder)
     row = await _open_order(request, session, order_id)
@@ -187,7 +188,7 @@ async def change(request: Request, session: SignedIn, order_id: OrderId) -> answ
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
+async def cancel(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
     """Ask for a cancel; of a sliced order, of every slice that is open. 202: asked; what became of it follows
     as an order update, the exchange decides."""
     row = await _open_order(request, session, order_id)
@@ -238,6 +239,14 @@ def _hash(asked: PlaceOrder) -> bytes:
     return hashlib.sha256(msgspec.json.encode((asked.terms, asked.tag, *sliced))).digest()
 
 
+def _address(request: Request) -> str | None:
+    """Where the request comes from, without an interface's name; None where that is no address."""
+    try:
+        return str(ip_address(request.client.host.partition("%")[0])) if request.client else None
+    except ValueError:
+        return None
+
+
 def _device(request: Request) -> str | None:
-    told = request.headers.get("x-device-fingerprint") or request.headers.get("user-agent")
-    return told[:200].replace("\x00", "") if told else None
+    named = request.headers.get("x-device-fingerprint") or request.headers.get("user-agent") or ""
+    return "".join(filter(str.isprintable, named))[:200] or None

@@ -17,6 +17,7 @@ from domain.departure import (
     Entry,
     departure,
     entry,
+    expiry_refusal,
     intraday_refusal,
     may_short,
     needs_last_price,
@@ -83,6 +84,9 @@ class Judge:
         entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
+        expired = expiry_refusal(instrument, entered)
+        if expired is not None and expired not in refusals:
+            refusals = [expired, *refusals]
         last = await self.last_trades(terms) if instrument.segment is Segment.FO else None
         beyond = self.beyond_protection(terms, entered, last)
         return Judgement([*refusals, beyond] if beyond else refusals, entered)
@@ -99,7 +103,7 @@ class Judge:
         """Whether a limit order in a derivative that meets the market at once is too far from the last
         trades. Where these are not known the exchange decides."""
         instrument = self.instrument(terms.instrument_id)
-        limited = terms.order_type is OrderType.LIMIT and entered == Entry(MarketPhase.CONTINUOUS)
+        limited = terms.order_type is OrderType.LIMIT and entered.into_continuous
         if instrument is None or instrument.segment is not Segment.FO or last is None or not limited:
             return None
         return protection_refusal(terms, instrument, last, self._day.limit_protection(time.time_ns()))
@@ -121,8 +125,8 @@ class Judge:
         if refusals:
             return refusals[0]
         # An order that can be changed has a price or a trigger: it is never refused for want of a last price.
-        continuous = Entry(MarketPhase.CONTINUOUS)
-        leaves = departure(terms, instrument, continuous, last, self._day.protection(now_ns))
+        entered = Entry(MarketPhase.CONTINUOUS, day=self._meets_market_on(stands, phase, instrument, now_ns))
+        leaves = departure(terms, instrument, entered, last, self._day.protection(now_ns))
         if isinstance(leaves, Refusal):
             return leaves
         leaving = self._margined(terms, instrument, leaves)
@@ -130,6 +134,15 @@ class Judge:
             return leaving
         # What only makes an order less needs no more than it has blocked, wherever the market is by now.
         return leaving._replace(unit_margin=min(leaving.unit_margin, stands.hold.unit_margin))
+
+    def _meets_market_on(
+        self, stands: Standing, phase: MarketPhase | None, instrument: Instrument, now_ns: int
+    ) -> date | None:
+        """The day of an order under way: of one that waits in a closed market, the day of its release."""
+        market_ns = self._phases.market_time_ns(instrument.exchange, now_ns) or now_ns
+        if stands.unsent and phase is MarketPhase.CLOSED:
+            return self._day.hours.release_day(market_ns, self._day.session_class(instrument, now_ns))
+        return trade_date(market_ns)
 
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what an order whose terms pass the gates leaves, and the margin of a share: an unpriced one at

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     stream_behind_seconds: float = Field(default=10.0, gt=0)
     """How long a client of the stream may be behind with reading before its connection ends."""
 
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose X-Forwarded-For is believed; others stand with their own address."""
+
     jwt_secret: SecretStr | None = None
     session_hours: int = Field(default=12, ge=1, le=24)
 

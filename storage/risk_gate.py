@@ -100,6 +100,9 @@ class RiskGate:
         if stopped is not None:
             yield stopped
         if by_house:
+            # The house only closes: of two who close the same position one comes too late.
+            if opens and stopped is None:
+                yield Refusal(RejectCode.REDUCE_ONLY)
             return
         if opens and row["banned"] and row["segment"] == Segment.FO:
             yield Refusal(RejectCode.BANNED_FOR_DERIVATIVES, "instrument_id")
@@ -129,12 +132,13 @@ class RiskGate:
 
 async def read(conn: Connection, asked: Sequence[Asked]) -> RiskGate:
     """What the gate needs to know of these orders; their users' ledger rows are locked."""
-    found = await conn.execute(_READ.encode(), columns(_row(a.placed) for a in asked))
+    found = await conn.execute(_READ.encode(), columns(_row(a.placed, a.departure) for a in asked))
     return RiskGate({row["order_id"]: row for row in await found.fetchall()})
 
 
-def _row(placed: PlacedOrder) -> tuple[Any, ...]:
-    side, day = placed.terms.side, trade_date(placed.accepted_at_ns)
+def _row(placed: PlacedOrder, leaves: Departure) -> tuple[Any, ...]:
+    """With the day on which the order meets the market: one placed after hours is judged by its own day."""
+    side, day = placed.terms.side, leaves.day or trade_date(placed.accepted_at_ns)
     return placed.order_id, placed.user_id, placed.terms.instrument_id, side.value, side.sign, day
 
 

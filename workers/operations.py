@@ -1,20 +1,20 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
 Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
-workflows go on in another worker when this one dies. Beside them it watches the market: the index for a
-market-wide halt, accounts for exposure above their limits, and the journals for reports that are not booked.
-Started by `hundi operations`.
+workflows go on in another worker when this one dies. Beside them it watches the market: its time for the
+intraday square-off, the index for a market-wide halt, accounts for exposure above their limits, and the
+journals for reports that are not booked. Started by `hundi operations`.
 """
 
 import asyncio
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import structlog
 import uvloop
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -22,9 +22,9 @@ from activities.decision import Decision
 from activities.market_day import MarketDay
 from activities.reconciliation import Reconciliation
 from activities.trade_comparison import TradeFiles
-from activities.wind_down import WindDowns
+from activities.wind_down import SquareOff, WindDowns
+from config.sessions import broker_hours
 from config.settings import Settings, settings
-from domain.time import trade_date
 from exchange import span_files
 from exchange.span_files import SpanFiles
 from storage import wakeups
@@ -39,6 +39,7 @@ from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
 from workers.report_watch import ReportWatch
+from workers.square_off import SquareOffWatch
 from workflows import contracts
 from workflows.connection import connect
 from workflows.market_day import DayRollWorkflow
@@ -64,6 +65,7 @@ async def _run(ours: Settings) -> None:
         open_database(ours.postgres_dsn, size=8, application="operations") as database,
         open_redis(ours.redis_dsn) as redis,
         wakeups.listening(redis, wakeups.RISK_LIMITS) as limits,
+        wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
     ):
         instruments = await load_instruments(database)
         intake = Intake(database, redis)
@@ -74,7 +76,8 @@ async def _run(ours: Settings) -> None:
         portfolios = Portfolios(view, instruments, spans)
         reconciliation = Reconciliation(database, redis, portfolios, ours.intraday_margin_percent)
         trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
-        names = await schedules.ensure(client, trade_date(time.time_ns()))
+        squaring = SquareOffWatch(database, redis, broker_hours(), lambda asked: _square_off(client, asked))
+        names = await schedules.ensure(client)
         await schedules.begin_day(client)
         async with (
             span_files.following(spans),
@@ -84,7 +87,8 @@ async def _run(ours: Settings) -> None:
             reporting(redis, "operations") as health,
         ):
             reports = ReportWatch(database, redis)
-            watching = [tasks.create_task(part) for part in (*watch.parts(limits), reports.run())]
+            parts = (squaring.run(announced), *watch.parts(limits), reports.run())
+            watching = [tasks.create_task(part) for part in parts]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
             for task in watching:
@@ -115,6 +119,20 @@ def _worker(
         # As the order worker's: stories use no clock, no I/O and no randomness.
         workflow_runner=UnsandboxedWorkflowRunner(),
         workflow_task_executor=ThreadPoolExecutor(1),
+    )
+
+
+async def _square_off(client: Client, asked: SquareOff) -> None:
+    """One of an exchange's class at a time; what is running goes on."""
+    assert asked.exchange is not None
+    what = f"{asked.exchange} {asked.session_class}, {asked.day}"
+    await client.start_workflow(
+        contracts.SQUARE_OFF_WORKFLOW,
+        asked,
+        id=contracts.square_off_id(asked.exchange, asked.session_class),
+        task_queue=contracts.OPERATIONS_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"Square off intraday positions of {what}",
     )
 
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
+from datetime import date
+from datetime import time as clock
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from domain.margin import Hold
 from domain.orders import OrderType, Product, Side
 from domain.rejects import Refusal
 from domain.reports import BandSet, MarketPhase
-from domain.time import trade_date
+from domain.time import ist_ns, trade_date
 from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
@@ -137,6 +139,42 @@ async def test_a_changed_short_is_margined_at_the_market_and_a_smaller_one_as_it
     last = await judge.last_trades(terms)
     answer = judge.change(stands, asked, asked.applied_to(terms), last)
     assert isinstance(answer, Leaving) and answer.unit_margin == unit
+
+
+async def test_a_contract_that_ends_before_the_order_is_released_is_refused(
+    database: Database, redis: Redis, phases: MarketPhases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Placed on the evening of Monday the 23rd, for Wednesday: Tuesday is a holiday."""
+    monkeypatch.setattr(time, "time_ns", lambda: ist_ns(date(2026, 11, 23), clock(16, 30)))
+    last_days = [date(2026, 11, day) for day in (20, 23, 24, 25)]
+    rows = [
+        replace(FUTURE, instrument_id=f"XJ:F{day.day}", symbol=f"F{day.day}", expiry=day, token=100 + n)
+        for n, day in enumerate(last_days)
+    ]
+    listed = {row.instrument_id: row for row in rows}
+    judge = Judge(listed, TradingDay(rows), phases, LastPrices(redis), 20)
+    async with database.transaction() as conn:
+        for row in rows:
+            facts = asdict(row) | {"session_class": "FO"}
+            marks = ", ".join(f"%({name})s" for name in facts)
+            query = f"INSERT INTO instruments ({', '.join(facts)}) VALUES ({marks})"
+            await conn.execute(query.encode(), facts)
+        await conn.execute(
+            "INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns)"
+            " VALUES ('XJ', 'FO', 'FO', 'CLOSED', 1)"
+        )
+    try:
+        await phases.refresh()
+        found = []
+        for row in rows:
+            terms = some_terms(instrument_id=row.instrument_id, product=Product.NRML)
+            judged = await judge.gates(terms, date(2026, 11, 23))
+            found.append([refusal.code for refusal in judged.refusals])
+        assert found == [["INSTRUMENT_EXPIRED"], ["INSTRUMENT_EXPIRED"], ["INSTRUMENT_EXPIRED"], []]
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM market_phases WHERE exchange = 'XJ'")
+            await conn.execute("DELETE FROM instruments WHERE exchange = 'XJ'")
 
 
 async def test_a_change_is_held_against_the_last_trades_too(

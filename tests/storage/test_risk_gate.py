@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -82,9 +82,18 @@ class Desk:
     async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
         return await submissions.submit(conn, self.portfolios, asked)
 
-    async def submit(self, user_id: int, terms: OrderTerms) -> str:
+    async def submit(
+        self, user_id: int, terms: OrderTerms, day: date | None = None, *, by_house: bool = False
+    ) -> str:
         """`passed`, or the code of the refusal."""
         order = await placed(self.database, user_id, terms)
+        if by_house:
+            async with self.database.transaction() as conn:
+                await conn.execute(
+                    "INSERT INTO house_orders (purpose, user_id, actor, key, created_at_ns)"
+                    " SELECT order_id, user_id, 'test', idempotency_key, 1 FROM orders WHERE order_id = %s",
+                    (order.order_id,),
+                )
         kind = master()[terms.instrument_id].kind
         unit = unit_margin(kind, terms.product, terms.side, terms.price or PRICE, 20)
         assert unit is not None
@@ -97,7 +106,9 @@ class Desk:
                 user_id, order.order_id, terms.side, position, nets, terms.quantity, unit
             )
             assert block.outcome is BlockOutcome.BLOCKED
-            answer: Submission = await self.submitting.commit(Asked(order, block, leaving(order, self.at)))
+            answer: Submission = await self.submitting.commit(
+                Asked(order, block, replace(leaving(order, self.at), day=day))
+            )
             if answer.stale:
                 await self.book.ensure(user_id)
             elif answer.refusal is None:
@@ -194,6 +205,24 @@ async def test_on_a_banned_underlying_derivatives_may_only_be_reduced(desk: Desk
         async with database.transaction() as conn:
             await conn.execute("DELETE FROM derivative_bans WHERE trade_date = %s", (today,))
     assert await desk.submit(user_id, future) == "passed"
+
+
+async def test_an_order_for_a_later_day_is_held_against_that_day_s_ban_list(
+    desk: Desk, database: Database
+) -> None:
+    user_id = await an_account(database)
+    future = some_terms(instrument_id="NSE:TCS26DECFUT", product=Product.MIS, price=PRICE, quantity=175)
+    today = trade_date(time.time_ns())
+    later = today + timedelta(3)
+    async with database.transaction() as conn:
+        await conn.execute("INSERT INTO derivative_bans VALUES (%s, 'NSE:TCS')", (later,))
+    try:
+        assert await desk.submit(user_id, future) == "passed"
+        assert await desk.submit(user_id, future, day=later) == "BANNED_FOR_DERIVATIVES"
+        assert await desk.submit(user_id, future, day=later + timedelta(1)) == "passed"
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM derivative_bans WHERE trade_date = %s", (later,))
 
 
 async def test_the_latest_own_limits_go_before_the_house_s(desk: Desk, database: Database) -> None:
@@ -296,3 +325,12 @@ async def test_a_future_sold_below_the_market_counts_at_what_its_margin_was_reck
     await holding_intraday(database, holder, 10)
     assert await dear.submit(holder, MIS) == "ORDER_VALUE_LIMIT_EXCEEDED"
     assert await dear.submit(holder, sold(MIS)) == "passed"
+
+
+async def test_of_two_closing_orders_of_the_house_one_comes_too_late(desk: Desk, database: Database) -> None:
+    """A freeze and the square-off at once: what closes no more would open the other side."""
+    user_id = await an_account(database)
+    await holding_intraday(database, user_id, 10)
+    selling = replace(MIS, side=Side.SELL)
+    answers = await asyncio.gather(*(desk.submit(user_id, selling, by_house=True) for _ in range(4)))
+    assert sorted(answers) == ["REDUCE_ONLY"] * 3 + ["passed"]

@@ -1,7 +1,5 @@
 """Asking an order's workflow: the answer is its own, or a problem that says why there is none."""
 
-import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +10,7 @@ from temporalio.service import RPCError
 from activities.decision import Decision
 from api.problems import Problem, ProblemCode, refused
 from domain.rejects import Refusal, RejectCode
-from workflows.contracts import CANCEL, order_workflow_id
+from workflows.contracts import order_workflow_id
 
 ASK_SECONDS = 5
 
@@ -34,16 +32,3 @@ async def ask(temporal: Client, order_id: int, update: str, *arguments: Any) -> 
     if asked.reject_code is not None:
         raise refused([Refusal(RejectCode(asked.reject_code))])
     return asked
-
-
-async def cancel_slices(temporal: Client, order_ids: Iterable[int]) -> str:
-    """Ask every open slice to cancel; a sentence. Raises the first Problem when none could be asked."""
-    asking = [ask(temporal, order_id, CANCEL) for order_id in order_ids]
-    answers = await asyncio.gather(*asking, return_exceptions=True)
-    faults = [answer for answer in answers if isinstance(answer, BaseException)]
-    busy = [fault for fault in faults if isinstance(fault, Problem) and fault.code == ProblemCode.ORDER_BUSY]
-    unforeseen = [fault for fault in faults if not isinstance(fault, Problem)]
-    # One that does not answer is asked again by asking for all: the others then say that they are cancelled.
-    for fault in (*unforeseen, *busy, *(faults if len(faults) == len(answers) else ())):
-        raise fault
-    return f"{len(answers) - len(faults)} open slices are asked to cancel."

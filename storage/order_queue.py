@@ -8,29 +8,24 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side, SliceOf, Validity
+from domain.orders import PlacedOrder
+from storage import placed_orders
 from storage.database import Database
+from storage.placed_orders import placed_order
 
 LEASE_NS = 2_000_000_000
 FOREIGN_AFTER_NS = 1_000_000_000
 """A report that its owner has not taken by then is anyone's."""
 TELL_AGAIN_NS = 5_000_000_000
 
-# What a workflow is given of its order.
-_OF_AN_ORDER = """
-    orders.order_id, orders.user_id, seq, accepted_at_ns, instrument_id, order_type, transaction_type,
-    product, validity, quantity, price, trigger_price, market_protection, traceparent,
-    EXISTS (SELECT FROM house_orders h
-            WHERE (h.user_id, h.key) = (orders.user_id, orders.idempotency_key)) AS by_house,
-    parent_id, (SELECT s.quantity FROM sliced_orders s WHERE s.order_id = parent_id) AS whole
-"""
+# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's.
 _CLAIM = f"""
     WITH before_gate AS (
         SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
         WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND status = 'PENDING_VALIDATION'
           AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
     ), next AS (
-        SELECT seq FROM order_intake
+        SELECT seq FROM order_intake JOIN orders USING (order_id)
         WHERE started_at_ns IS NULL AND (claimed_at_ns IS NULL OR claimed_at_ns < %(now)s - %(lease)s)
         ORDER BY seq LIMIT GREATEST(0, %(most)s - (SELECT n FROM before_gate)) FOR UPDATE SKIP LOCKED
     ), claimed AS (
@@ -38,7 +33,7 @@ _CLAIM = f"""
         WHERE seq IN (SELECT seq FROM next) RETURNING seq, order_id, accepted_at_ns
     )
     UPDATE orders SET owner = %(owner)s FROM claimed WHERE orders.order_id = claimed.order_id
-    RETURNING {_OF_AN_ORDER}
+    RETURNING {placed_orders.COLUMNS}
 """
 _DUE = """
     UPDATE exchange_inbox SET signalled_at_ns = %(now)s WHERE seq IN (
@@ -49,16 +44,23 @@ _DUE = """
         ORDER BY seq LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING seq, order_id, report
 """
-_PLACED = f"SELECT {_OF_AN_ORDER} FROM orders JOIN order_intake USING (order_id) WHERE order_id = %s"
 _WITHDRAWN = """
-    UPDATE exchange_outbox o
-    SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' AND o.answered_at_ns IS NULL
-                                  THEN %(now)s + %(again)s END
-    FROM (SELECT seq, order_id FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
-          ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED) due
-    LEFT JOIN margin_holds h USING (order_id)
-    WHERE o.seq = due.seq RETURNING o.order_id, o.workflow_due_at_ns
+    UPDATE exchange_outbox SET workflow_due_at_ns = %(now)s + %(again)s WHERE seq IN (
+        SELECT seq FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
+        ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED)
+    RETURNING order_id, kind
 """
+# Who gave the margin back may have been another process: a story is told once at the least, or it never ends.
+_WITHDRAWN_TOLD = """
+    UPDATE exchange_outbox o SET workflow_due_at_ns = NULL
+    WHERE order_id = ANY(%s) AND workflow_due_at_ns IS NOT NULL
+      AND (answered_at_ns IS NOT NULL
+           OR NOT EXISTS (SELECT FROM margin_holds h WHERE h.order_id = o.order_id AND state = 'BLOCKED'))
+"""
+_SENTENCES = {
+    "NEW": "The order was withdrawn before it left for the exchange.",
+    "REPLACE": "A change of the order was withdrawn before it left for the exchange.",
+}
 
 
 async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -> list[PlacedOrder]:
@@ -66,7 +68,7 @@ async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -
     values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS}
     async with database.transaction() as conn:
         rows = await (await conn.execute(_CLAIM, values)).fetchall()
-    return [_placed(row, owner) for row in sorted(rows, key=lambda row: row["seq"])]
+    return [placed_order(row) for row in sorted(rows, key=lambda row: row["seq"])]
 
 
 async def mark_started(database: Database, order_ids: list[int], now_ns: int) -> None:
@@ -93,44 +95,16 @@ async def reports_due(database: Database, owner: str, now_ns: int) -> dict[int, 
     return due
 
 
-async def placed(database: Database, order_id: int, owner: str) -> PlacedOrder:
-    """An order as its workflow was given it, its terms as they stand now. Raises LookupError."""
-    async with database.reading() as conn:
-        row = await (await conn.execute(_PLACED, (order_id,))).fetchone()
-    if row is None:
-        raise LookupError(f"order {order_id} was never acknowledged")
-    return _placed(row, owner)
-
-
-async def withdrawals_due(database: Database, now_ns: int) -> list[int]:
-    """Orders that, or whose change, were withdrawn without their workflows, until these have given the margin
-    back.
+async def withdrawals_due(database: Database, now_ns: int) -> dict[int, str]:
+    """Orders that, or whose change, were withdrawn without their workflows, each with a sentence that says
+    which.
     """
     async with database.transaction() as conn:
         rows = await (await conn.execute(_WITHDRAWN, {"now": now_ns, "again": TELL_AGAIN_NS})).fetchall()
-    return [row["order_id"] for row in rows if row["workflow_due_at_ns"] is not None]
+    return {row["order_id"]: _SENTENCES[row["kind"]] for row in rows}
 
 
-def _placed(row: DictRow, owner: str) -> PlacedOrder:
-    terms = OrderTerms(
-        row["instrument_id"],
-        OrderType(row["order_type"]),
-        Side(row["transaction_type"]),
-        Product(row["product"]),
-        Validity(row["validity"]),
-        row["quantity"],
-        row["price"],
-        row["trigger_price"],
-        row["market_protection"],
-    )
-    return PlacedOrder(
-        row["order_id"],
-        row["user_id"],
-        row["seq"],
-        row["accepted_at_ns"],
-        terms,
-        row["traceparent"],
-        owner,
-        row["by_house"],
-        None if row["parent_id"] is None else SliceOf(row["parent_id"], row["whole"]),
-    )
+async def withdrawals_told(database: Database, order_ids: list[int]) -> None:
+    """Their workflows durably know; those that have not given the margin back are told again later."""
+    async with database.transaction() as conn:
+        await conn.execute(_WITHDRAWN_TOLD, (order_ids,))

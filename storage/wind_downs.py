@@ -4,8 +4,11 @@ Called by activities/wind_down.py.
 """
 
 import time
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
+
+from psycopg.rows import class_row
 
 from domain.orders import Product
 from domain.time import order_id_floor
@@ -24,7 +27,9 @@ _SELECTED = """
     AND (%(session_class)s::text IS NULL OR n.session_class = %(session_class)s)
 """
 _PENDING = f"""
-    SELECT order_id FROM orders o JOIN instruments n USING (instrument_id)
+    SELECT order_id, EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'CANCEL'
+                             AND answered_at_ns IS NULL) AS cancel_requested
+    FROM orders o JOIN instruments n USING (instrument_id)
     WHERE order_id >= %(floor)s AND {_SELECTED}
       AND status IN ('PENDING_VALIDATION', 'PENDING_OPEN', 'OPEN', 'TRIGGER_PENDING', 'PARTIALLY_FILLED')
     ORDER BY order_id
@@ -40,12 +45,21 @@ _KEY = """
 """
 
 
-async def pending_orders(database: Database, selection: Selection, today: date) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class PendingOrder:
+    """An order that may still trade."""
+
+    order_id: int
+    cancel_requested: bool
+    """The exchange has not answered yet."""
+
+
+async def pending_orders(database: Database, selection: Selection, today: date) -> list[PendingOrder]:
     """Orders that may still trade, oldest first."""
     floor = order_id_floor(today - timedelta(PENDING_DAYS))
-    async with database.reading() as conn:
-        found = await conn.execute(_PENDING.encode(), {**_values(selection), "floor": floor})
-        return [row["order_id"] for row in await found.fetchall()]
+    async with database.reading() as conn, conn.cursor(row_factory=class_row(PendingOrder)) as cursor:
+        await cursor.execute(_PENDING.encode(), {**_values(selection), "floor": floor})
+        return await cursor.fetchall()
 
 
 async def open_positions(database: Database, selection: Selection) -> list[OpenPosition]:

@@ -2,22 +2,18 @@
 
 Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
 Beside them it watches the market: the index for a market-wide halt, accounts for exposure above their
-limits. Started by `hundi operations`.
+limits; and Temporal: orders whose story is lost, schedules that are. Started by `hundi operations`.
 """
 
 import asyncio
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
-import structlog
 import uvloop
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.service import RPCError
+from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.decision import Decision
 from activities.market_day import MarketDay
 from activities.reconciliation import Reconciliation
 from activities.wind_down import WindDowns
@@ -30,20 +26,19 @@ from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.margin_book import MarginBook
+from storage.order_canceller import OrderCanceller
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
+from workers.story_sweep import StorySweep
 from workflows import contracts
 from workflows.connection import connect
 from workflows.market_day import DayRollWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
-
-CANCEL_SECONDS = 5
-log = structlog.get_logger()
 
 
 def main() -> None:
@@ -64,7 +59,7 @@ async def _run(ours: Settings) -> None:
     ):
         instruments = await load_instruments(database)
         intake = Intake(database, redis)
-        wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
+        wind_downs = WindDowns(database, intake, instruments, OrderCanceller(database, redis))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         view = MarginBook(redis, database)
@@ -78,7 +73,8 @@ async def _run(ours: Settings) -> None:
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
         ):
-            watching = [tasks.create_task(part) for part in watch.parts(limits)]
+            lasting = [*watch.parts(limits), StorySweep(client, database).run(), schedules.keep(client)]
+            watching = [tasks.create_task(part) for part in lasting]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
             for task in watching:
@@ -102,19 +98,6 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
         workflow_runner=UnsandboxedWorkflowRunner(),
         workflow_task_executor=ThreadPoolExecutor(1),
     )
-
-
-async def _ask_cancel(client: Client, order_id: int) -> bool:
-    """Whether the order's workflow took the cancel; refused means that it is finished already."""
-    handle = client.get_workflow_handle(contracts.order_workflow_id(order_id))
-    try:
-        asked: Decision = await handle.execute_update(
-            contracts.CANCEL, result_type=Decision, rpc_timeout=timedelta(seconds=CANCEL_SECONDS)
-        )
-    except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        log.warning("order_not_cancelled", order_id=order_id, error=str(error))
-        return False
-    return asked.reject_code is None
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts.
+"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts, and made
+again when Temporal has lost them.
 
 What is missed for longer than its catch-up window is not made up for: nobody wants yesterday's square-off.
 Hours are those of the house's dated rows in force on the next trading day.
 """
 
+import asyncio
+import time
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import structlog
 from temporalio.client import (
     Client,
     Schedule,
@@ -21,17 +25,20 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
 )
+from temporalio.service import RPCError
 
 from activities.wind_down import SquareOff
 from config.sessions import broker_hours
 from domain.sessions import SessionClass
-from domain.time import IST, NANOS
+from domain.time import IST, NANOS, trade_date
 from workflows import contracts
 
 RECONCILE_SECONDS = 30
 CATCH_UP = timedelta(minutes=5)
 TIME_ZONE = "Asia/Kolkata"
 DAY_ROLL_HOURS = (0, 8)
+KEEP_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 async def ensure(client: Client, today: date) -> list[str]:
@@ -39,12 +46,31 @@ async def ensure(client: Client, today: date) -> list[str]:
     names = []
     for name, schedule in _schedules(today):
         names.append(name)
-        try:
-            await client.create_schedule(name, schedule)
-        except ScheduleAlreadyRunningError:
+        if not await _make(client, name, schedule):
             update = ScheduleUpdate(schedule)
             await client.get_schedule_handle(name).update(lambda _, update=update: update)  # type: ignore[misc]
     return names
+
+
+async def keep(client: Client) -> None:
+    """Make what is missing, until it is cancelled: Temporal's database may be lost or set back."""
+    while True:
+        await asyncio.sleep(KEEP_SECONDS)
+        try:
+            for name, schedule in _schedules(trade_date(time.time_ns())):
+                if await _make(client, name, schedule):
+                    log.warning("schedule_made_again", name=name)
+        except RPCError as error:
+            log.warning("schedules_not_kept", error=str(error))
+
+
+async def _make(client: Client, name: str, schedule: Schedule) -> bool:
+    """False when there is one of this name."""
+    try:
+        await client.create_schedule(name, schedule)
+    except ScheduleAlreadyRunningError:
+        return False
+    return True
 
 
 def _schedules(today: date) -> Iterator[tuple[str, Schedule]]:

@@ -14,7 +14,7 @@ from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.trading_states import Cause, TradingState
 from storage import books, changes, order_queue, outbox, stops, submissions
 from storage.arrivals import Arrival
-from storage.cancellations import cancel
+from storage.cancellations import CancelledBy, cancel
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.submissions import Asked
@@ -223,6 +223,6 @@ async def test_a_cancel_leaves_under_every_freeze(database: Database, redis: Red
     order = await Working.rest(database, redis)
     async with frozen(database, user(order.placed.user_id)):
         async with database.transaction() as conn:
-            asked = await cancel(conn, order.placed, f"{order.placed.order_id}-1")
-        assert asked.refusal is None
+            done = await cancel(conn, [order.placed.order_id], CancelledBy("client"))
+        assert done.outcomes[order.placed.order_id].refusal is None
         assert await order.claim() == ["CANCEL"]

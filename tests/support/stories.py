@@ -29,6 +29,7 @@ from domain.reports import ExecutionReport, MarketPhase
 from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
+from storage import order_queue, unfinished
 from storage.arrivals import Arrival
 from storage.database import Database
 from storage.exchange_journal import write
@@ -138,6 +139,16 @@ class Stories:
             static_summary=contracts.summary(placed),
         )
         return handle
+
+    async def started(self, placed: PlacedOrder) -> None:
+        """As the order worker notes it."""
+        await order_queue.mark_started(self.database, [placed.order_id], time.time_ns())
+
+    async def begin_again(self, placed: PlacedOrder) -> WorkflowHandle[OrderWorkflow, str]:
+        """The story that was lost, from what the journals know, on this test's queue."""
+        await self.started(placed)
+        (again,) = await unfinished.read(self.database, [placed.order_id])
+        return await self.start(again)
 
     async def send(self, placed: PlacedOrder) -> None:
         """The order leaves: it can no longer be withdrawn."""

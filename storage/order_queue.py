@@ -18,19 +18,23 @@ FOREIGN_AFTER_NS = 1_000_000_000
 """A report that its owner has not taken by then is anyone's."""
 TELL_AGAIN_NS = 5_000_000_000
 
-# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's.
+# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's. (An
+# array, not a join: a table that a burst has just filled has no statistics.)
 _CLAIM = f"""
     WITH before_gate AS (
         SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
         WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND status = 'PENDING_VALIDATION'
           AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
-    ), next AS (
-        SELECT seq FROM order_intake JOIN orders USING (order_id)
+    ), next AS MATERIALIZED (
+        SELECT order_id FROM order_intake
         WHERE started_at_ns IS NULL AND (claimed_at_ns IS NULL OR claimed_at_ns < %(now)s - %(lease)s)
         ORDER BY seq LIMIT GREATEST(0, %(most)s - (SELECT n FROM before_gate)) FOR UPDATE SKIP LOCKED
+    ), free AS MATERIALIZED (
+        SELECT order_id FROM orders WHERE order_id = ANY(ARRAY(SELECT order_id FROM next))
+        FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE order_intake SET claimed_by = %(owner)s, claimed_at_ns = %(now)s
-        WHERE seq IN (SELECT seq FROM next) RETURNING seq, order_id, accepted_at_ns
+        WHERE order_id = ANY(ARRAY(SELECT order_id FROM free)) RETURNING seq, order_id, accepted_at_ns
     )
     UPDATE orders SET owner = %(owner)s FROM claimed WHERE orders.order_id = claimed.order_id
     RETURNING {placed_orders.COLUMNS}

@@ -105,7 +105,7 @@ async def change(
     more = enlarges(stands.terms, terms)
     left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
     ledger = await _lock_ledger(conn, placed)
-    if more and (stopped := await _stopped(conn, left, to, leaves)) is not None:
+    if (stopped := await _stopped(conn, left, to, leaves, more)) is not None:
         return Changed(stopped)
     promised = await _promise(conn, portfolios, placed, cl_ord_id, stands.hold, to, ledger)
     if isinstance(promised, Changed):
@@ -125,11 +125,14 @@ async def _lock_ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
     return ledger
 
 
-async def _stopped(conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure) -> Refusal | None:
-    """Why the risk desk does not let what would be left of the order pass as a new one."""
+async def _stopped(
+    conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure, enlarging: bool
+) -> Refusal | None:
+    """Why the desk does not let the change pass; one that enlarges is judged as a new order of what is left."""
     block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
     asked = Asked(left, block, leaves)
-    return next((await risk_gate.read(conn, [asked])).refusals(asked), None)
+    gate = await risk_gate.read(conn, [asked])
+    return next(gate.refusals(asked), None) if enlarging else gate.halted(left)
 
 
 async def _standing(

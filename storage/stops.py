@@ -1,9 +1,10 @@
-"""What a freeze keeps from the exchange: orders and enlarging changes of the outbox that a state stops.
+"""What a freeze keeps from the exchange: orders and changes of the outbox that a state stops.
 
-The rows of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and
-a database that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn
-order is CANCELLED with the code that stopped it, a withdrawn change leaves its order as it is; the workflow
-is told (storage/order_queue.py) and gives the margin back. Called by the gateway alone.
+A halt stops every change; where reducing is allowed, one that only takes away from its order passes. The rows
+of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and a database
+that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn order is CANCELLED
+with the code that stopped it, a withdrawn change leaves its order as it is; the workflow is told
+(storage/order_queue.py) and gives the margin back. Called by the gateway alone.
 """
 
 import time
@@ -36,10 +37,11 @@ _BY_HOUSE = """EXISTS (SELECT FROM house_orders house
                        JOIN orders placed USING (user_id)
                        WHERE placed.idempotency_key = house.key AND placed.order_id = {row}.order_id)"""
 # The first condition is one look at an index that is empty nearly always.
-STOPPED = f"""({{row}}.kind <> 'CANCEL' AND {{row}}.enlarges
+STOPPED = f"""({{row}}.kind <> 'CANCEL'
     AND EXISTS (SELECT FROM trading_states WHERE state <> 'ACTIVE') AND EXISTS (
     SELECT FROM trading_states desk WHERE desk.state <> 'ACTIVE' AND desk.key IN {_KEYS}
-      AND ((desk.state = 'HALTED' AND (desk.cause = 'CIRCUIT' OR NOT {_BY_HOUSE})) OR {_OPENS})))"""
+      AND ((desk.state = 'HALTED' AND (desk.cause = 'CIRCUIT' OR NOT {_BY_HOUSE}))
+           OR ({{row}}.enlarges AND {_OPENS}))))"""
 """A condition on a row of the outbox that is to leave for the first time; format it with the row's name."""
 
 _AMONG = f"""
@@ -51,7 +53,8 @@ _PUT_BACK = """
 """
 _WAITING = "claimed_at_ns IS NULL AND sent_at_ns IS NULL AND withdrawn_at_ns IS NULL"
 _FIND = f"""
-    SELECT w.seq, w.order_id, w.kind, s.scope, s.cause, s.state, {_OPENS.format(row="w")} AS opens,
+    SELECT w.seq, w.order_id, w.kind, s.scope, s.cause, s.state,
+           w.enlarges AND {_OPENS.format(row="w")} AS opens,
            {_BY_HOUSE.format(row="w")} AS by_house
     FROM (SELECT o.* FROM exchange_outbox o JOIN orders USING (order_id)
           WHERE exchange = %s AND {_WAITING} AND (kind = 'REPLACE' OR status = 'PENDING_OPEN')

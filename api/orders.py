@@ -12,7 +12,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import answers
-from api.asking import ask
+from api.asking import request_change
 from api.bodies import read_body
 from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
@@ -20,7 +20,6 @@ from api.problems import Problem, ProblemCode, documented, refused
 from api.schemas import ChangeOrder, PlaceOrder
 from api.session import SignedIn
 from config.tokens import Session
-from domain.changes import change_refusals
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import slices
@@ -29,7 +28,6 @@ from domain.validation import PRICED, terms_refusals
 from storage import order_reads, sliced_reads
 from storage.cancellations import CancelledBy
 from storage.intake import IdempotencyConflict, OrderRequest
-from workflows.contracts import CHANGE
 
 router = APIRouter(
     prefix="/api/v1/orders",
@@ -153,25 +151,19 @@ async def order(request: Request, session: SignedIn, order_id: OrderId) -> answe
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
+        HTTPStatus.FORBIDDEN,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.TOO_MANY_REQUESTS,
     ),
 )
 async def change(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
     """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
     asked = await read_body(request, ChangeOrder)
     row = await _open_order(request, session, order_id)
-    instrument = request.app.state.judge.instrument(row["instrument_id"])
-    today = trade_date(time.time_ns())
-    refusals = (
-        change_refusals(_terms(row), asked.change, row["filled_quantity"], 0, instrument, today)
-        if instrument
-        else [Refusal(RejectCode.INSTRUMENT_UNKNOWN)]
-    )
     if "children" in row:
-        refusals = [Refusal(RejectCode.ORDER_IS_SLICED)]
-    if refusals:
-        raise refused(refusals)
-    answer = await ask(request.app.state.temporal, int(order_id), CHANGE, asked.change)
+        raise refused([Refusal(RejectCode.ORDER_IS_SLICED)])
+    filled = row["filled_quantity"]
+    answer = await request_change(request, int(order_id), session.user_id, _terms(row), filled, asked.change)
     return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
 
 

@@ -37,7 +37,8 @@ _STANDS = """
     SELECT o.changes, h.unit_margin, h.open_quantity, h.close_quantity,
            EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND x.kind <> 'NEW'
                    AND x.answered_at_ns IS NULL) AS pending,
-           EXISTS (SELECT FROM exchange_outbox x WHERE x.cl_ord_id = %(cl_ord_id)s) AS repeated
+           EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id
+                   AND (x.cl_ord_id = %(cl_ord_id)s OR %(cl_ord_id)s = ANY(x.revisions))) AS repeated
     FROM orders o LEFT JOIN margin_holds h USING (order_id) WHERE o.order_id = %(order_id)s
 """
 _UNSENT = """
@@ -57,7 +58,8 @@ _HOLD = """
     WHERE order_id = %(order_id)s
 """
 _PUT_RIGHT = """
-    UPDATE exchange_outbox SET instruction = instruction || %s WHERE order_id = %s AND kind = 'NEW'
+    UPDATE exchange_outbox SET instruction = instruction || %s, revisions = revisions || %s::text
+    WHERE order_id = %s AND kind = 'NEW'
 """
 
 
@@ -114,7 +116,7 @@ async def change(
     await _write_hold(conn, placed, stands.hold, to, pending, leaves.margin_price)
     await promised.write(conn)
     if stands.unsent:
-        return Changed(told=await _put_right(conn, placed, order, terms, leaves))
+        return Changed(told=await _put_right(conn, placed, cl_ord_id, order, terms, leaves))
     await _ask(conn, placed, cl_ord_id, terms, leaves, more)
     return Changed()
 
@@ -128,7 +130,7 @@ async def _lock_ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
 async def _stopped(
     conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure, enlarging: bool
 ) -> Refusal | None:
-    """Why the desk does not let the change pass; one that enlarges is judged as a new order of what is left."""
+    """Why the desk stops the change; one that enlarges is judged as a new order of what is left."""
     block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
     asked = Asked(left, block, leaves)
     gate = await risk_gate.read(conn, [asked])
@@ -226,12 +228,17 @@ async def _write_hold(
 
 
 async def _put_right(
-    conn: Connection, placed: PlacedOrder, order: LockedOrder, terms: OrderTerms, leaves: Departure
+    conn: Connection,
+    placed: PlacedOrder,
+    cl_ord_id: str,
+    order: LockedOrder,
+    terms: OrderTerms,
+    leaves: Departure,
 ) -> OrderUpdate:
     """The exchange has not heard of the order: what it will hear is the changed one."""
     now = time.time_ns()
     said = {"quantity": terms.quantity, "price": leaves.price, "trigger_price": terms.trigger_price}
-    await conn.execute(_PUT_RIGHT, (Jsonb(said), placed.order_id))
+    await conn.execute(_PUT_RIGHT, (Jsonb(said), cl_ord_id, placed.order_id))
     await conn.execute(
         """UPDATE orders SET quantity = %s, price = %s, trigger_price = %s, updated_at_ns = %s
            WHERE order_id = %s""",

@@ -2,8 +2,8 @@
 
 A halt stops every change; where reducing is allowed, one that only takes away from its order passes. The rows
 of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and a database
-that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn order is CANCELLED
-with the code that stopped it, a withdrawn change leaves its order as it is; the workflow is told
+that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn order ends
+CANCELLED with the code that stopped it, a withdrawn change leaves its order as it is; the workflow is told
 (storage/order_queue.py) and gives the margin back. Called by the gateway alone.
 """
 

@@ -41,7 +41,7 @@ class OrderWorkflow:
         self._finished = False
         self._reports_due = False
         self._requests = 0
-        """Numbers what clients ask of the order: each request's ClOrdID, however often its step runs."""
+        """Numbers requests that bring no number, as those of earlier versions."""
 
     @workflow.run
     async def run(self, placed: PlacedOrder) -> str:
@@ -86,17 +86,22 @@ class OrderWorkflow:
         return asked
 
     @workflow.update(name=contracts.CHANGE)
-    async def change(self, asked: Change) -> Decision:
-        """Ask for a change; until the exchange has answered, the order stands as it is."""
-        number = await self._next_request()
-        return await self._local(Changes.change, "Change for the client", self._placed, number, asked)
+    async def change(self, asked: Change, number: int | None = None) -> Decision:
+        """Ask for a change; until the exchange has answered, the order stands as it is.
+
+        Its number comes from the database, for a story that begins again knows none. Earlier versions gave it
+        here.
+        """
+        own = await self._next_request()
+        keyed = own if number is None else number
+        return await self._local(Changes.change, "Change for the client", self._placed, keyed, asked)
 
     @cancel.validator
     def _may_cancel(self) -> None:
         self._must_be_open()
 
     @change.validator
-    def _may_change(self, asked: Change) -> None:
+    def _may_change(self, asked: Change, number: int | None = None) -> None:
         self._must_be_open()
 
     def _must_be_open(self) -> None:

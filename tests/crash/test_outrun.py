@@ -1,7 +1,7 @@
 """The kill switch cannot be outrun: a flood of changes on one order, then whoever may end it, does.
 
-Two thousand quick PUTs on one order, and fourteen clients that go on, once for each way to end it: the owner's
-cancel, the desk's freeze, and the house's square-off.
+Two thousand quick PUTs on one order, and fourteen connections that go on, once for each way to end it: the
+owner's cancel, the desk's freeze, and the house's square-off.
 """
 
 import asyncio

@@ -168,7 +168,7 @@ class Stories:
         async with self.database.transaction() as conn:
             await write(conn, [], arrivals, time.time_ns())
         for _ in range(signals):
-            await self.signal(int(reports[0].cl_ord_id), *(report.exec_id for report in reports))
+            await self.signal(arrivals[0].order_id or 0, *(report.exec_id for report in reports))
 
     async def signal(self, order_id: int, *sentences: str) -> None:
         handle = self.temporal.get_workflow_handle(contracts.order_workflow_id(order_id))

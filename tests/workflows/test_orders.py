@@ -13,10 +13,11 @@ from temporalio.worker import WorkflowRunner
 
 from activities.books import Books
 from activities.decision import PASSED, REFUSED, Decision
+from domain.changes import Change
 from domain.departure import Departure
 from domain.margin import Block, position_key
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Product, Side
-from domain.reports import ExecType
+from domain.reports import ExecType, ExecutionReport
 from storage.cancellations import Cancellation, CancelledBy
 from storage.order_canceller import OrderCanceller
 from tests.support.builders import a_report, some_trades
@@ -309,6 +310,69 @@ async def test_a_story_lost_before_its_order_was_submitted_begins_from_the_gates
         await stories.signal(placed.order_id, "withdrawn")
         assert (await ended(again)).endswith("The order is CANCELLED.")
     assert await stories.blocked(user_id) == (0, 0)
+
+
+async def test_a_change_asked_of_a_story_that_began_again_is_no_repeat_of_an_earlier_one(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        assert (await changed(handle, Change(quantity=8), 1)).decision == PASSED
+        await stories.tell([replaced(placed, 1, 8)])
+
+        async def settled() -> bool:
+            return await stories.blocked(user_id) == (8 * 2450_00, 8 * 2450_00)
+
+        assert await eventually(settled)
+        await handle.terminate("its memory is lost")
+        again = await stories.begin_again(placed)
+        assert (await changed(again, Change(quantity=6), 2)).decision == PASSED
+        repeated = await changed(again, Change(quantity=6), 2)
+        assert repeated.decision == PASSED, "a step that runs twice finds what it did"
+        owed = await stories.rows(
+            "SELECT cl_ord_id FROM exchange_outbox WHERE order_id = %s AND kind = 'REPLACE' ORDER BY seq",
+            placed.order_id,
+        )
+        assert [row["cl_ord_id"] for row in owed] == [f"{placed.order_id}-1", f"{placed.order_id}-2"]
+        await again.terminate()
+
+
+async def test_a_change_that_was_put_right_before_the_order_left_is_found_again_by_its_key(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed = await stories.place(user_id)
+        handle = await stories.start(placed)
+        assert await eventually(lambda: submitted(stories, placed))
+        first = await changed(handle, Change(quantity=8), 1)
+        again = await changed(handle, Change(quantity=8), 1)
+        assert first.decision == again.decision == PASSED
+        other = await changed(handle, Change(quantity=8), 2)
+        assert other.reject_code == "NOTHING_TO_CHANGE"
+        assert (await stories.order(placed))["changes"] == 1
+        await handle.terminate()
+
+
+async def changed(handle: Handle, change: Change, number: int) -> Decision:
+    """Ask for a change under a number of the database's."""
+    asked: Decision = await handle.execute_update(
+        contracts.CHANGE, args=[change, number], result_type=Decision
+    )
+    return asked
+
+
+def replaced(placed: PlacedOrder, number: int, quantity: int) -> ExecutionReport:
+    report = a_report(placed.order_id, exec_type=ExecType.REPLACED, quantity=quantity)
+    return replace(
+        report,
+        exec_id=f"{placed.order_id}/replaced",
+        price=placed.terms.price,
+        cl_ord_id=f"{placed.order_id}-{number}",
+        orig_cl_ord_id=str(placed.order_id),
+        leaves_quantity=quantity,
+    )
 
 
 async def test_a_story_with_nothing_left_to_do_is_not_begun_again(

@@ -5,6 +5,7 @@ pending and closing positions is a workflow of its own, named in the answer.
 """
 
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from storage.users import find_user
 from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
 RISK = "RISK"
+START_SECONDS = 5
 
 
 async def risk_desk(session: SignedIn) -> Session:
@@ -182,6 +184,7 @@ async def _wind_down(
             id=name,
             task_queue=OPERATIONS_QUEUE,
             static_summary=f"{asked.state} {about}: {word.reason}"[:200],
+            rpc_timeout=timedelta(seconds=START_SECONDS),
         )
     except (RPCError, RuntimeError):
         detail = "The freeze stands and cancels are asked for, but nothing closes or looks on: ask again."

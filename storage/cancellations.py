@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from domain.instructions import CancelOrder
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
-from storage import audit, instructions, order_steps, placed_orders
+from storage import audit, instructions, order_steps, placed_orders, stops
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection
 from storage.instructions import Owing
@@ -87,7 +87,7 @@ class Cancellations:
     """By order; an unknown order has none."""
     updates: list[OrderUpdate] = field(default_factory=list)
     exchanges: set[str] = field(default_factory=set)
-    """These are owed a cancel request."""
+    """These have a cancel request to send, or a user's next order."""
     unsubmitted: list[PlacedOrder] = field(default_factory=list)
     """Ended before they were submitted: what the margin view has blocked for them is nobody's."""
     withdrawn: bool = False
@@ -106,41 +106,38 @@ class _Standing:
 
 async def cancel(conn: Connection, order_ids: Iterable[int], by: CancelledBy) -> Cancellations:
     """Take each order back as far as it goes. The order of the ids does not matter."""
-    done = Cancellations()
     orders = await lock_orders(conn, order_ids)
-    living = [order_id for order_id, order in orders.items() if not order.view.status.is_final]
     final = Refusal(RejectCode.ORDER_ALREADY_FINAL)
-    done.outcomes = {i: Cancellation(order.view.status, final) for i, order in orders.items()}
+    done = Cancellations({i: Cancellation(order.view.status, final) for i, order in orders.items()})
+    living = [order_id for order_id, order in orders.items() if not order.view.status.is_final]
     if not living:
         return done
     placed, standing = await placed_orders.read(conn, living), await _standing(conn, living)
-    now, entries, owing = time.time_ns(), list[AuditEntry](), list[Owing]()
+    now = time.time_ns()
     withdrawn = await _withdraw(conn, living, now)
-    ended = []
-    for order_id in living:
-        order, status = orders[order_id], orders[order_id].view.status
-        if status is OrderStatus.PENDING_VALIDATION or (order_id, "NEW") in withdrawn:
-            ended.append(order_id)
-            if status is OrderStatus.PENDING_VALIDATION:
-                done.unsubmitted.append(placed[order_id])
-            entries.append(_entry(order, OrderEvent.WITHDRAWN, by, now))
-            done.outcomes[order_id] = Cancellation(OrderStatus.CANCELLED)
-            continue
-        if (order_id, "REPLACE") in withdrawn:
-            entries.append(_entry(order, CHANGE_WITHDRAWN, by, now))
-        if standing[order_id].pending:
-            done.outcomes[order_id] = Cancellation(status, Refusal(RejectCode.CANCEL_ALREADY_PENDING))
-            continue
-        owing.append(_request(placed[order_id], order, standing[order_id], now))
-        entries.append(_entry(order, CANCEL_REQUESTED, by, now))
-        done.outcomes[order_id] = Cancellation(status)
-    if ended:
-        await conn.execute(_PASS_GATE, {"now": now, "order_ids": ended})
-    if owing:
-        await instructions.owe(conn, owing, now)
-    done.updates = await _record(conn, entries)
-    done.exchanges = {one.placed.terms.exchange for one in owing} | {placed[i].terms.exchange for i in ended}
     done.withdrawn = bool(withdrawn)
+    unsubmitted = [i for i in living if orders[i].view.status is OrderStatus.PENDING_VALIDATION]
+    done.unsubmitted = [placed[i] for i in unsubmitted]
+    ended = [i for i in living if i in unsubmitted or (i, "NEW") in withdrawn]
+    left = [i for i in living if i not in ended]
+    requested = [i for i in left if not standing[i].pending]
+    await _end(conn, ended, now)
+    if requested:
+        owing = [_request(placed[i], orders[i], standing[i], now) for i in requested]
+        await instructions.owe(conn, owing, now)
+    changes = [i for i in left if (i, "REPLACE") in withdrawn]
+    events: list[tuple[OrderEvent | str, list[int]]] = [
+        (OrderEvent.WITHDRAWN, ended),
+        (CHANGE_WITHDRAWN, changes),
+        (CANCEL_REQUESTED, requested),
+    ]
+    entries = [_entry(orders[i], event, by, now) for event, ids in events for i in ids]
+    done.updates = await _record(conn, entries)
+    pending = Refusal(RejectCode.CANCEL_ALREADY_PENDING)
+    done.outcomes |= {i: Cancellation(orders[i].view.status, pending) for i in left}
+    done.outcomes |= {i: Cancellation(orders[i].view.status) for i in requested}
+    done.outcomes |= {i: Cancellation(OrderStatus.CANCELLED) for i in ended}
+    done.exchanges = {placed[i].terms.exchange for i in (*requested, *ended)}
     return done
 
 
@@ -161,6 +158,13 @@ async def _withdraw(conn: Connection, order_ids: Sequence[int], now: int) -> set
     """The orders, and the changes of orders, that had not left and now never will."""
     found = await conn.execute(_WITHDRAW, {"now": now, "order_ids": list(order_ids)})
     return {(row["order_id"], row["kind"]) for row in await found.fetchall()}
+
+
+async def _end(conn: Connection, order_ids: Sequence[int], now: int) -> None:
+    """They have passed the gate, and nothing more is said of them to the exchange."""
+    if order_ids:
+        await conn.execute(_PASS_GATE, {"now": now, "order_ids": list(order_ids)})
+        await stops.withdraw_cancels(conn, order_ids, now)
 
 
 def _request(placed: PlacedOrder, order: LockedOrder, standing: _Standing, now: int) -> Owing:

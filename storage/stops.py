@@ -73,6 +73,11 @@ _CANCEL = """
         AS s (order_id, status, code, reason, at)
     WHERE o.order_id = s.order_id
 """
+# A cancel follows its order; of one that was put back and withdrawn it would wait for ever.
+_WITHDRAW_CANCELS = f"""
+    UPDATE exchange_outbox SET withdrawn_at_ns = %s
+    WHERE order_id = ANY(%s) AND kind = 'CANCEL' AND {_WAITING}
+"""
 _PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
 
 
@@ -107,7 +112,13 @@ async def withdraw(conn: Connection, exchange: str) -> list[OrderUpdate]:
         rows = [(one.order_id, status, one.refusal.code, one.refusal.sentence, now) for one in cancelled]
         await conn.execute(_CANCEL, columns(rows))
         await conn.execute(_PASS_GATE, (now, [one.order_id for one in cancelled]))
+        await withdraw_cancels(conn, [one.order_id for one in cancelled], now)
     return await audit.append(conn, sorted(entries, key=lambda entry: entry.user_id))
+
+
+async def withdraw_cancels(conn: Connection, order_ids: Sequence[int], now: int) -> None:
+    """These orders never leave: nothing is to be cancelled of them."""
+    await conn.execute(_WITHDRAW_CANCELS, (now, list(order_ids)))
 
 
 class _Stopped(NamedTuple):

@@ -19,8 +19,8 @@ DAY_ROLL_WORKFLOW = "DayRollWorkflow"
 CANCEL = "cancel"
 """Update of earlier versions, which asked the story; cancels are in SQL since (storage/cancellations.py)."""
 CHANGE = "change"
-"""Update: a client's change of price, quantity or trigger, and the request's number; answers whether it is asked,
-refused once the order is finished."""
+"""Update: a client's change of price, quantity or trigger, and the request's number; answers whether it is
+asked, refused once the order is finished."""
 EXCHANGE_REPORTS = "exchange_reports"
 """Signal: reports of this order were journaled, or it was withdrawn; carries a sentence for each."""
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from domain.orders import OrderStatus, Side
 from domain.rejects import RejectCode
-from storage import order_queue, outbox
+from storage import order_queue, outbox, stops
 from storage.cancellations import CANCEL_REQUESTED, Cancellation, CancelledBy
 from storage.database import Database
 from storage.order_canceller import OrderCanceller
@@ -155,6 +155,21 @@ async def test_a_change_that_has_not_left_gives_way_to_the_cancel(
         "CHANGE_WITHDRAWN",
         CANCEL_REQUESTED,
     ]
+
+
+async def test_a_cancel_of_an_order_that_was_put_back_and_withdrawn_waits_for_nothing(
+    database: Database, canceller: OrderCanceller
+) -> None:
+    """Claimed, so a cancel is owed; then a freeze puts it back, and the next cancel withdraws it."""
+    (user_id,) = await new_users(database, 1)
+    order_id = await submit(database, user_id, "XP")
+    async with database.transaction() as conn:
+        (claimed,) = await outbox.claim(conn, "XP", SESSIONS, time.time_ns())
+    assert (await canceller.cancel([order_id], CLIENT))[order_id].status is OrderStatus.PENDING_OPEN
+    async with database.transaction() as conn:
+        await stops.put_back(conn, [claimed.seq])
+    assert (await canceller.cancel([order_id], HOUSE))[order_id].status is OrderStatus.CANCELLED
+    assert [bool(row["withdrawn_at_ns"]) for row in await outbox_of(database, order_id)] == [True, True]
 
 
 async def test_many_at_once_ask_for_one_cancel(database: Database, canceller: OrderCanceller) -> None:

@@ -21,7 +21,7 @@ _READ = """
            EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'CANCEL'
                    AND answered_at_ns IS NULL) AS cancel_pending,
            EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'REPLACE'
-                   AND answered_at_ns IS NULL) AS change_pending
+                   AND answered_at_ns IS NULL AND withdrawn_at_ns IS NULL) AS change_pending
     FROM orders o LEFT JOIN change_requests r USING (order_id) WHERE o.order_id = %s
 """
 _TAKE = f"""

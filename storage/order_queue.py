@@ -49,17 +49,10 @@ _DUE = """
     RETURNING seq, order_id, report
 """
 _WITHDRAWN = """
-    UPDATE exchange_outbox SET workflow_due_at_ns = %(now)s + %(again)s WHERE seq IN (
-        SELECT seq FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
-        ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED)
-    RETURNING order_id, kind
-"""
-# Who gave the margin back may have been another process: a story is told once at the least, or it never ends.
-_WITHDRAWN_TOLD = """
-    UPDATE exchange_outbox o SET workflow_due_at_ns = NULL
-    WHERE order_id = ANY(%s) AND workflow_due_at_ns IS NOT NULL
-      AND (answered_at_ns IS NOT NULL
-           OR NOT EXISTS (SELECT FROM margin_holds h WHERE h.order_id = o.order_id AND state = 'BLOCKED'))
+    UPDATE exchange_outbox o SET workflow_due_at_ns = %(now)s + %(again)s
+    FROM (SELECT seq FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
+          ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED) due
+    WHERE o.seq = due.seq RETURNING o.order_id, o.kind
 """
 _SENTENCES = {
     "NEW": "The order was withdrawn before it left for the exchange.",
@@ -101,14 +94,8 @@ async def reports_due(database: Database, owner: str, now_ns: int) -> dict[int, 
 
 async def withdrawals_due(database: Database, now_ns: int) -> dict[int, str]:
     """Orders that, or whose change, were withdrawn without their workflows, each with a sentence that says
-    which.
+    which; until these know (their booking step says so, storage/unbooked.py).
     """
     async with database.transaction() as conn:
         rows = await (await conn.execute(_WITHDRAWN, {"now": now_ns, "again": TELL_AGAIN_NS})).fetchall()
     return {row["order_id"]: _SENTENCES[row["kind"]] for row in rows}
-
-
-async def withdrawals_told(database: Database, order_ids: list[int]) -> None:
-    """Their workflows durably know; those that have not given the margin back are told again later."""
-    async with database.transaction() as conn:
-        await conn.execute(_WITHDRAWN_TOLD, (order_ids,))

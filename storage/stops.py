@@ -75,8 +75,8 @@ _CANCEL = """
 """
 # A cancel follows its order; of one that was put back and withdrawn it would wait for ever.
 _WITHDRAW_CANCELS = f"""
-    UPDATE exchange_outbox SET withdrawn_at_ns = %s
-    WHERE order_id = ANY(%s) AND kind = 'CANCEL' AND {_WAITING}
+    UPDATE exchange_outbox SET withdrawn_at_ns = %(now)s, answered_at_ns = %(now)s
+    WHERE order_id = ANY(%(order_ids)s) AND kind = 'CANCEL' AND {_WAITING}
 """
 _PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
 
@@ -118,7 +118,7 @@ async def withdraw(conn: Connection, exchange: str) -> list[OrderUpdate]:
 
 async def withdraw_cancels(conn: Connection, order_ids: Sequence[int], now: int) -> None:
     """These orders never leave: nothing is to be cancelled of them."""
-    await conn.execute(_WITHDRAW_CANCELS, (now, list(order_ids)))
+    await conn.execute(_WITHDRAW_CANCELS, {"now": now, "order_ids": list(order_ids)})
 
 
 class _Stopped(NamedTuple):

@@ -32,6 +32,7 @@ from exchange import span_files
 from exchange.last_prices import LastPrices
 from exchange.span_files import SpanFiles
 from storage import order_queue, placed_orders, wakeups
+from storage.book_keeping import BookKeeping
 from storage.database import Database, open_database
 from storage.following import following
 from storage.instruments import load_instruments
@@ -75,11 +76,12 @@ async def _run(ours: Settings) -> None:
         percent, instruments = ours.intraday_margin_percent, await load_instruments(database)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
+        keeping = BookKeeping(database, redis, portfolios, percent)
         day = TradingDay(instruments.values())
         judge = Judge(instruments, day, phases, LastPrices(redis), percent)
-        gates = Gates(judge, portfolios)
-        books = Books(database, redis, portfolios, lingering, percent)
-        changes = Changes(database, redis, judge, portfolios)
+        gates = Gates(judge, keeping)
+        books = Books(database, redis, keeping, lingering)
+        changes = Changes(database, redis, judge, keeping)
         pullers = _Pullers(client, database, lingering, ours)
         async with (
             following(phases, announced),
@@ -164,33 +166,29 @@ class _Pullers:
 
     async def tell_reports(self) -> bool:
         due = await order_queue.reports_due(self._database, self._ours.worker_id, time.time_ns())
-        telling = {
-            order_id: [str(row["report"]) for row in rows]
+        signals = [
+            self._tell(order_id, [str(row["report"]) for row in rows])
             for order_id, rows in due.items()
             if not self._lingering.tell(order_id)
-        }
-        heard = await asyncio.gather(*(self._tell(*one) for one in telling.items()))
-        over = [order_id for order_id, found in zip(telling, heard, strict=True) if not found]
-        await asyncio.gather(*(self._book_late(order_id) for order_id in over))
+        ]
+        await asyncio.gather(*signals)
         return bool(due)
 
     async def tell_withdrawals(self) -> bool:
         due = await order_queue.withdrawals_due(self._database, time.time_ns())
         await asyncio.gather(*(self._tell(order_id, [sentence]) for order_id, sentence in due.items()))
-        if due:
-            await order_queue.withdrawals_told(self._database, list(due))
         return bool(due)
 
-    async def _tell(self, order_id: int, sentences: list[str]) -> bool:
-        """Signal the order's story, or begin it again where it is lost; False when it is over."""
+    async def _tell(self, order_id: int, sentences: list[str]) -> None:
+        """Signal the order's story; one that is lost begins again, after one that is over this is booked."""
         handle = self._client.get_workflow_handle(contracts.order_workflow_id(order_id))
         try:
             await handle.signal(contracts.EXCHANGE_REPORTS, sentences)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            return await stories.restart(self._client, self._database, order_id)
-        return True
+            if not await stories.restart(self._client, self._database, order_id):
+                await self._book_late(order_id)
 
     async def _book_late(self, order_id: int) -> None:
         """The order's story is over: a trade of it was taken back, or put right."""

@@ -44,12 +44,13 @@ class StorySweep:
         """Until it is cancelled; a Temporal or a database that is away is waited for."""
         while True:
             try:
-                await self._sweep()
+                await self.sweep()
             except (RPCError, psycopg.OperationalError, PoolTimeout, OSError) as error:
                 log.warning("stories_not_swept", error=str(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """One round, or PAGES_AT_ONCE complete pages of it."""
         complete = 0
         while complete < PAGES_AT_ONCE:
             page = await unfinished.candidates(self._database, self._after, time.time_ns() - SETTLED_NS, PAGE)

@@ -165,6 +165,28 @@ async def test_a_story_that_was_terminated_by_hand_is_told_on(
     until(lambda: bound(market) == 0)
 
 
+async def test_whoever_asks_a_lost_story_begins_it_again_without_the_sweep(
+    market: Market, client: Client, low: str
+) -> None:
+    """A change asked of it, and a report that is told to it."""
+    settings = market.settings
+    temporal = await Temporal.connect(
+        settings.temporal_target, namespace=settings.temporal_namespace, data_converter=DATA_CONVERTER
+    )
+    order = resting(client, low)
+    market.process("operations").stop()
+    story = temporal.get_workflow_handle(order_workflow_id(int(order.order_id)))
+    await story.terminate("by hand")
+    answer = client.http.put(f"/api/v1/orders/{order.order_id}", json={"quantity": 3})
+    assert answer.status_code == 202, answer.text
+    until(lambda: client.order(order)["quantity"] == 3)
+    await story.terminate("by hand")
+    assert cancel(client, order) == (202, None)
+    stands(client, order, "CANCELLED")
+    until(lambda: bound(market) == 0)
+    assert (await story.result()).endswith("The order is CANCELLED.")
+
+
 def test_a_cancel_straight_after_the_202_is_answered_and_ends_the_order(
     market: Market, client: Client, low: str
 ) -> None:

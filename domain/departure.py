@@ -55,6 +55,7 @@ class Departure:
     order_type: OrderType
     price: int | None
     margin_price: int
+    """The dearest that it is likely to trade at: what a short needs follows the market, not its limit."""
     release_phases: tuple[MarketPhase, ...] = ()
     day: date | None = None
     """The day on which it meets the market: the risk desk's lists and limits of that day hold for it."""
@@ -129,11 +130,20 @@ def departure(
     last_price: int | None,
     slabs: Sequence[ProtectionSlab],
 ) -> Departure | Refusal:
-    """`last_price` is asked for only when `needs_last_price`; None then means that it is not known."""
+    """`last_price` is None where it is not known for certain, and need not be where nothing depends on it.
+
+    A sale trades at its limit or better, so a short is margined at the dearest of limit, trigger and last
+    price. Where the last price is not known, before the bell and after the market too, the upper end of the
+    band takes its place: nothing trades above it, and no sale that only closes is refused for want of one.
+    """
     priced = _priced(terms, instrument, entered, last_price, slabs)
     if isinstance(priced, Refusal):
         return priced
-    return Departure(*priced, entered.release_phases, entered.day)
+    leaves = Departure(*priced, entered.release_phases, entered.day)
+    if not may_short(terms):
+        return leaves
+    market = instrument.upper_band if last_price is None else last_price
+    return replace(leaves, margin_price=max(leaves.margin_price, market))
 
 
 def _priced(
@@ -175,8 +185,15 @@ def within(
     return replace(leaves, price=price, margin_price=price)
 
 
+def may_short(terms: OrderTerms) -> bool:
+    """A sale, unless it is one of delivery, which needs the shares and no margin."""
+    return terms.side is Side.SELL and terms.product is not Product.CNC
+
+
 def needs_last_price(terms: OrderTerms, entered: Entry) -> bool:
-    """A market order that enters the continuous market now is protected around the last price."""
+    """A market order that enters the continuous market now is protected around the last price: without it,
+    the order is refused.
+    """
     return terms.order_type is OrderType.MARKET and entered.into_continuous
 
 

@@ -1,8 +1,9 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
-Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
-Beside them it watches the market: its time for the intraday square-off, the index for a market-wide halt,
-accounts for exposure above their limits. Started by `hundi operations`.
+Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
+workflows go on in another worker when this one dies. Beside them it watches the market: its time for the
+intraday square-off, the index for a market-wide halt, accounts for exposure above their limits, and the
+journals for reports that are not booked. Started by `hundi operations`.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.decision import Decision
 from activities.market_day import MarketDay
 from activities.reconciliation import Reconciliation
+from activities.trade_comparison import TradeFiles
 from activities.wind_down import SquareOff, WindDowns
 from config.sessions import broker_hours
 from config.settings import Settings, settings
@@ -36,6 +38,7 @@ from telemetry.process import telemetry
 from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
+from workers.report_watch import ReportWatch
 from workers.square_off import SquareOffWatch
 from workflows import contracts
 from workflows.connection import connect
@@ -71,24 +74,34 @@ async def _run(ours: Settings) -> None:
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         view = MarginBook(redis, database)
         portfolios = Portfolios(view, instruments, spans)
-        reconciliation = Reconciliation(database, redis, portfolios)
+        reconciliation = Reconciliation(database, redis, portfolios, ours.intraday_margin_percent)
+        trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
         squaring = SquareOffWatch(database, redis, broker_hours(), lambda asked: _square_off(client, asked))
         names = await schedules.ensure(client)
+        await schedules.begin_day(client)
         async with (
             span_files.following(spans),
-            _worker(client, wind_downs, reconciliation, MarketDay(database, view)),
+            _worker(client, wind_downs, reconciliation, trade_files, MarketDay(database, view)),
             # A watch that dies by a bug takes the process with it rather than limping on.
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
         ):
-            watching = [tasks.create_task(part) for part in (squaring.run(announced), *watch.parts(limits))]
+            reports = ReportWatch(database, redis)
+            parts = (squaring.run(announced), *watch.parts(limits), reports.run())
+            watching = [tasks.create_task(part) for part in parts]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
             for task in watching:
                 task.cancel()
 
 
-def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliation, day: MarketDay) -> Worker:
+def _worker(
+    client: Client,
+    wind_downs: WindDowns,
+    reconciliation: Reconciliation,
+    trade_files: TradeFiles,
+    day: MarketDay,
+) -> Worker:
     return Worker(
         client,
         task_queue=contracts.OPERATIONS_QUEUE,
@@ -98,7 +111,9 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
             wind_downs.cancel_pending,
             wind_downs.close_positions,
             reconciliation.reconcile,
+            trade_files.compare_trades,
             day.prepare_day,
+            day.roll_figures,
             day.warm_margin_views,
         ],
         # As the order worker's: stories use no clock, no I/O and no randomness.

@@ -51,6 +51,11 @@ async def ensure(client: Client) -> list[str]:
     return names
 
 
+async def begin_day(client: Client) -> None:
+    """Start the day roll now: its hours may have passed while nobody was there."""
+    await client.get_schedule_handle("day-roll").trigger(overlap=ScheduleOverlapPolicy.SKIP)
+
+
 def _schedules() -> Iterator[tuple[str, Schedule]]:
     every = ScheduleSpec(intervals=[ScheduleIntervalSpec(timedelta(seconds=RECONCILE_SECONDS))])
     said = "Hold every margin view against the ledger"

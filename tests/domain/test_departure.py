@@ -217,9 +217,43 @@ def test_a_market_order_meets_an_auction_as_it_is_and_the_bell_within_the_band()
     assert (armed.order_type, armed.price, armed.release_phases) == (LIMIT, 220500, bell.release_phases)
 
 
-def test_a_sell_stop_is_margined_at_the_dearer_of_trigger_and_limit() -> None:
-    terms = some_terms(order_type=SL, side=Side.SELL, price=240000, trigger_price=245000)
-    assert leaves(terms).margin_price == 245000
+BELL = Entry(MarketPhase.PRE_OPEN_ENTRY, (MarketPhase.CONTINUOUS,))
+AFTER_HOURS = Entry(MarketPhase.CLOSED, (MarketPhase.PRE_OPEN_ENTRY,))
+LOW, HIGH = 220500, 269500
+
+
+@pytest.mark.parametrize("entered", [CONTINUOUS, BELL, AFTER_HOURS])
+@pytest.mark.parametrize(
+    ("kind", "price", "trigger", "last", "expected"),
+    [
+        (LIMIT, LOW, None, 245000, 245000),
+        (LIMIT, 250000, None, 245000, 250000),
+        (LIMIT, LOW, None, None, HIGH),
+        (SL, 240000, 242000, 245000, 245000),
+        (SL, 240000, 246000, 245000, 246000),
+        (SL, 240000, 242000, None, HIGH),
+        (SL_M, None, 230000, 245000, 245000),
+        (SL_M, None, 230000, None, HIGH),
+    ],
+)
+def test_a_sale_is_margined_at_the_dearest_of_limit_trigger_and_last_price_or_at_the_band(
+    entered: Entry, kind: OrderType, price: int | None, trigger: int | None, last: int | None, expected: int
+) -> None:
+    prices: dict[str, Any] = {"price": price, "trigger_price": trigger}
+    terms = some_terms(order_type=kind, side=Side.SELL, product=Product.MIS, **prices)
+    left = leaves(terms, entered, last)
+    assert left.margin_price == expected
+    assert left.price == price or kind is SL_M, "the market's price is no part of what is sent"
+
+
+@given(limit=st.integers(LOW, HIGH), last=st.integers(LOW, HIGH), side=st.sampled_from(Side))
+def test_no_short_is_margined_below_the_market_and_no_purchase_above_its_limit(
+    limit: int, last: int, side: Side
+) -> None:
+    left = leaves(some_terms(side=side, price=limit, product=Product.MIS), last=last)
+    assert left.margin_price == (max(limit, last) if side is Side.SELL else limit)
+    # Shares that are held are sold for what they fetch: no margin, and worth what is asked.
+    assert leaves(some_terms(side=side, price=limit), last=last).margin_price == limit
 
 
 @given(

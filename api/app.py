@@ -74,6 +74,8 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         summary="Orders on NSE and BSE: acknowledged when durable, refused with a reason.",
         lifespan=lifespan,
+        # No way to a path of ours is built from a Host header.
+        redirect_slashes=False,
         telemetry=FASTAPI_TELEMETRY,
         dependencies=[Depends(openapi.known_parameters)],
         responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR),

@@ -17,9 +17,12 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
 
+from api.tracing import EVERY_ANSWER
 from domain.rejects import HTTP_STATUS, RETRYABLE, SENTENCES, Refusal, RejectCode
 
 MEDIA_TYPE = "application/problem+json"
+FAILURES_MAX = 20
+"""Told of one request: whoever sends a thousand wrong members need not hear of each."""
 log = structlog.get_logger()
 
 
@@ -82,7 +85,9 @@ class ProblemDocument(BaseModel):
     field: str | None = None
     limit: str | None = None
     nearest: str | None = None
-    failures: list[Failure] | None = Field(None, description="everything that is wrong, by precedence")
+    failures: list[Failure] | None = Field(
+        None, description=f"what is wrong, by precedence, at most {FAILURES_MAX} of a body's faults"
+    )
     order_id: str | None = Field(None, description="the order that the idempotency key belongs to")
 
 
@@ -157,7 +162,7 @@ def install(app: FastAPI) -> None:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         answer = _document(request, Problem(status, ProblemCode.INTERNAL_ERROR, detail))
         # Told outside the middleware that tells it of every other answer.
-        answer.headers["X-Trace-Id"] = trace_id
+        answer.headers.update({"X-Trace-Id": trace_id, **EVERY_ANSWER})
         return answer
 
     async def _store_away(request: Request, error: Exception) -> JSONResponse:
@@ -171,14 +176,14 @@ def install(app: FastAPI) -> None:
 
 
 def invalid(errors: Any) -> Problem:
-    """Of pydantic's errors: the first names the field, all are told."""
+    """Render pydantic's errors: the first names the field, FAILURES_MAX are told."""
     failures = [
         {
             "code": ProblemCode.FIELD_INVALID,
             "field": _field(error["loc"]),
             "detail": str(error["msg"])[:200],
         }
-        for error in errors
+        for error in errors[:FAILURES_MAX]
     ]
     first = failures[0]
     detail = f"{first['field']}: {first['detail']}"

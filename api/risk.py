@@ -164,8 +164,8 @@ def _selection(subject: Subject) -> Selection:
 
 async def _cancel_pending(request: Request, selection: Selection, word: Word) -> None:
     """Take back what is pending now, Temporal or not; the wind-down looks after what is left."""
-    state, today = request.app.state, trade_date(word.at_ns)
-    pending = await wind_downs.pending_orders(state.database, selection, today)
+    state = request.app.state
+    pending = await wind_downs.pending_orders(state.database, selection)
     by = CancelledBy(word.actor, word.reason)
     await state.canceller.cancel([one.order_id for one in pending if not one.cancel_requested], by)
 

@@ -46,6 +46,11 @@ def wind_down_id(about: str, asked_at_ns: int) -> str:
     return f"wind-down-{about}-{asked_at_ns}"
 
 
+def square_off_id(exchange: str, session_class: str) -> str:
+    """Of every day: one that makes up for another day does not run beside it."""
+    return f"square-off-{exchange}-{session_class}"
+
+
 def search_attributes(placed: PlacedOrder) -> TypedSearchAttributes:
     """What support looks an order up by, from its start."""
     return TypedSearchAttributes(

@@ -3,8 +3,8 @@
 Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
 workflows go on in another worker when this one dies. Beside them it watches the market: its time for the
 intraday square-off, the index for a market-wide halt, accounts for exposure above their limits; the journals
-for reports that are not booked; and Temporal for stories and schedules that are lost. Started by `hundi
-operations`.
+for reports that are not booked; and Temporal: orders whose story is lost, schedules that are. Started by
+`hundi operations`.
 """
 
 import asyncio
@@ -82,9 +82,13 @@ async def _run(ours: Settings) -> None:
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
         ):
-            reports, stories = ReportWatch(database, redis), StorySweep(client, database)
-            parts = (squaring.run(announced), *watch.parts(limits), reports.run())
-            lasting = (*parts, stories.run(), schedules.keep(client))
+            lasting = [
+                *watch.parts(limits),
+                squaring.run(announced),
+                ReportWatch(database, redis).run(),
+                StorySweep(client, database).run(),
+                schedules.keep(client),
+            ]
             watching = [tasks.create_task(part) for part in lasting]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()

@@ -34,9 +34,9 @@ RECONCILE_SECONDS = 30
 CATCH_UP = timedelta(minutes=5)
 TIME_ZONE = "Asia/Kolkata"
 DAY_ROLL_HOURS = (0, 8)
-KEEP_SECONDS = 10.0
 RETIRED = tuple(f"square-off-{session_class}" for session_class in SessionClass)
 """Schedules of earlier versions: they went by the wall clock."""
+KEEP_SECONDS = 10.0
 log = structlog.get_logger()
 
 

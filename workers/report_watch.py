@@ -1,8 +1,8 @@
 """Reports that are not booked, looked at every second: told to the risk desk, counted, and then booked here.
 
-Their orders' workflows should have done it; a process that is stopped must not keep the exchange's word out
-of the books. A trade that has not fitted for as long is believed. Called by the operations worker, beside what
-it watches in the market; several may look at once.
+Their orders' workflows should have done it; a process that is stopped must not keep the exchange's word
+out of the books. A trade that has not fitted for as long is believed. Called by the operations worker, beside
+what it watches in the market; several may look at once.
 """
 
 import asyncio

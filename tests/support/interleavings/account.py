@@ -7,7 +7,7 @@ decides whether the transaction stops, dies or commits.
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import count
 from uuid import uuid4
@@ -23,7 +23,17 @@ from domain.rejects import Refusal
 from domain.reports import CancelRejected, ExecutionReport
 from domain.span import ContractKind
 from domain.trading_states import Cause, TradingState
-from storage import books, cancellations, changes, intake, outbox, refusals, stops, submissions, trading_states
+from storage import (
+    books,
+    cancellations,
+    changes,
+    intake,
+    outbox,
+    refusals,
+    stops,
+    submissions,
+    trading_states,
+)
 from storage.arrivals import Arrival
 from storage.changes import Standing
 from storage.database import Database
@@ -119,7 +129,11 @@ class Account:
         def judge(stands: Standing, terms: OrderTerms) -> tuple[Departure, int] | Refusal:
             facts = (stands.terms, asked, stands.filled, stands.changes, self.listed, date(2026, 11, 24))
             refused = change_refusals(*facts)
-            return refused[0] if refused else (Departure(terms.order_type, price, price), self.unit(order, price))
+            return (
+                refused[0]
+                if refused
+                else (Departure(terms.order_type, price, price), self.unit(order, price))
+            )
 
         while True:
             async with database.transaction() as conn:
@@ -192,7 +206,9 @@ def _instrument(kind: InstrumentKind, exchange: str) -> Instrument:
 
 
 @asynccontextmanager
-async def opened(database: Database, redis: Redis, scenario: Scenario) -> AsyncIterator[Account]:
+async def opened(
+    database: Database, redis: Redis, scenario: Scenario, kind: type[Account] = Account
+) -> AsyncIterator[Account]:
     """The account with its cash and shares, its instrument listed on an exchange that no gateway serves."""
     exchange = f"I{next(_numbers):03}"
     listed = _instrument(scenario.kind, exchange)
@@ -220,7 +236,7 @@ async def opened(database: Database, redis: Redis, scenario: Scenario) -> AsyncI
                 "INSERT INTO holdings (user_id, instrument_id, quantity, cost) VALUES (%s, %s, %s, %s)",
                 (user_id, listed.instrument_id, scenario.shares, scenario.shares * 100_00),
             )
-    account = Account(database, redis, listed, user_id, orders)
+    account = kind(database, redis, listed, user_id, orders)
     await account.portfolios.view.ensure(user_id)
     try:
         yield account

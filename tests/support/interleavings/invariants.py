@@ -1,18 +1,15 @@
 """What must hold after every step, reckoned from the rows and from what the exchange really has.
 
-The first rules hold at every moment. The last ones hold whenever everything that is journaled is booked and no
-process has to run a step again: then the books must be exactly what the exchange knows.
+The first rules hold at every moment. The last ones hold whenever everything that is journaled is booked and
+no process has to run a step again: then the books must be exactly what the exchange knows.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from domain.instruments import InstrumentKind
-from domain.margin import unit_margin
-from domain.orders import OrderTerms, PlacedOrder, Product, Side
+from domain.orders import Product, Side
 from domain.portfolio_margin import OpenPosition, WorkingOrder
 from domain.portfolios import Portfolio, PortfolioMargin
-from tests.support.interleavings.account import PARAMETERS, PERCENT, Account
+from tests.support.interleavings.account import PARAMETERS, Account
 from tests.support.interleavings.exchange import AtExchange
 from tests.support.interleavings.scenario import Scenario
 from tests.support.interleavings.snapshots import Row, is_due

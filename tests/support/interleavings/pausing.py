@@ -1,7 +1,7 @@
-"""A database whose next transaction stops before it locks the ledger, dies before its commit, or waits for nobody.
+"""A database whose transactions stop before they lock the ledger, die before they commit, or wait for none.
 
 So one transaction can be held where it would wait for another's lock, with all that it has read and locked,
-while other steps run to their ends. What then has to wait for it in turn cannot happen now, and says so at once.
+while other steps run to their ends. A step that would have to wait for it says so at once: it cannot happen.
 """
 
 import asyncio
@@ -41,27 +41,32 @@ class _Watched:
 
     def __init__(self, conn: Connection, stop: Stop) -> None:
         self._conn, self._stop = conn, stop
+        self._began = False
 
     async def execute(self, query: Any, *values: Any, **more: Any) -> Any:
         text = query if isinstance(query, str) else query.decode()
-        if "margin_ledger" in text and "FOR UPDATE" in text and not self._stop.reached.is_set():
+        locks = "margin_ledger" in text and "FOR UPDATE" in text
+        # One that has done nothing before might as well begin later.
+        if locks and self._began and not self._stop.reached.is_set():
             # What was only queued in the pipeline has to be done before the wait.
             await (await self._conn.execute("SELECT 1")).fetchone()
             await self._stop.wait()
+        self._began = True
         return await self._conn.execute(query, *values, **more)
 
 
 class Pausing(Database):
     """`database`, but: stopping at `stop`, `doomed` to die, or `impatient` of every lock."""
 
-    def __init__(self, database: Database, *, stop: Stop | None = None, doomed: bool = False) -> None:
-        self._database, self._stop, self._doomed = database, stop, doomed
-        self.impatient = False
+    def __init__(
+        self, database: Database, *, stop: Stop | None = None, doomed: bool = False, impatient: bool = False
+    ) -> None:
+        self._database, self._stop, self._doomed, self._impatient = database, stop, doomed, impatient
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         async with self._database.transaction() as conn:
-            if self.impatient:
+            if self._impatient:
                 await conn.execute("SET LOCAL lock_timeout = 2")
             yield conn if self._stop is None else cast(Connection, _Watched(conn, self._stop))
             if self._doomed:

@@ -81,6 +81,8 @@ class Scenario:
     """What has happened before the search begins."""
     most: Mapping[str, int] = field(default_factory=dict)
     """How often a path may take a verb, or a way of taking it; 0 where nothing is said of one in RATIONED."""
+    depth: int = 4
+    """Steps after the first ones that are explored."""
 
 
 RATIONED = ("change", "cancel", "freeze", "rebuild", "reject", "refuse", "claim", "stops", "dies", "again")

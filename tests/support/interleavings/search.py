@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.support.interleavings.invariants import broken
-from tests.support.interleavings.scenario import Scenario, Step
+from tests.support.interleavings.scenario import Step
 from tests.support.interleavings.state import State
 from tests.support.interleavings.world import Impossible, World
 
@@ -38,14 +38,15 @@ class Found:
     faults: dict[str, Fault] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self.faults.values()))
+        return "\n\n".join(str(fault) for fault in self.faults.values())
 
 
-async def search(world: World, depth: int, *, until_first: bool = False) -> Found:
+async def search(world: World, depth: int) -> Found:
     """All paths of up to `depth` steps after the scenario's first ones."""
     found, began = Found(), time.monotonic()
     start = await _start(world, world.scenario.first)
-    seen, level = {world.meaning(start)}, [(start, ())]
+    seen = {world.meaning(start)}
+    level: list[tuple[State, tuple[Step, ...]]] = [(start, ())]
     for _ in range(depth):
         following: list[tuple[State, tuple[Step, ...]]] = []
         for state, path in level:
@@ -57,8 +58,6 @@ async def search(world: World, depth: int, *, until_first: bool = False) -> Foun
                 for sentence in wrong[:1]:
                     fault = Fault((*path, step), sentence, time.monotonic() - began)
                     found.faults.setdefault(_kind(step, sentence), fault)
-                if wrong and until_first:
-                    break
                 if after is not None and not wrong and (meaning := world.meaning(after)) not in seen:
                     seen.add(meaning)
                     following.append((after, (*path, step)))

@@ -1,7 +1,7 @@
 """One account's rows and its view: saved, put back, and told apart from others by what they mean.
 
-Putting back touches only the tables and keys that differ. Two states are one when amounts, quantities and what
-is still under way agree: times, numbers of rows and names of what is over do not count.
+Putting back touches only the tables and keys that differ. Two states are one when amounts, quantities and
+what is still under way agree: times, numbers of rows and names of what is over do not count.
 """
 
 import json
@@ -45,7 +45,7 @@ class Saved:
     """JSON by table, and hashes by key of the view."""
 
     tables: Mapping[str, str | None]
-    view: Mapping[str, Mapping[bytes, bytes]]
+    view: Mapping[str, dict[bytes, bytes]]
 
     def rows(self, table: str) -> list[Row]:
         found: list[Row] = json.loads(self.tables[table] or "[]")
@@ -88,7 +88,7 @@ class Snapshots:
                 for key in keys:
                     pipe.delete(key)
                     if wanted.view[key]:
-                        pipe.hset(key, mapping=dict(wanted.view[key]))
+                        pipe.hset(key, mapping={**wanted.view[key]})
                 await pipe.execute()
 
     async def _put_back(self, conn: Connection, name: str, rows: str | None) -> None:
@@ -109,7 +109,7 @@ class Snapshots:
 def meaning(saved: Saved, account: str, beside: object) -> str:
     """What the state is, in a text that is the same for states in which the same can happen.
 
-    `beside` is what processes and the exchange know; the numbers of requests and reports are replaced by their
+    `beside` is what processes and the exchange know. Numbers of requests and reports are replaced by their
     rank among those that still matter.
     """
     ledger = saved.rows("margin_ledger")[0]
@@ -129,7 +129,11 @@ def meaning(saved: Saved, account: str, beside: object) -> str:
         [r["state"] for r in saved.rows("trading_states")],
         _view(view[""], ledger),
         sorted((k.decode(), int(v)) for k, v in view[":positions"].items() if int(v)),
-        [_hold(int(k.partition(":hold:")[2]), v, ledger, early, live) for k, v in view.items() if ":hold:" in k],
+        [
+            _hold(int(k.partition(":hold:")[2]), v, ledger, early, live)
+            for k, v in view.items()
+            if ":hold:" in k
+        ],
         beside,
     ]
     return _ranked(json.dumps(told, sort_keys=True))

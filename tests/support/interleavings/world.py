@@ -1,7 +1,7 @@
-"""One account between its clients, our processes and an exchange, brought to any state of the search and on from it.
+"""One account between its clients, our processes and an exchange: brought to any state, and one step further.
 
-A step is the real function of storage/ in a transaction of its own, over real rows and a real view. A
-transaction that is stopped cannot be saved: such a state is reached again from the one before, by the same steps.
+A step is the real function of storage/ in a transaction of its own, over real rows and a real view. What a
+stopped transaction has done cannot be saved: its state is reached again from the one before it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Impossible(Exception):
 class World:
     def __init__(self, database: Database, redis: Redis, account: Account, scenario: Scenario) -> None:
         self.account, self.scenario = account, scenario
-        self._plain, self._database = database, Pausing(database)
+        self._plain = database
         ids = [order.order_id for order in account.orders.values()]
         self._snapshots = Snapshots(database, redis, account.user_id, ids)
         self._present: Saved | None = None
@@ -80,7 +80,7 @@ class World:
         for name in state.rationed(self._memory, step):
             used[name] = used.get(name, 0) + 1
         self._remember(used=used)
-        self._database.impatient = self._stopped is not None and step.verb not in ("resume", "die")
+        database = Pausing(self._plain, doomed=step.how == "dies", impatient=self._stopped is not None)
         whole = step._replace(how="")
         try:
             if step.verb in ("resume", "die"):
@@ -88,9 +88,9 @@ class World:
             elif step.how == "stops":
                 await self._stop(whole)
             elif step.how == "dies":
-                await self._die(whole)
+                await self._die(database, whole)
             else:
-                await self._whole(self._database, whole, self._number(step))
+                await self._whole(database, whole, self._number(step))
         except errors.LockNotAvailable:
             raise Impossible from None
 
@@ -132,10 +132,10 @@ class World:
         except Died:
             self._remember(died=(*self._memory.died, (step, self._memory.requests.get(step.order, 0))))
 
-    async def _die(self, step: Step) -> None:
+    async def _die(self, database: Database, step: Step) -> None:
         number = self._number(step)
         try:
-            await self._whole(Pausing(self._plain, doomed=True), step, number)
+            await self._whole(database, step, number)
         except Died:
             self._remember(died=(*self._memory.died, (step, number)))
         else:
@@ -163,7 +163,7 @@ class World:
                 report, after = exchange.answer(order_id, memory.exchange[step.order], step)
                 await account.journal(database, report)
                 self._remember(exchange={**memory.exchange, step.order: after})
-        if step.verb in LOCKING and self.scenario.most.get("again"):
+        if step.verb in LOCKING and self._memory.used.get("again", 0) < self.scenario.most.get("again", 0):
             self._remember(done=(step, number))
 
     async def _of_order(self, database: Database, step: Step, number: int) -> None:
@@ -203,4 +203,5 @@ class World:
 
 def _request(owed: Owed) -> Request:
     said = owed.instruction
-    return Request(owed.kind, owed.cl_ord_id, said.quantity, getattr(said, "price", None) or 0)
+    price = getattr(said, "price", None) or 0
+    return Request(owed.kind, owed.cl_ord_id, getattr(said, "quantity", 0), price)

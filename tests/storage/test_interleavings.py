@@ -13,8 +13,10 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from domain.instruments import InstrumentKind
-from domain.orders import Product, Side
-from storage.database import open_database
+from domain.margin import Block
+from domain.orders import PlacedOrder, Product, Side
+from storage.database import Database, open_database
+from storage.order_locks import lock_orders
 from tests.support.interleavings.account import Account, opened
 from tests.support.interleavings.scenario import Plan, Scenario, Step, filled, resting
 from tests.support.interleavings.search import Found, search
@@ -89,3 +91,66 @@ async def test_the_books_hold_after_each_step_of_any_interleaving(
     found = await explored(replace(scenario, depth=int(DEPTH or scenario.depth)), servers, redis)
     print(f"{name}: {found.steps} steps, {found.states} states, {found.seconds:.1f} s")
     assert not found.faults, f"\n{found}"
+
+
+class ReadsBeforeTheLock(Account):
+    """Its changes write a hold as they read it before they locked the ledger."""
+
+    async def change(
+        self, database: Database, order: PlacedOrder, number: int, quantity: int, price: int
+    ) -> None:
+        hold = "SELECT open_quantity FROM margin_holds WHERE order_id = %s"
+        async with database.transaction() as conn:
+            await lock_orders(conn, [order.order_id])
+            row = await (await conn.execute(hold, (order.order_id,))).fetchone()
+            assert row is not None
+            await conn.execute("SELECT FROM margin_ledger WHERE user_id = %s FOR UPDATE", (self.user_id,))
+            await conn.execute(
+                "UPDATE margin_holds SET open_quantity = %s WHERE order_id = %s",
+                (row["open_quantity"], order.order_id),
+            )
+
+
+class BelievesTheView(Account):
+    """Its orders close what the view has said that there is to close."""
+
+    async def submit(self, database: Database, order: PlacedOrder, block: Block) -> None:
+        await super().submit(database, order, block)
+        async with database.transaction() as conn:
+            await conn.execute(
+                "UPDATE margin_holds SET open_quantity = %s, close_quantity = %s WHERE order_id = %s",
+                (block.open_quantity, block.close_quantity, order.order_id),
+            )
+
+
+PLANTED: Mapping[str, tuple[type[Account], Scenario, list[str]]] = {
+    "a hold is read before the lock": (
+        ReadsBeforeTheLock,
+        replace(CHANGED_TWICE, depth=4),
+        [
+            "the exchange fills 1 of Y",
+            "a change of Y to 1 at 10000 is asked, and stops before it locks the ledger",
+            "Y is booked",
+            "what was stopped goes on to its end",
+        ],
+    ),
+    "the view's word is taken": (
+        BelievesTheView,
+        replace(CLOSED_BY_TWO, depth=4),
+        [
+            "X's margin is blocked in the view",
+            "the exchange fills 1 of Y",
+            "Y is booked",
+            "X is submitted to the ledger",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+async def test_a_planted_fault_is_found_by_its_shortest_path(
+    name: str, servers: Settings, redis: Redis
+) -> None:
+    kind, scenario, path = PLANTED[name]
+    found = await explored(scenario, servers, redis, kind)
+    assert [step.sentence for step in next(iter(found.faults.values())).path] == path

@@ -12,8 +12,8 @@ from typing import Any, cast
 from storage.database import Connection, Database
 
 
-class Died(Exception):
-    """The process is gone before it could commit."""
+class Died(BaseException):
+    """The process is gone before it could commit: no handler of an error runs any more."""
 
 
 class Stop:
@@ -42,6 +42,9 @@ class _Watched:
     def __init__(self, conn: Connection, stop: Stop) -> None:
         self._conn, self._stop = conn, stop
         self._began = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
 
     async def execute(self, query: Any, *values: Any, **more: Any) -> Any:
         text = query if isinstance(query, str) else query.decode()

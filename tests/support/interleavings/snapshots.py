@@ -4,6 +4,7 @@ Putting back touches only the tables and keys that differ. Two states are one wh
 what is still under way agree: times, numbers of rows and names of what is over do not count.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -64,14 +65,19 @@ class Snapshots:
         self._columns: dict[str, str] = {}
 
     async def save(self) -> Saved:
+        return Saved(*await asyncio.gather(self._tables(), self._view()))
+
+    async def _tables(self) -> dict[str, str | None]:
         async with self._database.reading() as conn:
             tables = await (await conn.execute(_SAVE.encode(), self._values)).fetchone()
         assert tables is not None
+        return tables
+
+    async def _view(self) -> dict[str, dict[bytes, bytes]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in self._keys:
                 pipe.hgetall(key)
-            view = await pipe.execute()
-        return Saved(tables, dict(zip(self._keys, view, strict=True)))
+            return dict(zip(self._keys, await pipe.execute(), strict=True))
 
     async def restore(self, present: Saved | None, wanted: Saved) -> None:
         """From `present`, where it is known."""
@@ -88,7 +94,7 @@ class Snapshots:
                 for key in keys:
                     pipe.delete(key)
                     if wanted.view[key]:
-                        pipe.hset(key, mapping={**wanted.view[key]})
+                        pipe.hset(key, mapping=wanted.view[key])  # type: ignore[arg-type]
                 await pipe.execute()
 
     async def _put_back(self, conn: Connection, name: str, rows: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from redis.asyncio import Redis
 from temporalio import activity
@@ -14,12 +15,12 @@ from domain.margin import Block
 from domain.money import rupees
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Validity
 from domain.reports import ExecType, ExecutionReport
-from storage import books, refusals, risk_alerts, submissions, updates, wakeups
+from storage import books, refusals, submissions, updates, wakeups
 from storage.audit import OrderUpdate
+from storage.book_keeping import BookKeeping
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
 from storage.margin_book import ReleaseStep
-from storage.portfolios import Portfolios
 
 LINGER_SECONDS = 0.25
 """How long the first booking waits for the exchange before it leaves the order to a signal."""
@@ -28,17 +29,9 @@ LINGER_SECONDS = 0.25
 class Books:
     """PostgreSQL's side of the order; the margin view follows it."""
 
-    def __init__(
-        self,
-        database: Database,
-        redis: Redis,
-        portfolios: Portfolios,
-        lingering: Lingering,
-        intraday_percent: int,
-    ) -> None:
+    def __init__(self, database: Database, redis: Redis, keeping: BookKeeping, lingering: Lingering) -> None:
         self._database, self._redis, self._lingering = database, redis, lingering
-        self._portfolios, self._book = portfolios, portfolios.view
-        self._intraday_percent = intraday_percent
+        self._keeping, self._portfolios, self._book = keeping, keeping.portfolios, keeping.portfolios.view
         self._submitting = GroupCommit(database, self._submit_group, self._submitted)
         self._refusing = GroupCommit(database, refusals.refuse, self._refused)
         self._booking = GroupCommit(database, self._book_group)
@@ -50,6 +43,11 @@ class Books:
         self._lingering.expect(placed.order_id)
         submission = await self._submitting.commit(submissions.Asked(placed, block, departure))
         if submission.refusal is not None:
+            # The gates judge by the books: what the client was told before he ordered has to be in them.
+            if await self._keeping.catch_up([placed.user_id]):
+                await self._book.rebuild(placed.user_id)
+                said = "The books have taken in what the exchange reported; block again."
+                return Decision(said, STALE, time.time_ns())
             refusal = submission.refusal
             return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
         if submission.stale:
@@ -126,20 +124,20 @@ class Books:
         await updates.publish(self._redis, [update for update in told if update is not None])
 
     async def _book_due(self, placed: PlacedOrder) -> books.Standing:
-        stands = await self._booking.commit(placed)
-        await risk_alerts.tell(self._redis, stands.alerts)
-        if stands.corrections:
-            # They have voided the margin view.
-            await self._book.ensure(placed.user_id)
-        return stands
+        booked = await self._booking.commit(placed)
+        await self._keeping.follow_up(booked)
+        return booked.standings[placed.order_id]
 
     async def _submit_group(
         self, conn: Connection, asked: Sequence[submissions.Asked]
     ) -> list[submissions.Submission]:
         return await submissions.submit(conn, self._portfolios, asked)
 
-    async def _book_group(self, conn: Connection, orders: Sequence[PlacedOrder]) -> list[books.Standing]:
-        return await books.book(conn, self._portfolios, orders, self._intraday_percent)
+    async def _book_group(self, conn: Connection, orders: Sequence[PlacedOrder]) -> list[books.Booked]:
+        booked = await books.book(conn, self._portfolios, orders, self._keeping.intraday_percent)
+        # The alerts are the whole group's: the first tells them.
+        rest = replace(booked, alerts=[])
+        return [booked, *(rest for _ in orders[1:])]
 
 
 def _told(

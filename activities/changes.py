@@ -16,9 +16,9 @@ from domain.orders import OrderTerms, PlacedOrder
 from domain.rejects import Refusal
 from storage import cancellations, changes, updates, wakeups
 from storage.audit import OrderUpdate
+from storage.book_keeping import BookKeeping
 from storage.changes import Standing
 from storage.database import Database
-from storage.portfolios import Portfolios
 
 
 def request_id(placed: PlacedOrder, number: int) -> str:
@@ -32,10 +32,10 @@ class Changes:
         database: Database,
         redis: Redis,
         judge: Judge,
-        portfolios: Portfolios,
+        keeping: BookKeeping,
     ) -> None:
         self._database, self._redis = database, redis
-        self._judge, self._portfolios = judge, portfolios
+        self._judge, self._keeping = judge, keeping
 
     @activity.defn(name="change")
     async def change(self, placed: PlacedOrder, number: int, asked: Change) -> Decision:
@@ -48,10 +48,19 @@ class Changes:
         while True:
             async with self._database.transaction() as conn:
                 cl_ord_id = request_id(placed, number)
-                changed = await changes.change(conn, self._portfolios, placed, cl_ord_id, asked, judge)
+                changed = await changes.change(
+                    conn,
+                    self._keeping.portfolios,
+                    placed,
+                    cl_ord_id,
+                    asked,
+                    judge,
+                    self._keeping.intraday_percent,
+                )
+            await self._keeping.follow_up(changed.booked)
             if not changed.stale:
                 break
-            await self._portfolios.view.ensure(placed.user_id)
+            await self._keeping.portfolios.view.ensure(placed.user_id)
         if changed.refusal is not None:
             return _refused(changed.refusal)
         await self._tell(placed, [changed.told] if changed.told else [])

@@ -12,15 +12,15 @@ from domain.money import rupees
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
+from storage.book_keeping import BookKeeping
 from storage.margin_ledger import AccountUnknown
-from storage.portfolios import Portfolios
 
 
 class Gates:
     """Instrument, market phase and margin."""
 
-    def __init__(self, judge: Judge, portfolios: Portfolios) -> None:
-        self._judge, self._portfolios = judge, portfolios
+    def __init__(self, judge: Judge, keeping: BookKeeping) -> None:
+        self._judge, self._keeping, self._portfolios = judge, keeping, keeping.portfolios
 
     @activity.defn(name="validate")
     async def validate(self, placed: PlacedOrder) -> Decision:
@@ -54,7 +54,7 @@ class Gates:
         try:
             # Slices ask for the whole, under their parent's id: all or none of it is blocked.
             whole = terms.quantity if placed.slice_of is None else placed.slice_of.quantity
-            block = await self._portfolios.view.block(
+            block = await self._keeping.block(
                 placed.user_id, placed.margin_id, terms.side, position, nets, whole, unit
             )
         except AccountUnknown:

@@ -16,6 +16,7 @@ from exchange import span_files
 from exchange.last_prices import LastPrices
 from exchange.span_files import SpanFiles
 from storage import wakeups
+from storage.book_keeping import BookKeeping
 from storage.database import open_database
 from storage.following import following
 from storage.instruments import load_instruments
@@ -57,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.judge = Judge(app.state.instruments, *judging)
             view = MarginBook(redis, database)
             app.state.portfolios = Portfolios(view, app.state.instruments, spans)
+            percent = settings.intraday_margin_percent
+            app.state.keeping = BookKeeping(database, redis, app.state.portfolios, percent)
             app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
             app.state.sliced_intake = SlicedIntake(database, app.state.intake)

@@ -92,6 +92,7 @@ async def dry_run(state: Any, user_id: int, terms: OrderTerms, *, sliced: bool =
             entered = judged.entry or Entry(MarketPhase.CONTINUOUS)
             leaving = await state.judge.leaving(terms, entered)
             if isinstance(leaving, Leaving):
+                await state.keeping.catch_up([user_id])
                 placed = PlacedOrder(NO_ORDER, user_id, 0, now_ns, terms, "", "")
                 trial = await trials.attempt(state.database, state.portfolios, placed, *leaving)
                 refusals += trial.refusals

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
+from psycopg.rows import DictRow
 
 from api import portfolio_answers as answers
 from api.problems import Problem, documented
@@ -37,7 +38,7 @@ async def positions(request: Request, session: SignedIn) -> answers.Positions:
 @router.get("/margins", responses=documented(HTTPStatus.NOT_FOUND))
 async def margins(request: Request, session: SignedIn) -> answers.Margins:
     """Available, used, blocked and exposure margin, in rupees."""
-    row = await portfolio_reads.read(request.app.state.database, session.user_id, time.time_ns())
+    row = await _read(request, session.user_id)
     if row is None:
         code = RejectCode.ACCOUNT_UNKNOWN
         raise Problem(HTTPStatus.NOT_FOUND, code, SENTENCES[code])
@@ -46,8 +47,14 @@ async def margins(request: Request, session: SignedIn) -> answers.Margins:
 
 async def _rows(request: Request, user_id: int, part: str) -> list[tuple[dict[str, Any], Quote | None]]:
     """Each row of this part with its instrument's quote; none for a user without an account."""
-    state = request.app.state
-    found = await portfolio_reads.read(state.database, user_id, time.time_ns())
+    state, found = request.app.state, await _read(request, user_id)
     rows = found[part] if found else []
     quotes = await state.last_prices.quotes([state.instruments[row["instrument_id"]] for row in rows])
     return list(zip(rows, quotes, strict=True))
+
+
+async def _read(request: Request, user_id: int) -> DictRow | None:
+    """The books, with all that the client has been told."""
+    state = request.app.state
+    await state.keeping.catch_up([user_id])
+    return await portfolio_reads.read(state.database, user_id, time.time_ns())

@@ -26,6 +26,8 @@ class BookedFill:
     """Of the closing part; a delivery sale's profit is not margin before it settles, so not in `use`."""
     unit_margin: int
     """Used by each share that opens."""
+    left: Hold
+    """Of the order's hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +65,25 @@ class UserBooks:
         price: int,
         intraday_percent: int,
     ) -> BookedFill:
-        """Apply one fill. Raises ValueError when it is larger than the order's hold: that stops visibly."""
-        hold = self.holds.get(order_id)
-        if hold is None:
-            raise ValueError(f"order {order_id} was filled and has no hold")
+        """Apply one fill, whatever the hold is: what the exchange says has happened has happened."""
+        hold = self.holds.get(order_id) or _no_hold(terms)
         unit = unit_margin(kind, terms.product, terms.side, price, intraday_percent)
-        if unit is None:
-            raise ValueError(f"order {order_id} was filled and its margin is not known")
+        # No gate lets an order pass whose margin is not known; one that trades all the same is paid in full.
+        unit = price if unit is None else unit
         if terms.product is Product.CNC:
             use = use_of_fill(hold, quantity, unit, net=0, margin=0, realized=0)
-            booked = BookedFill(use, self._book_holding(terms, quantity, price), min(unit, hold.unit_margin))
+            realized = self._book_holding(terms, quantity, price, quantity - use.excess_quantity)
         else:
             use = self._book_position(hold, terms, quantity, price, unit)
-            booked = BookedFill(use, use.realized_pnl, min(unit, hold.unit_margin))
-        self.holds[order_id] = replace(
+            realized = use.realized_pnl
+        left = replace(
             hold,
             open_quantity=hold.open_quantity - use.open_quantity,
             close_quantity=hold.close_quantity - use.close_quantity,
         )
-        return booked
+        if order_id in self.holds:
+            self.holds[order_id] = left
+        return BookedFill(use, realized, unit, left)
 
     def reopen(self, terms: OrderTerms) -> list[Reopened]:
         """The position of these terms has changed: no more of it stays promised than there is to close.
@@ -138,10 +140,10 @@ class UserBooks:
             self.holdings[terms.instrument_id] = freed
         return hold
 
-    def _book_holding(self, terms: OrderTerms, quantity: int, price: int) -> int:
+    def _book_holding(self, terms: OrderTerms, quantity: int, price: int, promised: int) -> int:
         before = self.holdings.get(terms.instrument_id, Holding())
         bought = terms.side is Side.BUY
-        after, realized = before.bought(quantity, price) if bought else before.sold(quantity, price)
+        after, realized = before.bought(quantity, price) if bought else before.sold(quantity, price, promised)
         self.holdings[terms.instrument_id] = after
         return realized
 
@@ -153,3 +155,9 @@ class UserBooks:
         use = use_of_fill(hold, quantity, unit, before.net_quantity, before.margin, realized)
         self.positions[key] = replace(after, margin=before.margin + use.used)
         return use
+
+
+def _no_hold(terms: OrderTerms) -> Hold:
+    """The hold of an order that was never submitted."""
+    key = position_key(terms.instrument_id, terms.product)
+    return Hold(terms.side, key, terms.product is not Product.CNC, 0, 0, 0)

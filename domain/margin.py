@@ -111,27 +111,31 @@ class Use:
     """What a fill does to the book: deltas that commute, computed under the ledger's row lock."""
 
     open_quantity: int
+    """Taken out of the hold's opening part."""
     close_quantity: int
     used: int
     """Change of used margin: positive where quantity opens, negative where it closes."""
     realized_pnl: int
+    excess_quantity: int = 0
+    """Filled beyond the hold: the exchange's word stands, though our books cannot explain it."""
+
+    @property
+    def quantity(self) -> int:
+        return self.open_quantity + self.close_quantity + self.excess_quantity
 
 
-def use_of_fill(hold: Hold, quantity: int, unit_at_fill: int, net: int, margin: int, realized: int) -> Use:
+def use_of_fill(hold: Hold, quantity: int, unit: int, net: int, margin: int, realized: int) -> Use:
     """How a fill of `quantity` consumes the hold.
 
-    `net` and `margin` are the position's before the fill, `realized` the profit its closing part made.
-    The hold's closing part goes first; margin follows what the fill does to the position, which a later order
-    may have changed since the hold was split. A fill never uses more margin a unit than was blocked.
-    Raises ValueError when the fill is larger than the hold.
+    `unit` is the margin of a share at the fill's price, `net` and `margin` are the position's before the
+    fill, `realized` the profit its closing part made. The hold's closing part goes first; margin follows what
+    the fill does to the position, which a later order may have changed since the hold was split. What it uses
+    is the fill's own price's, also above what was blocked: a sale may trade above its limit.
     """
     closing = min(quantity, hold.close_quantity)
-    opening = quantity - closing
-    if opening > hold.open_quantity:
-        raise ValueError(f"fill of {quantity} exceeds the hold ({hold.open_quantity}+{hold.close_quantity})")
-    unit = min(unit_at_fill, hold.unit_margin)
+    opening = min(quantity - closing, hold.open_quantity)
     used = used_by_trade(hold.side, quantity, unit, net, margin) if hold.nets else quantity * unit
-    return Use(opening, closing, used, realized)
+    return Use(opening, closing, used, realized, quantity - closing - opening)
 
 
 def used_by_trade(side: Side, quantity: int, unit: int, net: int, margin: int) -> int:

@@ -3,7 +3,7 @@
 Driven beside them by the same random steps in the tests, the state compared after each.
 
 Invariant: `available` never falls below zero by a block. Each verb is keyed (order id, fill id), a repeat
-returns the first answer. A verb of an older generation is void: the book has been rebuilt since and
+changes nothing. A verb of an older generation is void: the book has been rebuilt since and
 already holds its effect.
 """
 
@@ -24,12 +24,11 @@ class MarginBook:
     holds: dict[int, Hold] = field(default_factory=dict)
     blocks: dict[int, Block] = field(default_factory=dict)
     fills: set[str] = field(default_factory=set)
-    resizes: set[str] = field(default_factory=set)
 
     def load(self, account: Account, net: dict[str, int], holds: dict[int, Hold]) -> None:
         """Replace the view by the ledger's state, of a newer generation."""
         self.account, self.net, self.holds = account, dict(net), dict(holds)
-        self.reserved, self.blocks, self.fills, self.resizes = {}, {}, set(), set()
+        self.reserved, self.blocks, self.fills = {}, {}, set()
         for order_id, hold in holds.items():
             self._reserve(hold, hold.close_quantity)
             self.blocks[order_id] = Block(
@@ -42,11 +41,12 @@ class MarginBook:
             )
 
     def block(self, order_id: int, side: Side, position: str, nets: bool, quantity: int, unit: int) -> Block:
-        """Block margin for an order, or say why not; the first answer stands for every repeat."""
+        """Block margin for an order, or say why not; what was blocked stands for every repeat."""
         if self.account is None:
             return Block(BlockOutcome.BOOK_MISSING, 0, 0, unit, 0, 0)
-        if order_id in self.blocks:
-            return self.blocks[order_id]
+        first = self.blocks.get(order_id)
+        if first is not None and first.outcome is BlockOutcome.BLOCKED:
+            return first
         opposite = max(0, -side.sign * self.net.get(position, 0)) if nets else 0
         closing = min(quantity, max(0, opposite - self.reserved.get((position, side), 0)))
         available = self.account.available
@@ -68,45 +68,34 @@ class MarginBook:
             self.account = replace(self.account, blocked=self.account.blocked + needed)
         return block
 
-    def fill(self, fill_id: str, order_id: int, use: Use, generation: int) -> bool:
-        """Move margin from blocked to used; False when it is void or already applied."""
-        if self.account is None or self.account.generation != generation or fill_id in self.fills:
+    def fill(self, fill_id: str, order_id: int, use: Use, left: Hold, generation: int) -> bool:
+        """Move margin from blocked to used; False when it is void or already applied.
+
+        `left` is what the fill leaves of the order's hold, an empty one where it has none.
+        """
+        if self.account is None or self.account.generation != generation:
             return False
-        hold = self.holds[order_id]
+        if order_id in self.holds:
+            self._set(order_id, left)
+        if fill_id in self.fills:
+            return False
         self.fills.add(fill_id)
-        self.account = replace(
-            self.account,
-            blocked=self.account.blocked - use.open_quantity * hold.unit_margin,
-            used=self.account.used + use.used,
-            realized_pnl=self.account.realized_pnl + use.realized_pnl,
-        )
-        self._reserve(hold, -use.close_quantity)
-        if hold.nets:
-            traded = hold.side.sign * (use.open_quantity + use.close_quantity)
-            self.net[hold.position] = self.net.get(hold.position, 0) + traded
-        self.holds[order_id] = replace(
-            hold,
-            open_quantity=hold.open_quantity - use.open_quantity,
-            close_quantity=hold.close_quantity - use.close_quantity,
-        )
+        used, realized = self.account.used + use.used, self.account.realized_pnl + use.realized_pnl
+        self.account = replace(self.account, used=used, realized_pnl=realized)
+        if left.nets:
+            self.net[left.position] = self.net.get(left.position, 0) + left.side.sign * use.quantity
         return True
 
     def resize(
-        self, step_id: str, order_id: int, to: Hold, generation: int, *, must_be_covered: bool
+        self, order_id: int, to: Hold, generation: int, *, must_be_covered: bool
     ) -> tuple[ResizeOutcome, int]:
         """Give a hold new terms; the outcome and what was available before."""
         if self.account is None or self.account.generation != generation or order_id not in self.holds:
             return ResizeOutcome.VOID, 0
-        available, hold = self.account.available, self.holds[order_id]
-        if step_id in self.resizes:
-            return ResizeOutcome.RESIZED, available
-        more = to.blocked - hold.blocked
+        available, more = self.account.available, to.blocked - self.holds[order_id].blocked
         if must_be_covered and more > 0 and more > max(available, 0):
             return ResizeOutcome.INSUFFICIENT, available
-        self.resizes.add(step_id)
-        self.holds[order_id] = to
-        self.account = replace(self.account, blocked=self.account.blocked + more)
-        self._reserve(hold, to.close_quantity - hold.close_quantity)
+        self._set(order_id, to)
         return ResizeOutcome.RESIZED, available
 
     def remargin(
@@ -135,10 +124,16 @@ class MarginBook:
         if self.account is None or self.account.generation != generation or order_id not in self.holds:
             return 0
         hold = self.holds[order_id]
-        self._reserve(hold, -hold.close_quantity)
-        self.account = replace(self.account, blocked=self.account.blocked - hold.blocked)
-        self.holds[order_id] = replace(hold, open_quantity=0, close_quantity=0)
+        self._set(order_id, replace(hold, open_quantity=0, close_quantity=0))
         return hold.blocked
+
+    def _set(self, order_id: int, to: Hold) -> None:
+        """A live hold's terms from now on; what is blocked and reserved follows."""
+        assert self.account is not None
+        hold = self.holds[order_id]
+        self.holds[order_id] = to
+        self.account = replace(self.account, blocked=self.account.blocked + to.blocked - hold.blocked)
+        self._reserve(hold, to.close_quantity - hold.close_quantity)
 
     def _reserve(self, hold: Hold, quantity: int) -> None:
         key = hold.position, hold.side

@@ -23,6 +23,8 @@ class Holding:
     cost: int = 0
     taken_back_quantity: int = 0
     """Bought, and taken back by the exchange since."""
+    oversold_quantity: int = 0
+    """Sold by the exchange beyond what was promised: by so much more `quantity` may be below zero."""
 
     @property
     def free_quantity(self) -> int:
@@ -34,16 +36,16 @@ class Holding:
         t1 = min(self.t1_quantity + quantity, max(after.quantity, 0))
         return replace(after, t1_quantity=t1), realized
 
-    def sold(self, quantity: int, price: int) -> tuple["Holding", int]:
-        """The holding after a sale of blocked shares, and the realised profit.
+    def sold(self, quantity: int, price: int, promised: int) -> tuple["Holding", int]:
+        """The holding after a sale of which `promised` shares were blocked, and the realised profit.
 
-        Settled shares leave first. Raises ValueError when more is sold than was blocked.
+        Settled shares leave first.
         """
-        if quantity > self.blocked_quantity:
-            raise ValueError(f"{quantity} sold, {self.blocked_quantity} blocked")
         after, realized = self._traded(Side.SELL, quantity, price)
-        t1 = min(self.t1_quantity, max(after.quantity, 0))
-        return replace(after, t1_quantity=t1, blocked_quantity=self.blocked_quantity - quantity), realized
+        t1, blocked = min(self.t1_quantity, max(after.quantity, 0)), self.blocked_quantity - promised
+        beyond = max(blocked, 0) - after.quantity - self.taken_back_quantity
+        oversold = max(self.oversold_quantity, beyond)
+        return replace(after, t1_quantity=t1, blocked_quantity=blocked, oversold_quantity=oversold), realized
 
     def _traded(self, side: Side, quantity: int, price: int) -> tuple["Holding", int]:
         after = Position(self.quantity, open_cost=self.cost).traded(side, quantity, price)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from domain.booking import BookedFill, Reopened, Resized, UserBooks
 from domain.margin import Hold
-from domain.orders import PlacedOrder, Product
+from domain.orders import Product
 from domain.positions import Position
 from domain.reports import ExecutionReport
 from storage.database import Connection, columns
+from storage.unbooked import JournaledOrder
 
 _WRITE_TRADES = """
     INSERT INTO trades (exchange, exec_id, order_id, user_id, instrument_id, transaction_type, product,
@@ -36,6 +37,7 @@ _WRITE_POSTINGS = """
 _WRITE_HOLDS = """
     UPDATE margin_holds h SET unit_margin = w.unit, open_quantity = w.open, close_quantity = w.close,
         state = w.state::hold_state,
+        change_id = CASE WHEN w.settled THEN NULL ELSE change_id END,
         changed_unit = CASE WHEN w.settled THEN NULL ELSE changed_unit END,
         kept_unit = CASE WHEN w.settled THEN NULL ELSE kept_unit END
     FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::text[], %s::bool[])
@@ -51,11 +53,13 @@ _WRITE_LEDGERS = """
 """
 _WRITE_HOLDINGS = """
     INSERT INTO holdings (user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost,
-                          taken_back_quantity)
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[])
+                          taken_back_quantity, oversold_quantity)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[],
+                         %s::int[])
     ON CONFLICT (user_id, instrument_id) DO UPDATE SET quantity = excluded.quantity,
         t1_quantity = excluded.t1_quantity, blocked_quantity = excluded.blocked_quantity,
-        cost = excluded.cost, taken_back_quantity = excluded.taken_back_quantity
+        cost = excluded.cost, taken_back_quantity = excluded.taken_back_quantity,
+        oversold_quantity = excluded.oversold_quantity
 """
 _WRITE_POSITIONS = """
     INSERT INTO positions (user_id, instrument_id, product, buy_quantity, sell_quantity, buy_value,
@@ -74,7 +78,7 @@ _WRITE_POSITIONS = """
 
 
 class Fill(NamedTuple):
-    placed: PlacedOrder
+    placed: JournaledOrder
     exchange: str
     report: ExecutionReport
     booked: BookedFill
@@ -85,31 +89,29 @@ class Fill(NamedTuple):
 class Settled(NamedTuple):
     """A change was answered: the hold is what the order needs as it stands."""
 
-    placed: PlacedOrder
-    step_id: str
+    placed: JournaledOrder
     resized: Resized
 
 
 class Reopening(NamedTuple):
     """A fill has shrunk what another order was to close: that order's hold opens it instead."""
 
-    placed: PlacedOrder
+    placed: JournaledOrder
     """Of the fill."""
-    step_id: str
     reopened: Reopened
 
 
 class Released(NamedTuple):
     """The order is final: what was left of its hold."""
 
-    placed: PlacedOrder
+    placed: JournaledOrder
     hold: Hold
 
 
 class Undone(NamedTuple):
     """A trade was taken back or corrected; its rows are storage/corrections.py's."""
 
-    placed: PlacedOrder
+    placed: JournaledOrder
     used: int
     """Change of used margin."""
     realized_pnl: int
@@ -196,7 +198,9 @@ def _holds(books: dict[int, UserBooks], entries: Sequence[Entry]) -> list[tuple[
     rows = []
     moved = [entry for entry in entries if not isinstance(entry, Undone)]
     for order_id, user_id in {_held_by(entry): entry.placed.user_id for entry in moved}.items():
-        hold = books[user_id].holds[order_id]
+        hold = books[user_id].holds.get(order_id)
+        if hold is None:
+            continue
         consumed = hold.open_quantity == hold.close_quantity == 0
         state = "RELEASED" if order_id in given_back else "CONSUMED" if consumed else "BLOCKED"
         is_settled = order_id in settled or order_id in given_back

@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.booking import UserBooks
-from domain.orders import PlacedOrder, Product
+from domain.orders import Product
 from domain.positions import Holding, Position
 from storage.database import Connection, columns
 from storage.margin_ledger import hold_of
+from storage.unbooked import JournaledOrder
 
 # With the holds of the orders themselves, those of every order that waits on a netting position of theirs.
 _HOLDS = """
     SELECT order_id, user_id, instrument_id, product, transaction_type, unit_margin, open_quantity,
-           close_quantity, changed_unit, kept_unit
+           close_quantity, change_id, changed_unit, kept_unit
     FROM margin_holds
     WHERE order_id = ANY(%s) OR (state = 'BLOCKED' AND product <> 'CNC'
         AND (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[])))
 """
 _HOLDINGS = """
-    SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity
+    SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity,
+           oversold_quantity
     FROM holdings
     WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
 """
@@ -33,18 +35,29 @@ _POSITIONS = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """A change that is not answered in the books: until then the hold covers both sets of terms."""
+
+    cl_ord_id: str
+    changed_unit: int
+    """Unit margin if the exchange takes the change."""
+    kept_unit: int
+    """Unit margin if it refuses it."""
+
+
 @dataclass(slots=True)
 class Touched:
-    """The books that the orders at hand touch, and what each hold becomes once its change is answered."""
+    """The books that the orders at hand touch, and the changes of theirs that are not answered."""
 
     books: dict[int, UserBooks]
-    changed_units: dict[int, tuple[int, int]]
-    """By order: unit margin if the exchange took the change, and if it refused it."""
+    changes: dict[int, PendingChange]
+    """By order."""
 
 
-async def read(conn: Connection, orders: Sequence[PlacedOrder]) -> Touched:
+async def read(conn: Connection, orders: Sequence[JournaledOrder]) -> Touched:
     """Their users' ledger rows are locked."""
-    changed_units: dict[int, tuple[int, int]] = {}
+    changes: dict[int, PendingChange] = {}
     books = {order.user_id: UserBooks() for order in orders}
     by_id = {order.order_id: order for order in orders}
     touched = columns({(order.user_id, order.terms.instrument_id) for order in orders})
@@ -54,8 +67,9 @@ async def read(conn: Connection, orders: Sequence[PlacedOrder]) -> Touched:
     holdings = await conn.execute(_HOLDINGS, touched)
     positions = await conn.execute(_POSITIONS, touched)
     for row in await holds.fetchall():
-        if row["changed_unit"] is not None and row["order_id"] in by_id:
-            changed_units[row["order_id"]] = row["changed_unit"], row["kept_unit"]
+        if row["change_id"] is not None and row["order_id"] in by_id:
+            units = row["changed_unit"], row["kept_unit"]
+            changes[row["order_id"]] = PendingChange(row["change_id"], *units)
         books[row["user_id"]].holds[row["order_id"]] = hold_of(row)
     for row in await holdings.fetchall():
         user_id, instrument_id = row.pop("user_id"), row.pop("instrument_id")
@@ -63,4 +77,4 @@ async def read(conn: Connection, orders: Sequence[PlacedOrder]) -> Touched:
     for row in await positions.fetchall():
         user_id, instrument_id, product = row.pop("user_id"), row.pop("instrument_id"), row.pop("product")
         books[user_id].positions[instrument_id, Product(product)] = Position(**row)
-    return Touched(books, changed_units)
+    return Touched(books, changes)

@@ -1,47 +1,32 @@
 """Booking: what the exchange reported becomes trades, positions, holdings, postings and margin, once.
 
-One transaction under the ledger rows' locks books every report of its orders that is not booked yet and
-gives back what is left of a final order's hold. The margin view follows inside the locks, before the commit:
-a crash between the two repeats the same fill id, which the view has already. ExecID is the key. The steps
-themselves are in domain/booking.py; called by the order worker, in groups.
+One transaction under the ledger rows' locks books every report of its users that is not booked yet and gives
+back what is left of a final order's hold. Whoever needs the books of an account may do it, in whatever
+process; an order's workflow also learns what was booked of it. The margin view follows inside the locks,
+before the commit: a crash between the two repeats the same fill id, which the view has already. ExecID is the
+key. The steps themselves are in domain/booking.py; called by the order worker in groups, and by
+storage/book_keeping.py.
 """
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
-from domain.instruments import InstrumentKind
 from domain.orders import OrderStatus, PlacedOrder
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport
-from storage import book_entries, book_reads, corrections, shortfalls
-from storage.arrivals import report_of
+from storage import book_alerts, book_entries, book_reads, corrections, unbooked
 from storage.book_entries import Entry, Fill, Released, Reopening, Settled
 from storage.book_reads import Touched
 from storage.database import Connection
 from storage.margin_book import FillStep, ReleaseStep, ResizeStep, Step
+from storage.margin_ledger import void_views
 from storage.portfolios import Portfolios
 from storage.risk_alerts import RiskAlert
+from storage.unbooked import Due, DueReport, JournaledOrder
 
 _LOCK_LEDGERS = """
-    SELECT user_id, generation FROM margin_ledger WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE
+    SELECT user_id, generation, available_cash FROM margin_ledger WHERE user_id = ANY(%s)
+    ORDER BY user_id FOR UPDATE
 """
-# One statement, so one snapshot: an order is final here exactly when its last report is due here. In two
-# statements a report could commit between them, and be taken without its status or closed without its fill.
-_DUE = """
-    WITH due AS (
-        UPDATE exchange_inbox SET consumed_at_ns = %(now)s
-        WHERE order_id = ANY(%(order_ids)s) AND consumed_at_ns IS NULL AND broken IS NULL
-        RETURNING order_id, seq, exchange, report
-    )
-    SELECT o.order_id, status, quantity - taken_back_quantity AS quantity, filled_quantity, exchange_order_id,
-           reject_code, reject_reason, seq, exchange, report,
-           (SELECT kind FROM instruments n WHERE n.instrument_id = o.instrument_id) AS kind,
-           (SELECT cl_ord_id FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'REPLACE'
-            AND withdrawn_at_ns IS NOT NULL AND answered_at_ns IS NULL) AS withdrawn_change
-    FROM orders o LEFT JOIN due USING (order_id) WHERE o.order_id = ANY(%(order_ids)s) ORDER BY seq
-"""
-_CHANGES_ENDED = "UPDATE exchange_outbox SET answered_at_ns = %s WHERE cl_ord_id = ANY(%s::text[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,106 +39,124 @@ class Standing:
     reject_code: str | None
     reject_reason: str | None
     fills: list[ExecutionReport] = field(default_factory=list)
-    """Booked now, in the order of the reports."""
+    """New to the order's workflow, in the order of the reports."""
     corrections: list[ExecutionReport] = field(default_factory=list)
-    """Trades taken back or put right now: the margin view is of an old generation."""
+    """Trades taken back or put right, new to the workflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What a booking did; the rest is to be done after the commit."""
+
+    standings: dict[int, Standing]
+    """By order id: the followed ones."""
     alerts: list[RiskAlert] = field(default_factory=list)
-    """That this has left its account short; to be told after the commit."""
-
-
-class _Told(NamedTuple):
-    """One due report of an order."""
-
-    placed: PlacedOrder
-    exchange: str
-    report: ExecutionReport | CancelRejected
-    row: dict[str, Any]
+    """For the risk desk: accounts left short, trades that the books cannot explain."""
+    voided: list[int] = field(default_factory=list)
+    """Users whose margin view is of an old generation now: to be built anew."""
 
 
 async def book(
     conn: Connection, portfolios: Portfolios, orders: Sequence[PlacedOrder], intraday_percent: int
-) -> list[Standing]:
-    """Book what is due of each order. Raises ValueError when a fill is larger than its hold."""
-    placed = {order.order_id: order for order in orders}
-    locked = await conn.execute(_LOCK_LEDGERS, (sorted({order.user_id for order in orders}),))
-    generations = {row["user_id"]: row["generation"] for row in await locked.fetchall()}
-    due = await conn.execute(_DUE, {"now": time.time_ns(), "order_ids": list(placed)})
-    rows = await due.fetchall()
-    standings = {row["order_id"]: _standing(row) for row in rows}
-    told = [
-        _Told(placed[row["order_id"]], row["exchange"], report_of(row["report"]), row)
-        for row in rows
-        if row["seq"] is not None
-    ]
-    moving = [one for one in told if _is_fill(one.report) or _answers_change(one.report)]
-    undoing = [one for one in told if _corrects(one.report)]
-    final = [order_id for order_id, standing in standings.items() if standing.status.is_final]
-    withdrawn = {row["order_id"]: row for row in rows if row["withdrawn_change"]}
-    if moving or final or undoing or withdrawn:
-        touched = {*final, *withdrawn, *(one.placed.order_id for one in moving + undoing)}
-        read = await book_reads.read(conn, [placed[i] for i in touched])
-        entries = [entry for one in moving for entry in _entries(read, one, moving, intraday_percent)]
-        for entry in entries:
-            if isinstance(entry, Fill):
-                standings[entry.placed.order_id].fills.append(entry.report)
-        entries += [_kept(read, placed[i], row) for i, row in withdrawn.items() if i not in final]
-        entries += [
-            Released(placed[i], hold)
-            for i in final
-            if (hold := read.books[placed[i].user_id].close(i, placed[i].terms)) is not None
-        ]
-        await book_entries.write(conn, read.books, entries)
-        if withdrawn:
-            ended = [row["withdrawn_change"] for row in withdrawn.values()]
-            await conn.execute(_CHANGES_ENDED, (time.time_ns(), ended))
-        steps = [_view_step(entry, generations[entry.placed.user_id]) for entry in entries]
-        await portfolios.view.follow(steps)
-        before = await shortfalls.available(conn, {one.placed.user_id for one in undoing})
-        await _correct(conn, read, undoing, standings, intraday_percent)
-        moved = [*(entry.placed for entry in entries), *(one.placed for one in undoing)]
-        await portfolios.remargin(conn, {order.user_id for order in moved if portfolios.concern(order)})
-        await _warn(conn, undoing, before, standings)
-    return [standings[order.order_id] for order in orders]
+) -> Booked:
+    """Book what is due of these orders' users, and let the orders' workflows know."""
+    user_ids, followed = {order.user_id for order in orders}, [order.order_id for order in orders]
+    return await catch_up(conn, portfolios, user_ids, intraday_percent, followed)
 
 
-async def _correct(
+async def catch_up(
     conn: Connection,
-    read: Touched,
-    undoing: Sequence[_Told],
-    standings: dict[int, Standing],
+    portfolios: Portfolios,
+    user_ids: Collection[int],
     intraday_percent: int,
-) -> None:
-    """Busts and corrections, each once the fills before it are in the books."""
-    for placed, exchange, report, row in undoing:
-        assert isinstance(report, ExecutionReport)
-        books, kind = read.books[placed.user_id], InstrumentKind(row["kind"])
-        entries = await corrections.book(conn, books, placed, kind, exchange, report, intraday_percent)
-        await book_entries.write(conn, read.books, entries)
-        standings[placed.order_id].corrections.append(report)
+    followed: Sequence[int] = (),
+) -> Booked:
+    """Bring the books of these users up to the journals. Their ledger rows are locked from here on."""
+    locked = await conn.execute(_LOCK_LEDGERS, (sorted(user_ids),))
+    ledgers = {row["user_id"]: row for row in await locked.fetchall()}
+    generations = {user_id: row["generation"] for user_id, row in ledgers.items()}
+    available = {user_id: row["available_cash"] for user_id, row in ledgers.items()}
+    due = await unbooked.take(conn, user_ids, followed)
+    booked = Booked({order_id: _standing(due, order_id) for order_id in followed})
+    reports = [one for one in due.reports if one.is_unbooked]
+    withdrawn = [order for order in due.orders.values() if order.is_withdrawn]
+    if reports or withdrawn:
+        work = _Work(due, reports, withdrawn, generations, available, intraday_percent)
+        await _book(conn, portfolios, work, booked)
+    return booked
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one booking has before it."""
+
+    due: Due
+    reports: list[DueReport]
+    """Not booked yet."""
+    withdrawn: list[JournaledOrder]
+    generations: dict[int, int]
+    """Of each ledger, by user."""
+    available: dict[int, int]
+    """Cash before the booking, by user."""
+    intraday_percent: int
+
+    @property
+    def moving(self) -> list[DueReport]:
+        """Fills, and answers to changes."""
+        return [one for one in self.reports if _is_fill(one.report) or _answers_change(one.report)]
+
+    @property
+    def undoing(self) -> list[DueReport]:
+        return [one for one in self.reports if _corrects(one.report)]
+
+    @property
+    def final(self) -> list[JournaledOrder]:
+        """Orders that may have something left of their hold."""
+        ids = {one.order.order_id for one in self.reports} | {order.order_id for order in self.withdrawn}
+        return [order for i in sorted(ids) if (order := self.due.orders[i]).status.is_final]
+
+
+async def _book(conn: Connection, portfolios: Portfolios, work: _Work, booked: Booked) -> None:
+    moving, undoing, final = work.moving, work.undoing, work.final
+    orders = {one.order.order_id: one.order for one in (*moving, *undoing)}
+    orders |= {order.order_id: order for order in (*work.withdrawn, *final)}
+    if not orders:
+        return
+    read = await book_reads.read(conn, list(orders.values()))
+    entries = [entry for one in moving for entry in _entries(read, one, moving, work.intraday_percent)]
+    entries += [kept for order in work.withdrawn if order not in final for kept in _kept(read, order)]
+    entries += [
+        Released(order, hold)
+        for order in final
+        if (hold := read.books[order.user_id].close(order.order_id, order.terms)) is not None
+    ]
+    await book_entries.write(conn, read.books, entries)
+    await portfolios.view.follow(
+        [_view_step(entry, work.generations[entry.placed.user_id]) for entry in entries]
+    )
+    for one in undoing:
+        undone = await corrections.book(conn, read.books[one.order.user_id], one, work.intraday_percent)
+        await book_entries.write(conn, read.books, undone)
     if undoing:
-        await corrections.void_views(conn, sorted({one.placed.user_id for one in undoing}))
+        booked.voided.extend(sorted({one.order.user_id for one in undoing}))
+        await void_views(conn, booked.voided)
+    derivatives = {order.user_id for order in orders.values() if order.kind.is_derivative}
+    await portfolios.remargin(conn, derivatives)
+    booked.alerts.extend(await book_alerts.warn(conn, work.available, entries, undoing))
 
 
-async def _warn(
-    conn: Connection, undoing: Sequence[_Told], before: dict[int, int], standings: dict[int, Standing]
-) -> None:
-    """Of accounts that busts and corrections leave short, once all of the batch is in the books."""
-    undone: dict[int, list[str]] = {}
-    for placed, _, report, _ in undoing:
-        assert isinstance(report, ExecutionReport)
-        undone.setdefault(placed.user_id, []).append(report.reference_exec_id or "")
-    last = {one.placed.user_id: one.placed.order_id for one in undoing}
-    for alert in await shortfalls.warn(conn, before, undone):
-        standings[last[alert.user_id]].alerts.append(alert)
-
-
-def _standing(row: dict[str, Any]) -> Standing:
+def _standing(due: Due, order_id: int) -> Standing:
+    order = due.orders[order_id]
+    reports = [one.report for one in due.reports if one.order.order_id == order_id]
+    executions = [report for report in reports if isinstance(report, ExecutionReport)]
     return Standing(
-        OrderStatus(row["status"]),
-        row["filled_quantity"],
-        row["exchange_order_id"],
-        row["reject_code"],
-        row["reject_reason"],
+        order.status,
+        order.filled_quantity,
+        order.exchange_order_id,
+        order.reject_code,
+        order.reject_reason,
+        [report for report in executions if report.exec_type is ExecType.TRADE],
+        [report for report in executions if report.exec_type in CORRECTIONS],
     )
 
 
@@ -171,50 +174,47 @@ def _answers_change(report: ExecutionReport | CancelRejected) -> bool:
     return report.exec_type is ExecType.REPLACED
 
 
-def _entries(read: Touched, one: _Told, moving: Sequence[_Told], intraday_percent: int) -> Iterator[Entry]:
+def _entries(read: Touched, one: DueReport, moving: Sequence[DueReport], percent: int) -> Iterator[Entry]:
     """Apply one report to the books."""
-    placed, report = one.placed, one.report
-    books = read.books[placed.user_id]
+    order, report = one.order, one.report
+    books = read.books[order.user_id]
     if isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE:
-        hold = books.holds.get(placed.order_id)
+        hold = books.holds.get(order.order_id)
         booked = books.book_fill(
-            placed.order_id,
-            placed.terms,
-            InstrumentKind(one.row["kind"]),
-            report.last_quantity,
-            report.last_price,
-            intraday_percent,
+            order.order_id, order.terms, order.kind, report.last_quantity, report.last_price, percent
         )
-        yield Fill(placed, one.exchange, report, booked, hold.unit_margin if hold else 0)
-        step_id = f"reopened:{one.exchange}:{report.exec_id}"
-        yield from (Reopening(placed, step_id, changed) for changed in books.reopen(placed.terms))
+        yield Fill(order, one.exchange, report, booked, hold.unit_margin if hold else 0)
+        yield from (Reopening(order, changed) for changed in books.reopen(order.terms))
         return
-    if placed.order_id not in read.changed_units:
+    pending = read.changes.get(order.order_id)
+    if pending is None or pending.cl_ord_id != report.cl_ord_id:
         return
-    changed, kept = read.changed_units.pop(placed.order_id)
+    del read.changes[order.order_id]
     if isinstance(report, ExecutionReport):
-        unit, filled = changed, report.cumulative_quantity
+        unit, filled = pending.changed_unit, report.cumulative_quantity
         quantity = filled + report.leaves_quantity
     else:
-        unit, quantity, filled = kept, one.row["quantity"], _filled_before(one, moving)
-    resized = books.settle(placed.order_id, placed.terms, unit, quantity, filled)
-    yield Settled(placed, f"settled:{report.cl_ord_id}", resized)
+        unit, quantity, filled = pending.kept_unit, order.quantity, _filled_before(one, moving)
+    resized = books.settle(order.order_id, order.terms, unit, quantity, filled)
+    yield Settled(order, resized)
 
 
-def _kept(read: Touched, placed: PlacedOrder, row: dict[str, Any]) -> Settled:
-    """The change never left: the order stands as it is, every report of it booked."""
-    _, kept = read.changed_units.pop(placed.order_id)
-    books, quantity, filled = read.books[placed.user_id], row["quantity"], row["filled_quantity"]
-    resized = books.settle(placed.order_id, placed.terms, kept, quantity, filled)
-    return Settled(placed, f"settled:{row['withdrawn_change']}", resized)
+def _kept(read: Touched, order: JournaledOrder) -> Iterator[Settled]:
+    """A change that never left: the order stands as it is, every report of it booked."""
+    pending = read.changes.get(order.order_id)
+    if pending is not None and pending.cl_ord_id == order.withdrawn_change:
+        del read.changes[order.order_id]
+        sizes = (pending.kept_unit, order.quantity, order.filled_quantity)
+        resized = read.books[order.user_id].settle(order.order_id, order.terms, *sizes)
+        yield Settled(order, resized)
 
 
-def _filled_before(one: _Told, moving: Sequence[_Told]) -> int:
-    """What the order had filled when this report was told: a refusal does not say it itself."""
+def _filled_before(one: DueReport, moving: Sequence[DueReport]) -> int:
+    """What the order had filled when this report came: a refusal does not say it itself."""
     later = moving[moving.index(one) + 1 :]
-    same = [t.report for t in later if t.placed.order_id == one.placed.order_id]
+    same = [other.report for other in later if other.order.order_id == one.order.order_id]
     since = sum(r.last_quantity for r in same if isinstance(r, ExecutionReport) and _is_fill(r))
-    return int(one.row["filled_quantity"]) - since
+    return one.order.filled_quantity - since
 
 
 def _view_step(entry: Entry, generation: int) -> Step:
@@ -222,10 +222,10 @@ def _view_step(entry: Entry, generation: int) -> Step:
     user_id, order_id = entry.placed.user_id, entry.placed.order_id
     if isinstance(entry, Fill):
         fill_id = f"{entry.exchange}:{entry.report.exec_id}"
-        return FillStep(user_id, order_id, fill_id, entry.booked.use, generation)
+        return FillStep(user_id, order_id, fill_id, entry.booked.use, entry.booked.left, generation)
     if isinstance(entry, Settled):
-        return ResizeStep(user_id, order_id, entry.step_id, entry.resized.after, generation)
+        return ResizeStep(user_id, order_id, entry.resized.after, generation)
     if isinstance(entry, Reopening):
         hold = entry.reopened
-        return ResizeStep(user_id, hold.order_id, entry.step_id, hold.after, generation)
+        return ResizeStep(user_id, hold.order_id, hold.after, generation)
     return ReleaseStep(user_id, order_id, generation)

@@ -1,14 +1,16 @@
 """A client's change of an order in the books: put right in the outbox, or asked of the exchange.
 
 One transaction, keyed by the request's ClOrdID: a repeat finds what the first did. Locks: the user's stream,
-the order, the ledger row. The margin view is asked inside them, so that a change which grows the hold is
-decided against everything that other orders have blocked; a crash before the commit repeats the same step.
-What the exchange answers settles the hold (storage/books.py). Called by the order worker.
+the order, the ledger row. Under them the books are brought up to the journals first: the hold is then exactly
+what the exchange may still fill, and only then is anything decided. The margin view is asked inside the locks
+as well, so that a change which grows the hold is decided against everything that other orders have blocked; a
+crash before the commit repeats the same step. What the exchange answers settles the hold (storage/books.py).
+Called by the order worker.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -22,8 +24,10 @@ from domain.orders import OrderTerms, PlacedOrder, Product, Side
 from domain.rejects import Refusal, RejectCode
 from domain.trading_states import enlarges
 from domain.validation import PRICED
-from storage import audit, instructions, risk_gate
+from storage import audit, books, instructions, risk_gate
 from storage.audit import OrderUpdate
+from storage.book_reads import PendingChange
+from storage.books import Booked
 from storage.cancellations import last_accepted
 from storage.database import Connection
 from storage.instructions import Owing
@@ -35,8 +39,9 @@ from storage.submissions import Asked
 
 _STANDS = """
     SELECT o.changes, h.unit_margin, h.open_quantity, h.close_quantity,
-           EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND x.kind <> 'NEW'
-                   AND x.answered_at_ns IS NULL) AS pending,
+           h.change_id IS NOT NULL OR EXISTS (
+               SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND x.kind <> 'NEW'
+               AND x.answered_at_ns IS NULL) AS pending,
            EXISTS (SELECT FROM exchange_outbox x WHERE x.cl_ord_id = %(cl_ord_id)s) AS repeated
     FROM orders o LEFT JOIN margin_holds h USING (order_id) WHERE o.order_id = %(order_id)s
 """
@@ -44,7 +49,7 @@ _UNSENT = """
     SELECT instruction FROM exchange_outbox
     WHERE order_id = %s AND kind = 'NEW' AND claimed_at_ns IS NULL AND withdrawn_at_ns IS NULL FOR UPDATE
 """
-_LEDGER = "SELECT generation, available_cash FROM margin_ledger WHERE user_id = %s FOR UPDATE"
+_LEDGER = "SELECT generation, available_cash FROM margin_ledger WHERE user_id = %s"
 _FREE_SHARES = """
     SELECT quantity - blocked_quantity AS free FROM holdings WHERE user_id = %s AND instrument_id = %s
 """
@@ -53,7 +58,8 @@ _WRITE_SHARES = """
 """
 _HOLD = """
     UPDATE margin_holds SET unit_margin = %(unit)s, open_quantity = %(open)s, close_quantity = %(close)s,
-        changed_unit = %(changed)s, kept_unit = %(kept)s, margin_price = GREATEST(margin_price, %(price)s)
+        change_id = %(change_id)s, changed_unit = %(changed)s, kept_unit = %(kept)s,
+        margin_price = GREATEST(margin_price, %(price)s)
     WHERE order_id = %(order_id)s
 """
 _PUT_RIGHT = """
@@ -82,6 +88,8 @@ class Changed:
     stale: bool = False
     """The margin view was rebuilt since: nothing was written, ask again."""
     told: OrderUpdate | None = None
+    booked: Booked = field(default_factory=lambda: Booked({}))
+    """What was booked on the way, to be followed up after the commit."""
 
 
 Judge = Callable[[Standing, OrderTerms], tuple[Departure, int] | Refusal]
@@ -89,9 +97,30 @@ Judge = Callable[[Standing, OrderTerms], tuple[Departure, int] | Refusal]
 
 
 async def change(
-    conn: Connection, portfolios: Portfolios, placed: PlacedOrder, cl_ord_id: str, asked: Change, judge: Judge
+    conn: Connection,
+    portfolios: Portfolios,
+    placed: PlacedOrder,
+    cl_ord_id: str,
+    asked: Change,
+    judge: Judge,
+    intraday_percent: int,
 ) -> Changed:
+    """Change the order, or say why not. The order's row is locked, so no report of it comes in between."""
     order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
+    booked = await books.catch_up(conn, portfolios, [placed.user_id], intraday_percent)
+    changed = await _change(conn, portfolios, placed, order, cl_ord_id, asked, judge)
+    return replace(changed, booked=booked)
+
+
+async def _change(
+    conn: Connection,
+    portfolios: Portfolios,
+    placed: PlacedOrder,
+    order: LockedOrder,
+    cl_ord_id: str,
+    asked: Change,
+    judge: Judge,
+) -> Changed:
     stands = await _standing(conn, placed, order, cl_ord_id)
     if not isinstance(stands, Standing):
         return stands
@@ -104,13 +133,13 @@ async def change(
     to = grow(stands.hold, unit, terms.quantity, stands.filled)
     more = enlarges(stands.terms, terms)
     left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
-    ledger = await _lock_ledger(conn, placed)
     if more and (stopped := await _stopped(conn, left, to, leaves)) is not None:
         return Changed(stopped)
-    promised = await _promise(conn, portfolios, placed, cl_ord_id, stands.hold, to, ledger)
+    ledger = await _ledger(conn, placed)
+    promised = await _promise(conn, portfolios, placed, stands.hold, to, ledger)
     if isinstance(promised, Changed):
         return promised
-    pending = None if stands.unsent else (unit, stands.hold.unit_margin)
+    pending = None if stands.unsent else PendingChange(cl_ord_id, unit, stands.hold.unit_margin)
     await _write_hold(conn, placed, stands.hold, to, pending, leaves.margin_price)
     await promised.write(conn)
     if stands.unsent:
@@ -119,7 +148,7 @@ async def change(
     return Changed()
 
 
-async def _lock_ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
+async def _ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
     ledger = await (await conn.execute(_LEDGER, (placed.user_id,))).fetchone()
     assert ledger is not None
     return ledger
@@ -159,7 +188,6 @@ async def _promise(
     conn: Connection,
     portfolios: Portfolios,
     placed: PlacedOrder,
-    step_id: str,
     hold: Hold,
     to: Hold,
     ledger: dict[str, Any],
@@ -182,7 +210,7 @@ async def _promise(
         promise = await derivatives.promise(placed, _shares(to), available - more)
         if not promise.is_kept:
             return Changed(promise.refusal, promise.stale)
-    step = ResizeStep(placed.user_id, placed.order_id, step_id, to, ledger["generation"])
+    step = ResizeStep(placed.user_id, placed.order_id, to, ledger["generation"])
     outcome, available = await portfolios.view.resize(step)
     if outcome is not ResizeOutcome.RESIZED:
         if derivative:
@@ -207,12 +235,13 @@ async def _write_hold(
     placed: PlacedOrder,
     hold: Hold,
     to: Hold,
-    pending: tuple[int, int] | None,
+    pending: PendingChange | None,
     margin_price: int,
 ) -> None:
-    changed, kept = pending or (None, None)
+    change_id, changed, kept = astuple(pending) if pending else (None, None, None)
     values: dict[str, Any] = {"unit": to.unit_margin, "open": to.open_quantity, "close": to.close_quantity}
-    values |= {"changed": changed, "kept": kept, "price": margin_price, "order_id": placed.order_id}
+    values |= {"change_id": change_id, "changed": changed, "kept": kept}
+    values |= {"price": margin_price, "order_id": placed.order_id}
     await conn.execute(_HOLD, values)
     await conn.execute(
         """UPDATE margin_ledger SET blocked_margin = blocked_margin + %s, updated_at_ns = %s

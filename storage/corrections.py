@@ -9,13 +9,13 @@ from typing import Any
 
 from domain.booking import UserBooks
 from domain.corrections import BookedTrade, Replayed, as_holding, as_position, undo
-from domain.instruments import InstrumentKind
 from domain.margin import unit_margin
-from domain.orders import PlacedOrder, Product, Side
+from domain.orders import Product, Side
 from domain.positions import Holding, Position
 from domain.reports import ExecType, ExecutionReport
 from storage.book_entries import Entry, Reopening, Undone
 from storage.database import Connection, columns
+from storage.unbooked import DueReport, JournaledOrder
 
 _STANDING = """
     SELECT exec_id, transaction_type AS side, quantity, price, unit_margin, realized_pnl FROM trades
@@ -37,21 +37,12 @@ _REALIZED = """
     WHERE t.exchange = %s AND t.exec_id = r.exec_id AND t.realized_pnl <> r.realized
 """
 _POST = "INSERT INTO ledger_postings (movement, account, amount, posted_at_ns) VALUES (%s, %s, %s, %s)"
-_VOID_VIEWS = """
-    UPDATE margin_ledger SET generation = nextval('margin_generations') WHERE user_id = ANY(%s)
-"""
 
 
-async def book(
-    conn: Connection,
-    books: UserBooks,
-    placed: PlacedOrder,
-    kind: InstrumentKind,
-    exchange: str,
-    report: ExecutionReport,
-    intraday_percent: int,
-) -> list[Entry]:
+async def book(conn: Connection, books: UserBooks, due: DueReport, intraday_percent: int) -> list[Entry]:
     """What one report does to its user's books. Raises ValueError when the trade does not stand here."""
+    placed, exchange, report = due.order, due.exchange, due.report
+    assert isinstance(report, ExecutionReport)
     terms = placed.terms
     found = await conn.execute(
         _STANDING, (placed.user_id, terms.instrument_id, terms.product.value, exchange)
@@ -60,36 +51,27 @@ async def book(
     undone = next((trade for trade in trades if trade.exec_id == report.reference_exec_id), None)
     if undone is None:
         raise ValueError(f"{report.exec_id} undoes {report.reference_exec_id}, which is not booked")
-    corrected = _corrected(placed, kind, report, intraday_percent)
+    corrected = _corrected(placed, report, intraday_percent)
     present = _present(books, placed)
     after = undo(present, terms.product, trades, undone.exec_id, corrected)
     _take(books, placed, after, undone, corrected)
     await _write(conn, exchange, report, after, undone, corrected)
     await _post(conn, placed, exchange, report, undone, corrected)
     realized = after.position.realized_pnl - present.realized_pnl if terms.product is not Product.CNC else 0
-    step_id = f"reopened:{exchange}:{report.exec_id}"
-    reopened = [Reopening(placed, step_id, hold) for hold in books.reopen(terms)]
+    reopened = [Reopening(placed, hold) for hold in books.reopen(terms)]
     return [Undone(placed, after.used, realized), *reopened]
 
 
-async def void_views(conn: Connection, user_ids: list[int]) -> None:
-    """Busts are rare: the margin views are rebuilt from the ledger, nothing is blocked in the old ones."""
-    await conn.execute(_VOID_VIEWS, (user_ids,))
-
-
-def _corrected(
-    placed: PlacedOrder, kind: InstrumentKind, report: ExecutionReport, intraday_percent: int
-) -> BookedTrade | None:
+def _corrected(placed: JournaledOrder, report: ExecutionReport, intraday_percent: int) -> BookedTrade | None:
     if report.exec_type is ExecType.TRADE_CANCEL:
         return None
     terms = placed.terms
-    unit = unit_margin(kind, terms.product, terms.side, report.last_price, intraday_percent)
-    if unit is None:
-        raise ValueError(f"{report.exec_id} is corrected and its margin is not known")
+    unit = unit_margin(placed.kind, terms.product, terms.side, report.last_price, intraday_percent)
+    unit = report.last_price if unit is None else unit
     return BookedTrade(report.exec_id, terms.side, report.last_quantity, report.last_price, unit)
 
 
-def _present(books: UserBooks, placed: PlacedOrder) -> Position:
+def _present(books: UserBooks, placed: JournaledOrder) -> Position:
     terms = placed.terms
     if terms.product is Product.CNC:
         return as_position(books.holdings.get(terms.instrument_id, Holding()))
@@ -98,7 +80,7 @@ def _present(books: UserBooks, placed: PlacedOrder) -> Position:
 
 def _take(
     books: UserBooks,
-    placed: PlacedOrder,
+    placed: JournaledOrder,
     after: Replayed,
     undone: BookedTrade,
     corrected: BookedTrade | None,
@@ -136,7 +118,7 @@ async def _write(
 
 async def _post(
     conn: Connection,
-    placed: PlacedOrder,
+    placed: JournaledOrder,
     exchange: str,
     report: ExecutionReport,
     undone: BookedTrade,

@@ -22,14 +22,15 @@ from storage.order_locks import LockedOrder
 from storage.report_entries import entry
 
 _INSERT = """
-    INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, owner, report,
+    INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, user_id, owner, report,
                                 traceparent, received_at_ns)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],
-                         %s::jsonb[], %s::text[], %s::bigint[])
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+                         %s::text[], %s::jsonb[], %s::text[], %s::bigint[])
     ON CONFLICT (exchange, report_id) DO NOTHING RETURNING exchange, report_id, seq
 """
 _SETTLE = """
-    UPDATE exchange_inbox i SET broken = s.broken, report = s.report, consumed_at_ns = s.consumed_at_ns
+    UPDATE exchange_inbox i SET broken = s.broken, report = s.report, consumed_at_ns = s.consumed_at_ns,
+        booked_at_ns = s.consumed_at_ns
     FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::bigint[])
         AS s (seq, broken, report, consumed_at_ns)
     WHERE i.seq = s.seq
@@ -153,6 +154,7 @@ async def _insert(
                 arrival.session,
                 arrival.msg_seq_num,
                 arrival.order_id,
+                order.user_id if order else None,
                 order.owner if order else None,
                 document(arrival.report),
                 order.traceparent if order else "",

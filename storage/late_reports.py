@@ -25,7 +25,8 @@ _WAITING = """
     ORDER BY seq
 """
 _TAKE_IN = """
-    UPDATE exchange_inbox SET seq = DEFAULT, broken = NULL, consumed_at_ns = NULL, signalled_at_ns = NULL
+    UPDATE exchange_inbox SET seq = DEFAULT, broken = NULL, booked_at_ns = NULL, consumed_at_ns = NULL,
+        signalled_at_ns = NULL
     WHERE seq = %s
 """
 

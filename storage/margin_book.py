@@ -23,12 +23,14 @@ _LUA = Path(__file__).parent / "lua"
 
 
 class FillStep(NamedTuple):
-    """Apply a booked fill; `generation` is the ledger's in the transaction that booked it."""
+    """Apply a booked fill; `generation` is the ledger's in the transaction that booked it, `left` what it has
+    left of the hold: an empty one where the order has none."""
 
     user_id: int
     order_id: int
     fill_id: str
     use: Use
+    left: Hold
     generation: int
 
 
@@ -51,11 +53,10 @@ class RemarginStep(NamedTuple):
 
 
 class ResizeStep(NamedTuple):
-    """Give the hold new terms; `step_id` names the change, once an order."""
+    """Give the hold new terms."""
 
     user_id: int
     order_id: int
-    step_id: str
     to: Hold
     generation: int
 
@@ -79,7 +80,7 @@ class MarginBook:
     ) -> Block:
         """Lock margin for an order at `unit` paise a share that opens a position.
 
-        The first answer of a generation stands for every repeat. Raises AccountUnknown.
+        What a generation has blocked stands for every repeat. Raises AccountUnknown.
         """
         arguments: list[str | int] = [side.value, position, int(nets), quantity, unit, HOLD_SECONDS]
         block = _block(await self._block(_keys(user_id, order_id), arguments))
@@ -101,8 +102,7 @@ class MarginBook:
                     continue
                 keys = _keys(step.user_id, step.order_id)
                 if isinstance(step, FillStep):
-                    arguments: list[str | int] = [step.fill_id, step.generation, step.use.open_quantity]
-                    arguments += [step.use.close_quantity, step.use.used, step.use.realized_pnl]
+                    arguments = _filling(step)
                     await self._fill(keys, arguments, client=pipe)
                 elif isinstance(step, ResizeStep):
                     await self._resize(keys, _resizing(step, must_be_covered=False), client=pipe)
@@ -191,10 +191,17 @@ def _block(answer: list[Any]) -> Block:
     return Block(BlockOutcome(outcome.decode()), opening, closing, unit, available, generation)
 
 
+def _filling(step: FillStep) -> list[str | int]:
+    use, left = step.use, step.left
+    sizes = [left.unit_margin, left.open_quantity, left.close_quantity]
+    position: list[str | int] = [left.side.value, left.position, int(left.nets)]
+    return [step.fill_id, step.generation, *sizes, use.used, use.realized_pnl, *position, use.quantity]
+
+
 def _resizing(step: ResizeStep, *, must_be_covered: bool) -> list[str | int]:
     to = step.to
     sizes = [to.unit_margin, to.open_quantity, to.close_quantity]
-    return [step.step_id, step.generation, *sizes, int(must_be_covered)]
+    return [step.generation, *sizes, int(must_be_covered)]
 
 
 def _remargining(step: RemarginStep, *, must_be_covered: bool) -> tuple[list[str], list[int]]:

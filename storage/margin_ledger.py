@@ -4,12 +4,15 @@ The truth beside the margin book in Redis (storage/margin_book.py), which is loa
 lost; a trial that changes nothing is judged on it as well.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from domain.margin import Account, Hold, position_key
 from domain.orders import Product, Side
 from storage.database import Connection
+
+_VOID = "UPDATE margin_ledger SET generation = nextval('margin_generations') WHERE user_id = ANY(%s)"
 
 
 class AccountUnknown(Exception):
@@ -46,6 +49,13 @@ async def ledger_state(conn: Connection, user_id: int) -> tuple[Account, dict[st
     parents = {row["parent_id"]: hold_of(row) for row in rows if row["parent_id"] is not None}
     holds |= {i: replace(hold, open_quantity=0, close_quantity=0) for i, hold in parents.items()}
     return Account(**ledger), net, holds
+
+
+async def void_views(conn: Connection, user_ids: Collection[int]) -> None:
+    """Give the accounts a new generation: their views are built anew, and what was blocked in the old ones is
+    asked anew. Their ledger rows are locked."""
+    if user_ids:
+        await conn.execute(_VOID, (sorted(user_ids),))
 
 
 def hold_of(row: dict[str, Any]) -> Hold:

@@ -51,13 +51,10 @@ _DUE = """
 """
 _PLACED = f"SELECT {_OF_AN_ORDER} FROM orders JOIN order_intake USING (order_id) WHERE order_id = %s"
 _WITHDRAWN = """
-    UPDATE exchange_outbox o
-    SET workflow_due_at_ns = CASE WHEN h.state = 'BLOCKED' AND o.answered_at_ns IS NULL
-                                  THEN %(now)s + %(again)s END
-    FROM (SELECT seq, order_id FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
+    UPDATE exchange_outbox o SET workflow_due_at_ns = %(now)s + %(again)s
+    FROM (SELECT seq FROM exchange_outbox WHERE workflow_due_at_ns <= %(now)s
           ORDER BY workflow_due_at_ns LIMIT 500 FOR UPDATE SKIP LOCKED) due
-    LEFT JOIN margin_holds h USING (order_id)
-    WHERE o.seq = due.seq RETURNING o.order_id, o.workflow_due_at_ns
+    WHERE o.seq = due.seq RETURNING o.order_id
 """
 
 
@@ -103,12 +100,12 @@ async def placed(database: Database, order_id: int, owner: str) -> PlacedOrder:
 
 
 async def withdrawals_due(database: Database, now_ns: int) -> list[int]:
-    """Orders that, or whose change, were withdrawn without their workflows, until these have given the margin
-    back.
+    """Orders that, or whose change, were withdrawn without their workflows, until these know (their booking
+    step says so, storage/unbooked.py).
     """
     async with database.transaction() as conn:
         rows = await (await conn.execute(_WITHDRAWN, {"now": now_ns, "again": TELL_AGAIN_NS})).fetchall()
-    return [row["order_id"] for row in rows if row["workflow_due_at_ns"] is not None]
+    return [row["order_id"] for row in rows]
 
 
 def _placed(row: DictRow, owner: str) -> PlacedOrder:

@@ -4,8 +4,8 @@ Holdings are written by nobody without that lock. Called by storage/submissions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from domain.margin import Block
 from domain.money import rupees
@@ -21,6 +21,28 @@ _FREE_SHARES = """
     SELECT user_id, instrument_id, quantity - blocked_quantity AS free FROM holdings
     WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
 """
+# What is left to close of a position: its net quantity, less what orders at work are to close of it.
+_CLOSABLE = """
+    SELECT a.user_id, a.instrument_id, a.product, a.side,
+           GREATEST(0, CASE a.side WHEN 'BUY' THEN p.sell_quantity - p.buy_quantity
+                                   ELSE p.buy_quantity - p.sell_quantity END)
+           - (SELECT COALESCE(sum(close_quantity), 0)::int FROM margin_holds h
+              WHERE h.user_id = a.user_id AND h.state = 'BLOCKED' AND h.instrument_id = a.instrument_id
+                AND h.product = p.product AND h.transaction_type = a.side::side) AS closable
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS a (user_id, instrument_id, product, side)
+    JOIN positions p USING (user_id, instrument_id) WHERE p.product = a.product::product
+"""
+_Side = tuple[int, str, str, str]
+"""User, instrument, product and side."""
+
+
+class Asking(Protocol):
+    """An order that asks for a promise, with its block in the margin view."""
+
+    @property
+    def placed(self) -> PlacedOrder: ...
+    @property
+    def block(self) -> Block: ...
 
 
 class Promise(NamedTuple):
@@ -43,6 +65,9 @@ class Accounts:
     client_ids: dict[int, str]
     available: dict[int, int]
     free_shares: dict[tuple[int, str], int]
+    closable: dict[_Side, int] = field(default_factory=dict)
+    voided: set[int] = field(default_factory=set)
+    """Users whose margin view counts on closing what is no longer there: it is to be built anew."""
 
     def take(self, placed: PlacedOrder, block: Block) -> Promise:
         """Promise margin and shares to the order, or say why not."""
@@ -51,12 +76,19 @@ class Accounts:
             return Promise(refusal=Refusal(RejectCode.ACCOUNT_UNKNOWN))
         if self.generations[user_id] != block.generation:
             return Promise(stale=True)
+        side = _side(placed)
+        if block.close_quantity > self.closable.get(side, 0):
+            # A booking since the block has made less of the position, or promised it to another order.
+            self.voided.add(user_id)
+            return Promise(stale=True)
         refusal = next(self.refusals(placed, block), None)
         if refusal is not None:
             return Promise(refusal=refusal)
         if sells_holdings(placed):
             self.free_shares[shares] -= placed.terms.quantity
         self.available[user_id] -= block.required
+        if block.close_quantity:
+            self.closable[side] -= block.close_quantity
         return Promise()
 
     def refusals(self, placed: PlacedOrder, block: Block) -> Iterator[Refusal]:
@@ -71,8 +103,9 @@ class Accounts:
                 yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), str(free))
 
 
-async def lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> Accounts:
-    """The ledger rows are locked; holdings are written by nobody without that lock."""
+async def lock_accounts(conn: Connection, asking: Sequence[Asking]) -> Accounts:
+    """The ledger rows are locked; holdings and positions are written by nobody without that lock."""
+    orders = [one.placed for one in asking]
     locked = await conn.execute(_LOCK_LEDGERS, (sorted({order.user_id for order in orders}),))
     rows = await locked.fetchall()
     return Accounts(
@@ -80,7 +113,23 @@ async def lock_accounts(conn: Connection, orders: Sequence[PlacedOrder]) -> Acco
         {row["user_id"]: row["client_id"] for row in rows},
         {row["user_id"]: row["available_cash"] for row in rows},
         await free_shares(conn, orders),
+        await _closable(conn, asking),
     )
+
+
+async def _closable(conn: Connection, asking: Sequence[Asking]) -> dict[_Side, int]:
+    """What these orders may be promised to close; no statement when none of them closes."""
+    closing = {_side(one.placed) for one in asking if one.block.close_quantity}
+    if not closing:
+        return {}
+    found = await conn.execute(_CLOSABLE, columns(closing))
+    names = ("user_id", "instrument_id", "product", "side")
+    return {tuple(row[n] for n in names): row["closable"] async for row in found}
+
+
+def _side(placed: PlacedOrder) -> _Side:
+    terms = placed.terms
+    return placed.user_id, terms.instrument_id, terms.product.value, terms.side.value
 
 
 async def free_shares(conn: Connection, orders: Iterable[PlacedOrder]) -> dict[tuple[int, str], int]:

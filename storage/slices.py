@@ -18,6 +18,7 @@ from domain.rejects import Refusal, RejectCode
 from storage import intake
 from storage.database import Connection, Database
 from storage.intake import Accepted, Acknowledgement, IdempotencyConflict, Intake, OrderRequest
+from storage.margin_ledger import void_views
 from storage.order_locks import LockedOrder
 
 _PARENT = """
@@ -29,9 +30,6 @@ _OF_PARENT = "SELECT order_id FROM orders WHERE parent_id = %s ORDER BY order_id
 _SIBLINGS = """
     SELECT o.parent_id, o.order_id, o.quantity, o.traceparent, i.seq
     FROM orders o JOIN order_intake i USING (order_id) WHERE o.parent_id = ANY(%s) ORDER BY i.seq
-"""
-_NEW_GENERATION = """
-    UPDATE margin_ledger SET generation = nextval('margin_generations') WHERE user_id = ANY(%s)
 """
 
 
@@ -119,9 +117,7 @@ class Wholes:
 
     async def renew(self, conn: Connection, taken: Sequence[PlacedOrder]) -> None:
         """The view of whoever has promised slices is to be built anew."""
-        users = sorted({placed.user_id for placed in taken if placed.slice_of is not None})
-        if users:
-            await conn.execute(_NEW_GENERATION, (users,))
+        await void_views(conn, {placed.user_id for placed in taken if placed.slice_of is not None})
 
 
 async def read(conn: Connection, placed: Sequence[PlacedOrder]) -> Wholes:

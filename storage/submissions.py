@@ -21,6 +21,7 @@ from storage import instructions, order_steps, risk_gate, slices
 from storage.audit import OrderUpdate
 from storage.database import Connection, columns
 from storage.instructions import Owing
+from storage.margin_ledger import void_views
 from storage.order_locks import LockedOrder, lock_orders
 from storage.order_steps import entry
 from storage.portfolios import LockedPortfolios, Portfolios
@@ -75,7 +76,7 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
     """Write holds, statuses, instructions and record. A repeat after success changes nothing."""
     wholes = await slices.read(conn, [a.placed for a in asked])
     orders = await lock_orders(conn, [*(a.placed.order_id for a in asked), *wholes.order_ids])
-    accounts = await lock_accounts(conn, [a.placed for a in asked])
+    accounts = await lock_accounts(conn, asked)
     derivatives = await portfolios.locked(
         conn, {a.placed.user_id for a in asked if portfolios.concern(a.placed)}
     )
@@ -114,6 +115,7 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
         answers[order_id] = replace(answers[order_id], told=update)
     await derivatives.write(conn)
     await wholes.renew(conn, [a.placed for a in taken])
+    await void_views(conn, accounts.voided)
     return _answered(asked, answers)
 
 

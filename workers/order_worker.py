@@ -34,6 +34,7 @@ from exchange import span_files
 from exchange.last_prices import LastPrices
 from exchange.span_files import SpanFiles
 from storage import order_queue, wakeups
+from storage.book_keeping import BookKeeping
 from storage.database import Database, open_database
 from storage.following import following
 from storage.instruments import load_instruments
@@ -77,11 +78,12 @@ async def _run(ours: Settings) -> None:
         percent, instruments = ours.intraday_margin_percent, await load_instruments(database)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
+        keeping = BookKeeping(database, redis, portfolios, percent)
         day = TradingDay(instruments.values())
         judge = Judge(instruments, day, phases, LastPrices(redis), percent)
-        gates = Gates(judge, portfolios)
-        books = Books(database, redis, portfolios, lingering, percent)
-        changes = Changes(database, redis, judge, portfolios)
+        gates = Gates(judge, keeping)
+        books = Books(database, redis, keeping, lingering)
+        changes = Changes(database, redis, judge, keeping)
         pullers = _Pullers(client, database, lingering, ours)
         async with (
             following(phases, announced),

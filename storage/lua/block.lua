@@ -1,4 +1,5 @@
--- block: lock margin for an order, or say why not. Keyed by order: a repeat returns the first answer.
+-- block: lock margin for an order, or say why not. Keyed by order: a repeat finds what was blocked; what was not
+-- covered is asked anew, for the books may have caught up since.
 -- KEYS  1 account  2 positions  3 hold of this order
 -- ARGV  1 side BUY|SELL  2 position key  3 nets (1|0)  4 quantity  5 unit margin (paise)  6 seconds a hold is kept
 -- Result  {outcome, open quantity, close quantity, unit, available before, generation}
@@ -7,7 +8,7 @@ local account = redis.call('HMGET', KEYS[1], 'generation', 'cash', 'realized_pnl
 if not account[1] then return {'BOOK_MISSING', 0, 0, tonumber(ARGV[5]), 0, 0} end
 local first = redis.call('HMGET', KEYS[3], 'outcome', 'blocked_open', 'blocked_close', 'blocked_unit', 'available', 'generation')
 -- An answer of an older generation was not in the ledger when the view was rebuilt: ask anew.
-if first[1] and first[6] == account[1] then
+if first[1] == 'BLOCKED' and first[6] == account[1] then
     return {first[1], tonumber(first[2]), tonumber(first[3]), tonumber(first[4]), tonumber(first[5]), tonumber(first[6])}
 end
 local side, position, quantity, unit = ARGV[1], ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -135,4 +135,4 @@ async def test_the_invariants_hold_after_each_step_of_any_sequence(
                 assert faults(as_booked(read(conn, files, broker.requests)), rules) == [], step
             broker.mortal.doomed = False
             await broker.settle()
-            assert faults(read(conn, files, broker.requests), at_rest) == []
+            assert faults(read(conn, files, broker.requests), at_rest) == [], steps

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.instruments import InstrumentKind
-from domain.margin import Hold, unit_margin, use_of_fill
+from domain.margin import Hold, Use, unit_margin, use_of_fill
 from domain.orders import Product, Side
 
 KEY = "NSE:RELIANCE|MIS"
@@ -19,7 +19,7 @@ KEY = "NSE:RELIANCE|MIS"
     margin=st.integers(0, 10**9),
     data=st.data(),
 )
-def test_fills_consume_a_hold_to_the_share_and_use_no_more_than_it_blocked(
+def test_fills_consume_a_hold_to_the_share_and_use_what_they_open(
     opening: int, closing: int, extra: int, unit: int, margin: int, data: st.DataObject
 ) -> None:
     net, at_start, left = closing + extra, opening * unit, opening + closing
@@ -29,8 +29,8 @@ def test_fills_consume_a_hold_to_the_share_and_use_no_more_than_it_blocked(
     opened = 0
     while left:
         quantity = data.draw(st.integers(1, left))
-        use = use_of_fill(hold, quantity, data.draw(st.integers(0, 2 * 10**6)), net, margin, 0)
-        assert use.open_quantity + use.close_quantity == quantity
+        use = use_of_fill(hold, quantity, data.draw(st.integers(0, unit)), net, margin, 0)
+        assert use.open_quantity + use.close_quantity == use.quantity == quantity
         hold = Hold(
             Side.SELL,
             KEY,
@@ -48,9 +48,14 @@ def test_fills_consume_a_hold_to_the_share_and_use_no_more_than_it_blocked(
         assert margin == 0
 
 
-def test_a_fill_larger_than_its_hold_stops_visibly() -> None:
-    with pytest.raises(ValueError, match="exceeds the hold"):
-        use_of_fill(Hold(Side.BUY, KEY, True, 100, 2, 3), 6, 100, 3, 300, 0)
+def test_a_fill_beyond_its_hold_takes_what_there_is_and_counts_the_rest() -> None:
+    hold = Hold(Side.BUY, KEY, True, 100, 2, 3)
+    assert use_of_fill(hold, 6, 100, -3, 300, 0) == Use(2, 3, 0, 0, excess_quantity=1)
+
+
+def test_a_sale_above_its_limit_uses_the_margin_of_its_price() -> None:
+    hold = Hold(Side.SELL, KEY, True, 100, 5, 0)
+    assert use_of_fill(hold, 5, 130, 0, 0, 0).used == 650
 
 
 @pytest.mark.parametrize(

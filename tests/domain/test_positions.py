@@ -70,7 +70,7 @@ def test_a_holding_is_reckoned_like_a_position_that_is_never_short(
                 holding, profit = holding.bought(quantity, price)
                 assert profit == 0
             else:
-                holding, profit = replace(holding, blocked_quantity=quantity).sold(quantity, price)
+                holding, profit = replace(holding, blocked_quantity=quantity).sold(quantity, price, quantity)
                 of_the_day += profit
     assert (holding.quantity, holding.cost, of_the_day) == (int(net), amount(cost), amount(realised))
     assert unrealized_pnl(holding.quantity, holding.cost, amount(last)) == amount(unrealised)
@@ -99,13 +99,21 @@ def test_a_holding_never_loses_a_paisa_of_cost(buys: list[tuple[int, int]], data
         quantity = data.draw(st.integers(1, holding.quantity))
         price = data.draw(st.integers(1, 10**6))
         holding = Holding(holding.quantity, holding.t1_quantity, quantity, holding.cost)
-        holding, profit = holding.sold(quantity, price)
+        holding, profit = holding.sold(quantity, price, quantity)
         realised, proceeds = realised + profit, proceeds + quantity * price
     assert proceeds - realised + holding.cost == paid
     assert 0 <= holding.t1_quantity <= holding.quantity
     assert holding.quantity or holding.cost == 0
 
 
-def test_more_than_was_blocked_cannot_be_sold() -> None:
-    with pytest.raises(ValueError, match="blocked"):
-        Holding(10, 0, 3, 1000).sold(4, 100)
+def test_what_is_sold_beyond_what_was_promised_is_counted_and_no_further_than_it_goes() -> None:
+    holding, _ = Holding(10, 0, 3, 1000).sold(4, 100, 3)
+    assert (holding.quantity, holding.blocked_quantity, holding.oversold_quantity) == (6, 0, 0), (
+        "held all the same"
+    )
+    holding, _ = replace(holding, blocked_quantity=2).sold(8, 100, 2)
+    assert (holding.quantity, holding.blocked_quantity, holding.oversold_quantity) == (-2, 0, 2)
+    holding, _ = Holding(10, 0, 10, 1000).sold(4, 100, 0)
+    assert (holding.quantity, holding.blocked_quantity, holding.oversold_quantity) == (6, 10, 4), (
+        "promised twice"
+    )

@@ -39,10 +39,12 @@ async def exchange_cancels(database: Database, order_id: int) -> None:
     async with database.transaction() as conn:
         await conn.execute("UPDATE orders SET status = 'CANCELLED' WHERE order_id = %s", (order_id,))
         await conn.execute(
-            "INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, report,"
-            " received_at_ns) VALUES ('NSE', %s, 'test', 1, %s, %s, %s)",
+            "INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, user_id,"
+            " report, received_at_ns) VALUES ('NSE', %s, 'test', 1, %s,"
+            " (SELECT user_id FROM orders WHERE order_id = %s), %s, %s)",
             (
                 f"race-{order_id}",
+                order_id,
                 order_id,
                 Jsonb(report | {"reject_reason": None, "text": None}),
                 time.time_ns(),
@@ -64,8 +66,8 @@ async def test_a_report_that_commits_during_a_booking_is_either_wholly_seen_or_s
         placed = PlacedOrder(order_id, user_id, 1, time.time_ns(), some_terms(), "", "test")
         async with database.transaction() as conn:
             raced: Any = _Raced(conn, database, order_id, after)
-            (stands,) = await books.book(raced, portfolios, [placed], 20)
-            seen = stands.status is OrderStatus.CANCELLED
+            booked = await books.book(raced, portfolios, [placed], 20)
+            seen = booked.standings[order_id].status is OrderStatus.CANCELLED
         async with database.reading() as conn:
             found = await conn.execute(
                 "SELECT consumed_at_ns IS NULL AS due FROM exchange_inbox WHERE order_id = %s", (order_id,)

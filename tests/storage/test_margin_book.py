@@ -71,7 +71,7 @@ class Pair:
         self.book, self.redis, self.user_id = book, redis, user_id
         self.twin = Twin()
         self.margin: dict[str, int] = {}
-        self.last_fill: dict[int, tuple[str, Use]] = {}
+        self.last_fill: dict[int, tuple[str, Use, Hold]] = {}
         self.fills = itertools.count(1)
 
     async def block(self, order_id: int, side: Side, position: str, quantity: int, unit: int) -> None:
@@ -91,7 +91,9 @@ class Pair:
         margin = self.margin.get(hold.position, 0)
         use = use_of_fill(hold, quantity, hold.unit_margin // 2, net, margin, realised)
         self.margin[hold.position] = margin + use.used
-        self.last_fill[order_id] = (f"E{next(self.fills)}", use)
+        opening, closing = hold.open_quantity - use.open_quantity, hold.close_quantity - use.close_quantity
+        left = replace(hold, open_quantity=opening, close_quantity=closing)
+        self.last_fill[order_id] = (f"E{next(self.fills)}", use, left)
         assert await self.apply_last(order_id, self.account.generation) is True
 
     async def repeat(self, order_id: int) -> None:
@@ -113,18 +115,18 @@ class Pair:
             return
         closing = min(hold.close_quantity, quantity)
         to = replace(hold, unit_margin=unit, open_quantity=quantity - closing, close_quantity=closing)
-        name, generation = f"R{next(self.fills)}", self.account.generation
-        step = ResizeStep(self.user_id, order_id, name, to, generation)
+        generation = self.account.generation
+        step = ResizeStep(self.user_id, order_id, to, generation)
         for _ in range(2):
             before = self.account.available
-            twin = self.twin.resize(name, order_id, to, generation, must_be_covered=covered)
+            twin = self.twin.resize(order_id, to, generation, must_be_covered=covered)
             if covered:
                 assert await self.book.resize(step) == twin
                 assert self.account.available >= min(before, 0)
             else:
                 assert await self.book.follow([step]) == [twin[0] is ResizeOutcome.RESIZED]
-        late = self.twin.resize("late", order_id, to, generation - 1, must_be_covered=covered)
-        assert await self.book.resize(step._replace(step_id="late", generation=generation - 1)) == late
+        late = self.twin.resize(order_id, to, generation - 1, must_be_covered=covered)
+        assert await self.book.resize(step._replace(generation=generation - 1)) == late
 
     async def remargin(self, later: int, blocked: int, used: int, covered: bool) -> None:
         """Of the same transaction, of a later one, and of an earlier one that comes too late."""
@@ -142,9 +144,9 @@ class Pair:
         assert await self.book.remargin(late) == (ResizeOutcome.VOID, 0)
 
     async def apply_last(self, order_id: int, generation: int) -> bool:
-        fill_id, use = self.last_fill[order_id]
-        twin = self.twin.fill(fill_id, order_id, use, generation)
-        step = FillStep(self.user_id, order_id, fill_id, use, generation)
+        fill_id, use, left = self.last_fill[order_id]
+        twin = self.twin.fill(fill_id, order_id, use, left, generation)
+        step = FillStep(self.user_id, order_id, fill_id, use, left, generation)
         assert await self.book.follow([step]) == [twin]
         return twin
 
@@ -226,8 +228,9 @@ async def test_closing_a_position_needs_no_margin_and_is_promised_once(
     await open_account(database, user_id, CASH)
     book, key = MarginBook(redis, database), position_key("NSE:TCS", Product.MIS)
     bought = await book.block(user_id, 1, Side.BUY, key, True, 100, 700)
-    use = use_of_fill(Hold(Side.BUY, key, True, 700, 100, 0), 100, 650, 0, 0, 0)
-    assert await book.follow([FillStep(user_id, 1, "E1", use, bought.generation)]) == [1]
+    hold = Hold(Side.BUY, key, True, 700, 100, 0)
+    use, left = use_of_fill(hold, 100, 650, 0, 0, 0), replace(hold, open_quantity=0)
+    assert await book.follow([FillStep(user_id, 1, "E1", use, left, bought.generation)]) == [1]
 
     first = await book.block(user_id, 2, Side.SELL, key, True, 80, 700)
     second = await book.block(user_id, 3, Side.SELL, key, True, 80, 700)

@@ -8,7 +8,7 @@ import pytest
 from domain.margin import Block, BlockOutcome
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.trading_states import Cause, Scope, Standing, TradingState, reduces, state_refusal
-from storage import order_queue, outbox, stops, trading_states
+from storage import order_queue, outbox, stops, trading_states, unbooked
 from storage.database import Connection, Database
 from storage.trading_states import Subject
 from tests.support.desk import A_WORD, frozen, user
@@ -147,7 +147,9 @@ async def test_a_claimed_order_that_a_freeze_overtook_is_put_back_and_withdrawn(
         assert await stops.among(conn, [claimed.seq]) == set()
 
 
-async def test_the_workflow_is_told_until_the_margin_is_given_back(database: Database) -> None:
+async def test_the_workflow_is_told_until_it_knows_whoever_has_given_the_margin_back(
+    database: Database,
+) -> None:
     (user_id,) = await new_users(database, 1)
     order_id = await owed(database, user_id, "XW")
     async with frozen(database, user(user_id)):
@@ -158,11 +160,10 @@ async def test_the_workflow_is_told_until_the_margin_is_given_back(database: Dat
     later = now + order_queue.TELL_AGAIN_NS
     assert order_id in await withdrawals_due(database, later)
     async with database.transaction() as conn:
-        await conn.execute(
-            "UPDATE margin_holds SET state = 'RELEASED', open_quantity = 0, close_quantity = 0"
-            " WHERE order_id = %s",
-            (order_id,),
-        )
+        await unbooked.take(conn, [user_id], [])
+    assert order_id in await withdrawals_due(database, later := later + order_queue.TELL_AGAIN_NS)
+    async with database.transaction() as conn:
+        await unbooked.take(conn, [user_id], [order_id])
     for again in (1, 2, 3):
         assert order_id not in await withdrawals_due(database, later + again * 10**11)
 

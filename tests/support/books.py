@@ -59,8 +59,8 @@ async def _book_holding(
 ) -> int:
     row = await _row(conn, "quantity, t1_quantity, cost", "holdings", (user_id, instrument_id))
     before = Holding(**row, blocked_quantity=0 if side is Side.BUY else quantity)
-    trade = before.bought if side is Side.BUY else before.sold
-    after, realized = trade(quantity, price)
+    bought = side is Side.BUY
+    after, realized = before.bought(quantity, price) if bought else before.sold(quantity, price, quantity)
     await conn.execute(
         "INSERT INTO holdings VALUES (%s, %s, %s, %s, 0, %s) ON CONFLICT (user_id, instrument_id) DO UPDATE"
         " SET quantity = excluded.quantity, t1_quantity = excluded.t1_quantity, cost = excluded.cost",

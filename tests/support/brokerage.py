@@ -33,6 +33,7 @@ from exchange.simulator.control import BustCommand, CorrectCommand
 from exchange.simulator.journal import TradeFile
 from storage import outbox
 from storage.arrivals import Arrival
+from storage.book_keeping import BookKeeping
 from storage.database import Connection, Database
 from storage.exchange_journal import write
 from storage.intake import Acknowledgement, Intake, OrderRequest
@@ -96,9 +97,10 @@ class Brokerage:
     def __post_init__(self) -> None:
         listed, phases = {self.listed.instrument_id: self.listed}, MarketPhases(self.mortal)
         portfolios = some_portfolios(self.mortal, self.redis, instruments=listed)
-        self.books = Books(self.mortal, self.redis, portfolios, Lingering(), PERCENT)
+        keeping = self.keeping = BookKeeping(self.mortal, self.redis, portfolios, PERCENT)
+        self.books = Books(self.mortal, self.redis, keeping, Lingering())
         judge = Judge(listed, TradingDay(listed.values()), phases, LastPrices(self.redis), PERCENT)
-        self.changes = Changes(self.mortal, self.redis, judge, portfolios)
+        self.changes = Changes(self.mortal, self.redis, judge, keeping)
         self.view, self.phases = portfolios.view, phases
 
     async def client(self, cash: int, shares: int = 0) -> int:
@@ -153,7 +155,7 @@ class Brokerage:
         answer = Decision("", STALE, 0)
         while decision == STALE:
             order_id = placed.order_id
-            block = await self.view.block(
+            block = await self.keeping.block(
                 placed.user_id, order_id, terms.side, key, nets, terms.quantity, unit
             )
             if block.outcome is not BlockOutcome.BLOCKED:

@@ -30,6 +30,7 @@ from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
 from storage.arrivals import Arrival
+from storage.book_keeping import BookKeeping
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.following import following
@@ -78,10 +79,11 @@ class Stories:
         phases, day = MarketPhases(self.database), TradingDay(INSTRUMENTS)
         listed = {row.instrument_id: row for row in INSTRUMENTS}
         portfolios = some_portfolios(self.database, self.redis, instruments=listed)
+        keeping = BookKeeping(self.database, self.redis, portfolios, PERCENT)
         judge = Judge(listed, day, phases, LastPrices(self.redis), PERCENT)
-        gates = Gates(judge, portfolios)
-        books = books_class(self.database, self.redis, portfolios, Lingering(), PERCENT)
-        changes = Changes(self.database, self.redis, judge, portfolios)
+        gates = Gates(judge, keeping)
+        books = books_class(self.database, self.redis, keeping, Lingering())
+        changes = Changes(self.database, self.redis, judge, keeping)
         await self._tick()
         async with (
             following(phases, Wakeup()),

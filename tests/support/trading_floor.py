@@ -161,7 +161,13 @@ class TradingFloor:
         while True:
             async with self.database.transaction() as conn:
                 changed = await changes.change(
-                    conn, self.portfolios, placed, f"{placed.order_id}-{name}", Change(**asked), _judge
+                    conn,
+                    self.portfolios,
+                    placed,
+                    f"{placed.order_id}-{name}",
+                    Change(**asked),
+                    _judge,
+                    PERCENT,
                 )
             if not changed.stale:
                 return changed.refusal.code.value if changed.refusal else "passed"

@@ -35,6 +35,7 @@ from storage import (
     trading_states,
 )
 from storage.arrivals import Arrival
+from storage.book_keeping import BookKeeping
 from storage.changes import Standing
 from storage.database import Database
 from storage.exchange_journal import write
@@ -93,7 +94,7 @@ class Account:
         position, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
         unit = self.unit(order, terms.price or 0)
         of_order = (self.user_id, order.order_id, terms.side, position, nets, terms.quantity, unit)
-        block = await self.portfolios.view.block(*of_order)
+        block = await self._keeping(database).block(*of_order)
         if block.outcome is BlockOutcome.BLOCKED:
             return block
         await self._refuse(database, order, "MARGIN_INSUFFICIENT")
@@ -108,11 +109,16 @@ class Account:
             (answer,) = await submissions.submit(conn, self.portfolios, [asked])
         if answer.stale:
             await self.portfolios.view.ensure(self.user_id)
+        elif answer.refusal is not None and await self._keeping(database).catch_up([self.user_id]):
+            await self.portfolios.view.rebuild(self.user_id)
         elif answer.refusal is not None:
             await self._release(order, block)
             await self._refuse(database, order, answer.refusal.code)
         elif answer.spent:
             await self._release(order, block)
+
+    def _keeping(self, database: Database) -> BookKeeping:
+        return BookKeeping(database, self.redis, self.portfolios, PERCENT)
 
     async def _release(self, order: PlacedOrder, block: Block) -> None:
         await self.portfolios.view.follow([ReleaseStep(self.user_id, order.order_id, block.generation)])
@@ -137,7 +143,8 @@ class Account:
 
         while True:
             async with database.transaction() as conn:
-                answer = await changes.change(conn, self.portfolios, order, cl_ord_id, asked, judge)
+                answer = await changes.change(conn, self.portfolios, order, cl_ord_id, asked, judge, PERCENT)
+            await self._keeping(database).follow_up(answer.booked)
             if not answer.stale:
                 return
             await self.portfolios.view.ensure(self.user_id)
@@ -148,7 +155,8 @@ class Account:
 
     async def book(self, database: Database, order: PlacedOrder) -> None:
         async with database.transaction() as conn:
-            await books.book(conn, self.portfolios, [order], PERCENT)
+            booked = await books.book(conn, self.portfolios, [order], PERCENT)
+        await self._keeping(database).follow_up(booked)
 
     async def claim(self, database: Database) -> list[Owed]:
         async with database.transaction() as conn:

@@ -147,8 +147,7 @@ def meaning(saved: Saved, account: str, beside: object) -> str:
 
 def is_due(row: Row) -> bool:
     """Whether a report of the inbox waits to be booked."""
-    booked = row["booked_at_ns"] if "booked_at_ns" in row else row["consumed_at_ns"]
-    return booked is None and row["broken"] is None
+    return row["booked_at_ns"] is None and row["broken"] is None
 
 
 _NAMELESS = {"seq", "intake_seq", "traceparent", "idempotency_key", "session", "owner", "sends"}

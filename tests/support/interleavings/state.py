@@ -132,16 +132,14 @@ def _of_orders(
 
 
 def to_be_booked(saved: Saved) -> set[int]:
-    """Orders of which a report, a withdrawn change or what is left of a hold waits to be booked."""
-    final = {r["order_id"] for r in saved.rows("orders") if _is_final(r)}
+    """Orders of which a report, or what was withdrawn before it left, waits to be booked."""
     due = {r["order_id"] for r in saved.rows("exchange_inbox") if is_due(r)}
-    due |= {r["order_id"] for r in saved.rows("margin_holds") if r["state"] == "BLOCKED"} & final
-    return due | {r["order_id"] for r in saved.rows("exchange_outbox") if _is_withdrawn_change(r)}
+    return due | {r["order_id"] for r in saved.rows("exchange_outbox") if _is_withdrawn(r)}
 
 
 def _is_final(row: Row) -> bool:
     return OrderStatus(row["status"]).is_final
 
 
-def _is_withdrawn_change(row: Row) -> bool:
-    return row["kind"] == "REPLACE" and bool(row["withdrawn_at_ns"]) and not row["answered_at_ns"]
+def _is_withdrawn(row: Row) -> bool:
+    return bool(row["withdrawn_at_ns"]) and not row["answered_at_ns"]

@@ -115,10 +115,14 @@ class BelievesTheView(Account):
     """Its orders close what the view has said that there is to close."""
 
     async def submit(self, database: Database, order: PlacedOrder, block: Block) -> None:
-        await super().submit(database, order, block)
+        opening = replace(block, open_quantity=order.terms.quantity, close_quantity=0)
+        await super().submit(database, order, opening)
         async with database.transaction() as conn:
             await conn.execute(
-                "UPDATE margin_holds SET open_quantity = %s, close_quantity = %s WHERE order_id = %s",
+                "WITH held AS (UPDATE margin_holds SET open_quantity = %s, close_quantity = %s"
+                " WHERE order_id = %s RETURNING user_id, unit_margin * close_quantity AS freed)"
+                " UPDATE margin_ledger l SET blocked_margin = blocked_margin - freed"
+                " FROM held WHERE l.user_id = held.user_id",
                 (block.open_quantity, block.close_quantity, order.order_id),
             )
 

@@ -181,7 +181,7 @@ class World:
                 block = blocks.get(name) or await account.block(database, order)
                 if block is not None:
                     await account.submit(database, order, block)
-                self._remember(blocks={n: b for n, b in blocks.items() if n != name})
+                self._remember(blocks={n: b for n, b in self._memory.blocks.items() if n != name})
             case "change":
                 await account.change(database, order, number, step.quantity, step.price)
             case "cancel":

@@ -7,7 +7,7 @@ kept, alerted, and the order left untouched. FIX 8 (ExecType 150, CumQty 14, Lea
 
 from dataclasses import dataclass, replace
 
-from domain.orders import IllegalTransition, OrderEvent, OrderStatus, next_status
+from domain.orders import TRANSITIONS, IllegalTransition, OrderEvent, OrderStatus, next_status
 from domain.rejects import SENTENCES, order_reject
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport, OrdStatus
 
@@ -94,7 +94,20 @@ def apply(
     return _wrong_numbers(view, report, event) or _step(view, report, event)
 
 
+def believe(view: ExchangeView, report: ExecutionReport) -> Step | None:
+    """A trade that did not fit, applied all the same; None for what is no trade at all."""
+    if report.exec_type is not ExecType.TRADE or report.last_quantity <= 0 or report.last_price <= 0:
+        return None
+    filled = view.filled_quantity + report.last_quantity
+    outcome = _step(view, replace(report, cumulative_quantity=filled), OrderEvent.PARTIAL_FILL)
+    return replace(outcome, report=report) if isinstance(outcome, Step) else None
+
+
 def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Outcome:
+    if report.exec_type is ExecType.TRADE:
+        whole = report.cumulative_quantity >= view.quantity - view.taken_back
+        event = OrderEvent.FILL if whole else event
+        event = event if (view.status, event) in TRANSITIONS else OrderEvent.UNEXPECTED_FILL
     try:
         status = next_status(view.status, event)
     except IllegalTransition as illegal:
@@ -148,19 +161,30 @@ def _correction(view: ExchangeView, report: ExecutionReport, undone: Trade | Non
 def _wrong_numbers(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Break | None:
     expected = view.filled_quantity
     if report.exec_type is ExecType.TRADE:
-        if report.last_quantity <= 0 or report.last_price <= 0:
-            return Break(f"a fill of {report.last_quantity} at {report.last_price}")
-        most = view.quantity - view.taken_back
-        if report.cumulative_quantity > most:
-            return Break(f"{report.cumulative_quantity} filled of {most}")
+        if report.last_quantity <= 0 or report.last_price <= 0 or report.leaves_quantity < 0:
+            fill = f"{report.last_quantity} at {report.last_price}, {report.leaves_quantity} open"
+            return Break(f"a fill of {fill}")
         expected += report.last_quantity
-        if report.cumulative_quantity + report.leaves_quantity != most:
-            parts = f"filled {report.cumulative_quantity} and open {report.leaves_quantity}"
-            return Break(f"{parts} do not make {most}")
     if report.cumulative_quantity != expected:
         return Break(f"the exchange counts {report.cumulative_quantity} filled, the journal {expected}")
+    if report.exec_type is ExecType.TRADE:
+        return _wrong_rest(view, report)
     if event is OrderEvent.REPLACED and report.quantity < (done := view.filled_quantity + view.taken_back):
         return Break(f"replaced to {report.quantity}, below the {done} traded")
+    return None
+
+
+def _wrong_rest(view: ExchangeView, report: ExecutionReport) -> Break | None:
+    """More than the order was for, or after its end, has traded all the same; what the exchange says of an
+    order that it knows otherwise than we do waits for the report that explains it."""
+    most = view.quantity - view.taken_back
+    if report.quantity != view.quantity and report.cumulative_quantity > most:
+        return Break(f"{report.cumulative_quantity} filled of {most}")
+    if view.status.is_final or report.cumulative_quantity > most:
+        return None
+    if report.cumulative_quantity + report.leaves_quantity != most:
+        parts = f"filled {report.cumulative_quantity} and open {report.leaves_quantity}"
+        return Break(f"{parts} do not make {most}")
     return None
 
 

@@ -101,6 +101,8 @@ class OrderEvent(StrEnum):
     """ExecType C or 3."""
     WITHDRAWN = "WITHDRAWN"
     """Cancelled before it left for the exchange."""
+    UNEXPECTED_FILL = "UNEXPECTED_FILL"
+    """ExecType F of an order that is over or was never sent: it has traded all the same."""
     TRADE_CANCELLED = "TRADE_CANCELLED"
     """ExecType H: a trade is taken back, others stand. What it took does not return to the market."""
     LAST_TRADE_CANCELLED = "LAST_TRADE_CANCELLED"
@@ -164,6 +166,13 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderEvent], OrderStatus] = {
     (_S.EXPIRED, _E.LAST_TRADE_CANCELLED): _S.EXPIRED,
     (_S.EXPIRED, _E.TRADE_CORRECTED): _S.EXPIRED,
     (_S.EXPIRED, _E.TRADE_REDUCED): _S.EXPIRED,
+    # the exchange's word stands: what trades after the end is filled, and the order stays what it was
+    (_S.PENDING_VALIDATION, _E.UNEXPECTED_FILL): _S.PENDING_VALIDATION,
+    (_S.EXECUTED, _E.UNEXPECTED_FILL): _S.EXECUTED,
+    (_S.SETTLED, _E.UNEXPECTED_FILL): _S.SETTLED,
+    (_S.CANCELLED, _E.UNEXPECTED_FILL): _S.CANCELLED,
+    (_S.REJECTED, _E.UNEXPECTED_FILL): _S.REJECTED,
+    (_S.EXPIRED, _E.UNEXPECTED_FILL): _S.EXPIRED,
     # T+1
     (_S.EXECUTED, _E.SETTLED): _S.SETTLED,
 }

@@ -12,6 +12,7 @@ from storage.arrivals import Arrival
 from storage.audit import AuditEntry, OrderUpdate, append
 from storage.database import Connection
 from storage.order_locks import lock_orders
+from storage.risk_alerts import RiskAlert
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Written:
     """Order id -> its traceparent."""
     answered: list[int]
     """When each request that is now answered for the first time was sent, in nanoseconds."""
+    alerts: list[RiskAlert]
 
 
 async def write(
@@ -38,10 +40,16 @@ async def write(
     journaled = await inbox.journal(conn, arrivals, orders, now_ns) if arrivals else None
     traces = {order_id: order.traceparent for order_id, order in orders.items()}
     if journaled is None:
-        return Written(await append(conn, _by_user(entries)), set(), [], [], traces, [])
+        return Written(await append(conn, _by_user(entries)), set(), [], [], traces, [], [])
     updates = await append(conn, _by_user(entries + journaled.entries))
     return Written(
-        updates, journaled.owners, journaled.breaks, journaled.unknown, traces, journaled.sent_at_ns
+        updates,
+        journaled.owners,
+        journaled.breaks,
+        journaled.unknown,
+        traces,
+        journaled.sent_at_ns,
+        journaled.alerts,
     )
 
 

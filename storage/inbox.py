@@ -14,12 +14,13 @@ from psycopg.types.json import Jsonb
 
 from domain.execution import Agreement, Break, Outcome, Step, apply, is_unknown_order
 from domain.reports import Announcement, CancelRejected, ExecutionReport
-from storage import announcements, late_reports, outbox
+from storage import announcements, error_trades, late_reports, outbox
 from storage.arrivals import Arrival, Unreadable, document
 from storage.audit import AuditEntry
 from storage.database import Connection, columns
 from storage.order_locks import LockedOrder
 from storage.report_entries import entry
+from storage.risk_alerts import RiskAlert
 
 _INSERT = """
     INSERT INTO exchange_inbox (exchange, report_id, session, msg_seq_num, order_id, user_id, owner, report,
@@ -74,6 +75,7 @@ class Journaled:
     """ClOrdIDs the exchange does not know: they are owed again."""
     sent_at_ns: list[int]
     """Of each request whose first answer this is."""
+    alerts: list[RiskAlert]
 
 
 async def next_inbound(conn: Connection, session: str) -> int:
@@ -89,7 +91,7 @@ async def journal(
     """Journal a batch and apply what is new of it; `orders` are locked. Order of arrival is kept."""
     told = [a for a in arrivals if not isinstance(a.report, Announcement)]
     fresh = await _insert(conn, told, orders)
-    done = Journaled([], set(), [], [], [])
+    done = Journaled([], set(), [], [], [], [])
     settled: list[tuple[int, str | None, Jsonb, int | None]] = []
     changed: dict[int, LockedOrder] = {}
     await late_reports.recall_trades(conn, fresh, orders)
@@ -112,12 +114,14 @@ async def journal(
             broken[seq] = BrokenReport(arrival, outcome.reason)
     if settled:
         await conn.execute(_SETTLE, columns(settled))
+    nobodys = [one for one in fresh if one[0].order_id not in orders and error_trades.is_trade(one[0])]
+    done.alerts.extend(await error_trades.book(conn, nobodys))
     waiting = [(one.arrival, seq) for seq, one in broken.items() if one.arrival.order_id in changed]
     waiting += await late_reports.waiting(conn, list(changed.values()), broken)
     for seq in await late_reports.reconsider(conn, waiting, take):
         broken.pop(seq, None)
     done.breaks.extend(broken.values())
-    await _write_orders(conn, list(changed.values()), now_ns)
+    await write_orders(conn, list(changed.values()), now_ns)
     done.sent_at_ns.extend(await _answer(conn, told, done.unknown, now_ns))
     await _write_sessions(conn, arrivals, now_ns)
     return done
@@ -181,7 +185,8 @@ def _settled(
         yield seq, None, document(outcome.report), None
 
 
-async def _write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns: int) -> None:
+async def write_orders(conn: Connection, orders: Sequence[LockedOrder], now_ns: int) -> None:
+    """What the exchange has made of these orders."""
     if not orders:
         return
     views = [o.view for o in orders]

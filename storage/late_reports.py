@@ -81,6 +81,11 @@ async def waiting(
     ]
 
 
+async def take_in(conn: Connection, seq: int) -> None:
+    """A report that did not fit is due from now on, after all that is journaled."""
+    await conn.execute(_TAKE_IN, (seq,))
+
+
 async def reconsider(
     conn: Connection, late: Sequence[tuple[Arrival, int]], take: Callable[[Arrival], Outcome]
 ) -> list[int]:
@@ -88,6 +93,6 @@ async def reconsider(
     left, taken = list(late), list[int]()
     while fits := next((one for one in left if isinstance(take(one[0]), Step)), None):
         left.remove(fits)
-        await conn.execute(_TAKE_IN, (fits[1],))
+        await take_in(conn, fits[1])
         taken.append(fits[1])
     return taken

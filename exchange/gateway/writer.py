@@ -21,7 +21,7 @@ from config.crash_points import crash_point
 from domain.reports import BandSet, SessionPhase
 from domain.time import rfc3339
 from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, answered, report_told
-from storage import exchange_journal, updates, wakeups
+from storage import exchange_journal, risk_alerts, updates, wakeups
 from storage.arrivals import Arrival, Unreadable
 from storage.database import Database
 from storage.outbox import Sent
@@ -118,6 +118,7 @@ class Writer:
 
     async def _tell(self, arrived: list[Arrival], written: exchange_journal.Written) -> None:
         await updates.publish(self._redis, written.updates)
+        await risk_alerts.tell(self._redis, written.alerts)
         await wakeups.wake(self._redis, *(wakeups.inbox(owner) for owner in written.owners))
         for arrival in arrived:
             if isinstance(arrival.report, SessionPhase):

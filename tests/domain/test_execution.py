@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.execution import Agreement, Break, ExchangeView, Step, apply, is_unknown_order
-from domain.orders import TRANSITIONS, OrderStatus
+from domain.orders import FINAL, TRANSITIONS, OrderStatus
 from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus
 from tests.support.builders import a_report, some_trades
 
@@ -82,9 +82,10 @@ def test_no_sequence_of_repeated_lost_early_and_false_reports_fills_too_much_or_
     view, believed = told(replace(WAITING, quantity=quantity), heard)
     trades = [report for report in believed if report.exec_type is ExecType.TRADE]
     assert len({trade.exec_id for trade in trades}) == len(trades)
-    assert view.filled_quantity == sum(trade.last_quantity for trade in trades) <= quantity
+    assert view.filled_quantity == sum(trade.last_quantity for trade in trades)
     assert view.filled_value == sum(trade.last_quantity * trade.last_price for trade in trades)
-    assert (view.status is OrderStatus.EXECUTED) is (view.filled_quantity == quantity)
+    assert view.filled_quantity >= quantity if view.status is OrderStatus.EXECUTED else True
+    assert view.status.is_final or view.filled_quantity < quantity
 
 
 @given(lives(), st.data())
@@ -125,7 +126,8 @@ TRADE = some_trades(1, [(4, 100)])[0]
             replace(TRADE, cumulative_quantity=6, leaves_quantity=4),
             "the exchange counts 6 filled, the journal 4",
         ),
-        (some_trades(1, [(11, 100)])[0], "11 filled of 10"),
+        (some_trades(1, [(11, 100)], 11)[0], "11 filled of 10"),
+        (replace(TRADE, leaves_quantity=-1), "a fill of 4 at 100, -1 open"),
         (a_report(), "ACKNOWLEDGED is not possible in OPEN"),
         (
             a_report(exec_type=ExecType.TRADE_CANCEL, reference_exec_id="7"),
@@ -138,6 +140,20 @@ def test_a_report_that_does_not_fit_is_a_break_that_says_why(report: ExecutionRe
     outcome = apply(OPEN, report)
     assert isinstance(outcome, Break)
     assert why in outcome.reason
+
+
+def test_what_trades_beyond_the_order_or_after_its_end_has_traded_all_the_same() -> None:
+    beyond = apply(OPEN, replace(some_trades(1, [(11, 100)])[0], quantity=10, leaves_quantity=0))
+    assert isinstance(beyond, Step)
+    assert (beyond.event, beyond.view.status, beyond.view.filled_quantity) == (
+        "FILL",
+        OrderStatus.EXECUTED,
+        11,
+    )
+    for status in FINAL:
+        late = apply(replace(OPEN, status=status), TRADE)
+        assert isinstance(late, Step)
+        assert (late.event, late.view.status, late.view.filled_quantity) == ("UNEXPECTED_FILL", status, 4)
 
 
 def test_fills_add_up_to_the_average_that_is_shown() -> None:

@@ -8,19 +8,19 @@ from domain.orders import FINAL, IllegalTransition, OrderEvent, OrderStatus, nex
 # E executed, S settled, C cancelled, R rejected, X expired, . illegal.
 LETTERS = dict(zip("VPOTFESCRX", OrderStatus, strict=True))
 # Columns: ACCEPTED REFUSED SUBMITTED SENT ACKNOWLEDGED STOP_ACKNOWLEDGED TRIGGERED PARTIAL_FILL FILL
-# REPLACED CANCELLED EXCHANGE_REJECTED EXPIRED WITHDRAWN TRADE_CANCELLED LAST_TRADE_CANCELLED
-# TRADE_CORRECTED TRADE_REDUCED SETTLED, the order of the enum.
+# REPLACED CANCELLED EXCHANGE_REJECTED EXPIRED WITHDRAWN UNEXPECTED_FILL TRADE_CANCELLED
+# LAST_TRADE_CANCELLED TRADE_CORRECTED TRADE_REDUCED SETTLED, the order of the enum.
 GRID = """
-V  . R P . . . . . . . . . . C . . . . .
-P  . . . P O T . F E . C R X C . . . . .
-O  . . . . . . . F E O C . X . . . . . .
-T  . . . . . . O F E T C . X . . . . . .
-F  . . . . . . . F E F C . X . F O F F .
-E  . . . . . . . . . . . . . . C C E C S
-S  . . . . . . . . . . . . . . . . . . .
-C  . . . . . . . . . . . . . . C C C C .
-R  . . . . . . . . . . . . . . . . . . .
-X  . . . . . . . . . . . . . . X X X X .
+V  . R P . . . . . . . . . . C V . . . . .
+P  . . . P O T . F E . C R X C . . . . . .
+O  . . . . . . . F E O C . X . . . . . . .
+T  . . . . . . O F E T C . X . . . . . . .
+F  . . . . . . . F E F C . X . . F O F F .
+E  . . . . . . . . . . . . . . E C C E C S
+S  . . . . . . . . . . . . . . S . . . . .
+C  . . . . . . . . . . . . . . C C C C C .
+R  . . . . . . . . . . . . . . R . . . . .
+X  . . . . . . . . . . . . . . X X X X X .
 """
 CELLS = [
     (LETTERS[row.split()[0]], event, LETTERS.get(cell))
@@ -44,8 +44,10 @@ def test_each_cell(status: OrderStatus, event: OrderEvent, after: OrderStatus | 
         assert next_status(status, event) is after
 
 
-def test_a_final_order_can_only_be_settled_or_lose_a_trade_and_stays_final() -> None:
+def test_a_final_order_can_only_be_settled_trade_late_or_lose_a_trade_and_stays_final() -> None:
     moves = {(status, event): after for status, event, after in CELLS if after and status in FINAL}
+    late = {key for key in moves if key[1] is OrderEvent.UNEXPECTED_FILL}
+    assert all(moves.pop(key) is key[0] for key in late) and len(late) == len(FINAL)
     corrected = {key: after for key, after in moves.items() if "TRADE" in key[1]}
     assert moves.keys() - corrected.keys() == {(OrderStatus.EXECUTED, OrderEvent.SETTLED)}
     assert set(corrected.values()) <= FINAL

@@ -4,6 +4,8 @@ Each of these is a face of one class: money decided on what was read before its 
 behind what the client was told.
 """
 
+import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,12 @@ from redis.asyncio import Redis
 from activities.decision import PASSED
 from domain.margin import position_key
 from domain.orders import PlacedOrder, Product, Side
+from domain.reports import ExecType
+from storage import overdue_trades
+from storage.arrivals import Arrival
 from storage.database import Database
 from tests.support.brokerage import Brokerage, brokerage
+from tests.support.builders import a_report, some_terms
 
 PRICE = 2450_00
 CASH = 100_000_00
@@ -162,3 +168,120 @@ async def test_what_is_not_there_is_still_refused(broker: Brokerage) -> None:
     sale = await broker.place(user_id, side=Side.SELL, quantity=6, price=PRICE)
     assert (await broker.submit(sale)).reject_code == "HOLDINGS_INSUFFICIENT"
     assert await blocked(broker, user_id) == 5 * PRICE
+
+
+async def odd_fill(broker: Brokerage, placed: PlacedOrder, quantity: int, **facts: Any) -> str:
+    """A trade that the exchange tells of an order out of the blue; its ExecID."""
+    exec_id = f"{placed.order_id}/odd"
+    numbers = {
+        "last_quantity": quantity,
+        "last_price": PRICE,
+        "leaves_quantity": 0,
+        "side": placed.terms.side,
+    }
+    told = {"exec_type": ExecType.TRADE, "symbol": broker.listed.symbol, "quantity": placed.terms.quantity}
+    broker.said += 1
+    report = a_report(placed.order_id, exec_id=exec_id, **(told | numbers | facts))
+    arrival = Arrival(broker.listed.exchange, broker.session, broker.said, report, time.time_ns())
+    await broker.arrive(arrival)
+    return exec_id
+
+
+async def alerts(broker: Brokerage, kind: str, **detail: str) -> int:
+    """How often the risk desk was told so."""
+    found = await row(
+        broker,
+        "SELECT count(*) AS n FROM audit_log WHERE event = 'RISK_ALERT' AND detail @> %s::jsonb",
+        json.dumps({"kind": kind, **detail}),
+    )
+    return int(found["n"])
+
+
+async def test_what_trades_beyond_an_order_is_booked_and_the_desk_is_told(broker: Brokerage) -> None:
+    user_id = await broker.client(10 * PRICE)
+    placed = await at_work(broker, user_id, quantity=10)
+    exec_id = await odd_fill(broker, placed, 12, cumulative_quantity=12)
+    await broker.book(placed)
+    order = await row(
+        broker, "SELECT status, filled_quantity FROM orders WHERE order_id = %s", placed.order_id
+    )
+    held = await row(broker, "SELECT quantity FROM holdings WHERE user_id = %s", user_id)
+    ledger = await row(broker, "SELECT available_cash FROM margin_ledger WHERE user_id = %s", user_id)
+    assert (order["status"], order["filled_quantity"], held["quantity"]) == ("EXECUTED", 12, 12)
+    assert ledger["available_cash"] == -2 * PRICE and await blocked(broker, user_id) == 0
+    assert await alerts(broker, "UNEXPLAINED_FILL", exec_id=exec_id) == 1
+    assert await alerts(broker, "MARGIN_SHORTFALL", client_id=f"TEST{user_id}") == 1
+
+
+async def test_what_trades_after_the_end_is_booked_also_from_shares_that_are_not_there(
+    broker: Brokerage,
+) -> None:
+    user_id = await broker.client(CASH, 10)
+    placed = await at_work(broker, user_id, side=Side.SELL, quantity=10, price=PRICE + 100)
+    assert (await broker.cancel(placed)).decision == PASSED
+    await heard(broker)
+    await broker.book(placed)
+    other = await at_work(broker, user_id, side=Side.SELL, quantity=8, price=PRICE + 200)
+    exec_id = await odd_fill(broker, placed, 10, cumulative_quantity=10)
+    await broker.book(placed)
+    order = await row(
+        broker, "SELECT status, filled_quantity FROM orders WHERE order_id = %s", placed.order_id
+    )
+    assert (order["status"], order["filled_quantity"]) == ("CANCELLED", 10)
+    held = await row(broker, "SELECT quantity, blocked_quantity FROM holdings WHERE user_id = %s", user_id)
+    assert (held["quantity"], held["blocked_quantity"]) == (0, 8), "the other sale is at work all the same"
+    await trade(broker, Side.BUY, 8, PRICE + 200)
+    await broker.book(other)
+    held = await row(broker, "SELECT quantity, blocked_quantity FROM holdings WHERE user_id = %s", user_id)
+    assert (held["quantity"], held["blocked_quantity"]) == (-8, 0)
+    assert await alerts(broker, "UNEXPLAINED_FILL", exec_id=exec_id) == 1
+
+
+async def test_a_trade_of_no_order_of_ours_is_the_house_s_until_it_is_allocated(broker: Brokerage) -> None:
+    unknown = PlacedOrder(991231999999999, 1, 1, 1, some_terms(quantity=5), "", "test")
+    for _ in range(2):
+        exec_id = await odd_fill(broker, unknown, 5, cumulative_quantity=5)
+    movement = f"trade:{broker.listed.exchange}:{exec_id}"
+    posted = await row(
+        broker,
+        "SELECT jsonb_object_agg(account, amount) AS amounts FROM ledger_postings WHERE movement = %s",
+        movement,
+    )
+    exchange = broker.listed.exchange
+    assert posted["amounts"] == {f"error:{exchange}": -5 * PRICE, f"clearing:{exchange}": 5 * PRICE}
+    assert await alerts(broker, "UNKNOWN_ORDER_TRADED", exec_id=exec_id) == 1
+
+
+async def test_a_sale_that_trades_above_its_limit_is_margined_at_its_price(broker: Brokerage) -> None:
+    user_id = await broker.client(CASH)
+    placed = await at_work(broker, user_id, side=Side.SELL, product=Product.MIS, quantity=10, price=PRICE)
+    await odd_fill(broker, placed, 10, cumulative_quantity=10, last_price=PRICE + 100)
+    await broker.book(placed)
+    ledger = await row(broker, "SELECT used_margin FROM margin_ledger WHERE user_id = %s", user_id)
+    view = await broker.view.account(user_id)
+    assert view is not None and view.used == ledger["used_margin"] == 10 * (PRICE + 100) * 20 // 100
+
+
+async def test_a_trade_whose_missing_reports_never_come_is_booked_all_the_same(broker: Brokerage) -> None:
+    user_id = await broker.client(CASH)
+    placed = await at_work(broker, user_id, quantity=10)
+    exec_id = await odd_fill(broker, placed, 4, cumulative_quantity=7, leaves_quantity=3)
+    assert await overdue(broker, user_id, time.time_ns() - 10**12) == 0, "it may still be explained"
+    assert await overdue(broker, user_id, time.time_ns()) == 1
+    assert await overdue(broker, user_id, time.time_ns()) == 0
+    await broker.book(placed)
+    assert await held(broker, user_id) == 4 and await blocked(broker, user_id) == 6 * PRICE
+    assert await alerts(broker, "TRADE_BELIEVED", exec_id=exec_id) == 1
+
+
+async def overdue(broker: Brokerage, user_id: int, received_before_ns: int) -> int:
+    """What the user hears of trades that were believed."""
+    async with broker.mortal.transaction() as conn:
+        believed = await overdue_trades.take_in(conn, received_before_ns, time.time_ns())
+    return len([update for update in believed.updates if update.user_id == user_id])
+
+
+async def held(broker: Brokerage, user_id: int) -> int:
+    """Shares in the books."""
+    query = "SELECT COALESCE(sum(quantity), 0)::int AS shares FROM holdings WHERE user_id = %s"
+    return int((await row(broker, query, user_id))["shares"])

@@ -141,7 +141,7 @@ async def test_a_break_leaves_the_order_and_says_why(database: Database) -> None
     written = await journal(database, life(order_id)[0], wrong, Unreadable("35=8|38=x|", "tag 38: is odd"))
     assert await the_order(database, order_id) == ("OPEN", 0, 0)
     assert [b.reason for b in written.breaks] == [
-        "11 filled of 10",
+        "the exchange counts 11 filled, the journal 6",
         "tag 38: is odd",
     ]
 

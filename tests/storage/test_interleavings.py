@@ -51,8 +51,16 @@ SCENARIOS: Mapping[str, Scenario] = {
         {"Y": replace(SALE, changes=(SMALLER, (3, PRICE))), "X": SALE},
         shares=4,
         first=(*resting("Y"), Step("place", "X")),
-        most={"change": 1, "cancel": 1, "refuse": 1, "stops": 1},
+        most={"change": 1, "cancel": 1, "stops": 1},
         depth=4,
+    ),
+    "the exchange trades more than there is": Scenario(
+        Product.CNC,
+        {"Y": replace(SALE, changes=(SMALLER,)), "X": SALE},
+        shares=4,
+        first=(*resting("Y"), Step("place", "X")),
+        most={"change": 1, "cancel": 1, "overfill": 2},
+        depth=3,
     ),
     "processes die and the view is rebuilt": Scenario(
         Product.NRML,
@@ -66,7 +74,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         Product.MIS,
         {"Y": replace(PURCHASE, changes=(LARGER,))},
         first=(Step("place", "Y"), Step("block", "Y")),
-        most={"change": 1, "cancel": 1, "freeze": 1, "claim": 1, "reject": 1},
+        most={"change": 1, "cancel": 1, "freeze": 1, "reject": 1},
         depth=6,
     ),
 }

@@ -36,6 +36,8 @@ class AtExchange:
     """Of what is filled."""
     alive: bool = False
     unanswered: tuple[Request, ...] = ()
+    surprised: bool = False
+    """It has traded more than there was."""
     reports: int = 0
 
     @property
@@ -51,6 +53,8 @@ def possible(name: str, order: AtExchange) -> Iterator[Step]:
     for quantity in sorted({1, order.left}):
         if 0 < quantity <= order.left:
             yield Step("fill", name, quantity)
+    if order.price:
+        yield Step("overfill", name)
     if not order.unanswered:
         return
     asked = order.unanswered[0]
@@ -76,12 +80,8 @@ def must_refuse(order: AtExchange) -> bool:
 def answer(order_id: int, order: AtExchange, step: Step) -> Answer:
     """The report of a possible step, and the order after it."""
     after = replace(order, reports=order.reports + 1)
-    if step.verb == "fill":
-        value = order.value + step.quantity * order.price
-        after = replace(after, filled=order.filled + step.quantity, value=value)
-        after = replace(after, alive=after.filled < after.quantity)
-        status = OrdStatus.PARTIALLY_FILLED if after.alive else OrdStatus.FILLED
-        return _report(order_id, after, ExecType.TRADE, status, str(order_id), last=step.quantity), after
+    if step.verb in ("fill", "overfill"):
+        return _trade(order_id, order, order.left + 1 if step.verb == "overfill" else step.quantity)
     asked, after = order.unanswered[0], replace(after, unanswered=order.unanswered[1:])
     if step.verb == "refuse":
         status = OrdStatus.NEW if order.alive else OrdStatus.FILLED
@@ -93,6 +93,19 @@ def answer(order_id: int, order: AtExchange, step: Step) -> Answer:
         after = replace(after, alive=False)
     exec_type, status = _ANSWERS[step.verb]
     return _report(order_id, after, exec_type, status, asked.cl_ord_id), after
+
+
+def _trade(order_id: int, order: AtExchange, quantity: int) -> Answer:
+    after = replace(
+        order,
+        filled=order.filled + quantity,
+        value=order.value + quantity * order.price,
+        alive=quantity < order.left,
+        surprised=order.surprised or quantity > order.left,
+        reports=order.reports + 1,
+    )
+    status = OrdStatus.PARTIALLY_FILLED if after.alive else OrdStatus.FILLED
+    return _report(order_id, after, ExecType.TRADE, status, str(order_id), last=quantity), after
 
 
 _ANSWERS = {

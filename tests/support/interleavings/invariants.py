@@ -34,6 +34,11 @@ class Facts:
     def net(self) -> int:
         return self.position["buy_quantity"] - self.position["sell_quantity"] if self.position else 0
 
+    @property
+    def surprised(self) -> bool:
+        """No gate stands before what the exchange trades beyond an order."""
+        return any(order.surprised for order in self.at.memory.exchange.values())
+
     def traded(self, side: Side) -> int:
         """At the exchange."""
         return sum(o.filled for o in self.at.memory.exchange.values() if o.side is side)
@@ -53,7 +58,7 @@ def _blocked_is_what_the_holds_come_to(f: Facts) -> Iterator[str]:
 
 
 def _nobody_is_short(f: Facts) -> Iterator[str]:
-    if f.ledger["available_cash"] < 0:
+    if f.ledger["available_cash"] < 0 and not f.surprised:
         yield f"available are {f.ledger['available_cash']}"
 
 
@@ -61,7 +66,7 @@ def _the_hold_covers_what_may_trade(f: Facts) -> Iterator[str]:
     for order_id, order in f.orders.items():
         name = f.names[order_id]
         quantity, prices = _may_trade(f, order_id, order, f.at.memory.exchange[name])
-        if not quantity:
+        if not quantity or f.at.memory.exchange[name].surprised:
             continue
         hold = f.holds[order_id]
         held = hold["open_quantity"] + hold["close_quantity"]
@@ -105,7 +110,7 @@ def _shares_are_promised_once(f: Facts) -> Iterator[str]:
     promised = sum(h["open_quantity"] + h["close_quantity"] for h in sold)
     if f.holding["blocked_quantity"] != promised:
         yield f"{f.holding['blocked_quantity']} shares are blocked, orders are promised {promised}"
-    if f.holding["blocked_quantity"] > f.holding["quantity"]:
+    if f.holding["blocked_quantity"] > f.holding["quantity"] and not f.surprised:
         yield f"{f.holding['blocked_quantity']} of {f.holding['quantity']} shares are promised"
 
 

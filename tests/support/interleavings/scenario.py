@@ -23,6 +23,7 @@ SENTENCES = {
     "acknowledge": "the exchange acknowledges {order}",
     "reject": "the exchange rejects {order}",
     "fill": "the exchange fills {quantity} of {order}",
+    "overfill": "the exchange fills 1 more of {order} than there is",
     "replace": "the exchange replaces {order}",
     "refuse": "the exchange refuses what is asked of {order}",
     "end": "the exchange cancels {order}",
@@ -85,7 +86,19 @@ class Scenario:
     """Steps after the first ones that are explored."""
 
 
-RATIONED = ("change", "cancel", "freeze", "rebuild", "reject", "refuse", "claim", "stops", "dies", "again")
+RATIONED = (
+    "overfill",
+    "change",
+    "cancel",
+    "freeze",
+    "rebuild",
+    "reject",
+    "refuse",
+    "claim",
+    "stops",
+    "dies",
+    "again",
+)
 
 
 def resting(order: str) -> tuple[Step, ...]:

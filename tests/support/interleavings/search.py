@@ -25,7 +25,8 @@ class Fault:
 
     def __str__(self) -> str:
         lines = [f"{number:3}. {step.sentence}" for number, step in enumerate(self.path, start=1)]
-        return "\n".join([*lines, f"     then {self.broken}"])
+        last = f"     then {self.broken} (found in {self.seconds:.1f} s)"
+        return "\n".join([*lines, last])
 
 
 @dataclass

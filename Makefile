@@ -1,6 +1,6 @@
 # Every target makes its own environment first; HUNDI_PORT_OFFSET and HUNDI_DATA_DIR move a stack aside.
 .DEFAULT_GOAL := help
-.PHONY: help run stop status demo bench migrate test lint types imports unit clean
+.PHONY: help run stop status demo bench migrate test lint types imports unit soak clean
 
 hundi := .venv/bin/hundi
 
@@ -38,6 +38,9 @@ imports: env-test ## layers
 
 unit: env-test ## the tests alone
 	@echo "pytest" && .venv/bin/pytest
+
+soak: env-test ## a market of its own under haste, MINUTES=3 of it, judged by the exchange's files
+	@.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),3)
 
 clean: ## forget the environment and the caches; the market's data in .hundi stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

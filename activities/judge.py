@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 from activities.trading_day import TradingDay
 from domain.changes import Change, change_refusals, phase_refusal
-from domain.departure import Departure, Entry, departure, entry, intraday_refusal, needs_last_price
+from domain.departure import (
+    Departure,
+    Entry,
+    departure,
+    entry,
+    expiry_refusal,
+    intraday_refusal,
+    may_short,
+    needs_last_price,
+)
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
 from domain.orders import OrderTerms, OrderType
@@ -75,30 +84,35 @@ class Judge:
         entered = entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
         if isinstance(entered, Refusal):
             return Judgement([*refusals, entered], None)
-        beyond = self.beyond_protection(terms, entered, await self.last_trades(terms))
+        expired = expiry_refusal(instrument, entered)
+        if expired is not None and expired not in refusals:
+            refusals = [expired, *refusals]
+        last = await self.last_trades(terms) if instrument.segment is Segment.FO else None
+        beyond = self.beyond_protection(terms, entered, last)
         return Judgement([*refusals, beyond] if beyond else refusals, entered)
 
     async def last_trades(self, terms: OrderTerms) -> int | None:
-        """The last price, for the exchange's own average of the last trades, which protects derivatives; None
-        where it is not known or nothing is protected by it."""
+        """The last price: it stands for the exchange's own average of the last trades, which protects
+        derivatives, and a short is margined at it. None where it is not known or of no use."""
         instrument = self.instrument(terms.instrument_id)
-        if instrument is None or instrument.segment is not Segment.FO:
+        if instrument is None or not (instrument.segment is Segment.FO or may_short(terms)):
             return None
         return await self._prices.price(instrument)
 
     def beyond_protection(self, terms: OrderTerms, entered: Entry, last: int | None) -> Refusal | None:
-        """Of a limit order that meets the market at once: too far from the last trades. Where these are not
-        known the exchange decides."""
+        """Whether a limit order in a derivative that meets the market at once is too far from the last
+        trades. Where these are not known the exchange decides."""
         instrument = self.instrument(terms.instrument_id)
-        limited = terms.order_type is OrderType.LIMIT and entered == Entry(MarketPhase.CONTINUOUS)
-        if instrument is None or last is None or not limited:
+        limited = terms.order_type is OrderType.LIMIT and entered.into_continuous
+        if instrument is None or instrument.segment is not Segment.FO or last is None or not limited:
             return None
         return protection_refusal(terms, instrument, last, self._day.limit_protection(time.time_ns()))
 
     def change(
         self, stands: Standing, asked: Change, terms: OrderTerms, last: int | None
     ) -> Leaving | Refusal:
-        """Of an order under way that is to have these terms: as what it then leaves, or why it may not."""
+        """As what an order under way that is to have these terms leaves, or why it may not; `last` is what
+        `last_trades` answers."""
         now_ns = time.time_ns()
         instrument = self._phases.present(self._instruments[terms.instrument_id])
         today, phase = trade_date(now_ns), self._phases.phase(instrument)
@@ -110,16 +124,32 @@ class Judge:
         refusals += [refusal for refusal in others if refusal is not None]
         if refusals:
             return refusals[0]
-        # An order that can be changed has a price or a trigger: no last price is needed.
-        continuous = Entry(MarketPhase.CONTINUOUS)
-        leaves = departure(terms, instrument, continuous, None, self._day.protection(now_ns))
-        return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
+        # An order that can be changed has a price or a trigger: it is never refused for want of a last price.
+        entered = Entry(MarketPhase.CONTINUOUS, day=self._meets_market_on(stands, phase, instrument, now_ns))
+        leaves = departure(terms, instrument, entered, last, self._day.protection(now_ns))
+        if isinstance(leaves, Refusal):
+            return leaves
+        leaving = self._margined(terms, instrument, leaves)
+        if isinstance(leaving, Refusal) or enlarges(stands.terms, terms):
+            return leaving
+        # What only makes an order less needs no more than it has blocked, wherever the market is by now.
+        return leaving._replace(unit_margin=min(leaving.unit_margin, stands.hold.unit_margin))
+
+    def _meets_market_on(
+        self, stands: Standing, phase: MarketPhase | None, instrument: Instrument, now_ns: int
+    ) -> date | None:
+        """The day of an order under way: of one that waits in a closed market, the day of its release."""
+        market_ns = self._phases.market_time_ns(instrument.exchange, now_ns) or now_ns
+        if stands.unsent and phase is MarketPhase.CLOSED:
+            return self._day.hours.release_day(market_ns, self._day.session_class(instrument, now_ns))
+        return trade_date(market_ns)
 
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
-        """As what the order leaves and the margin of a share: an unpriced one at the dearest price that its
-        protection allows. Of terms that pass the gates."""
+        """As what an order whose terms pass the gates leaves, and the margin of a share: an unpriced one at
+        the dearest price that its protection allows, a short at least at the last price."""
         instrument = self._phases.present(self._instruments[terms.instrument_id])
-        last = await self._prices.price(instrument) if needs_last_price(terms, entered) else None
+        asks = may_short(terms) or needs_last_price(terms, entered)
+        last = await self._prices.price(instrument) if asks else None
         leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
         return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
 

@@ -1,11 +1,14 @@
-"""The day roll: what must stand before the day's first order. Called by its workflow."""
+"""The day roll: what must stand before the day's first order. Called by its workflow.
+
+Each step is idempotent; together they are done after midnight, before the open, and at every start.
+"""
 
 import time
 
 from temporalio import activity
 
 from domain.time import trade_date
-from storage import market_day
+from storage import day_roll, market_day
 from storage.database import Database
 from storage.margin_book import MarginBook
 
@@ -21,6 +24,21 @@ class MarketDay:
         async with self._database.transaction() as conn:
             await market_day.prepare(conn, day)
         return f"{day} is prepared: session classes are set, the partitions of it and the next day are there."
+
+    @activity.defn(name="roll_figures")
+    async def roll_figures(self) -> str:
+        """What was bought, sold and realised before today: cash now, and no figure of the day any more."""
+        day = trade_date(time.time_ns())
+        user_ids = await day_roll.due(self._database, day)
+        moved = 0
+        for at in range(0, len(user_ids), day_roll.ROLLED_AT_ONCE):
+            async with self._database.transaction() as conn:
+                rolled = await day_roll.roll(conn, user_ids[at : at + day_roll.ROLLED_AT_ONCE], day)
+            for account in rolled:
+                await self._view.ensure(account.user_id)
+            moved += len(rolled)
+            activity.heartbeat(at)
+        return f"{len(user_ids)} accounts begin the day anew, profit or loss of {moved} became cash."
 
     @activity.defn(name="warm_margin_views")
     async def warm_margin_views(self) -> str:

@@ -1,8 +1,11 @@
-"""Request bodies, read so that no price ever passes through a float and no size surprises us."""
+"""Request bodies, read so that no price ever passes through a float and no size surprises us.
+
+A member that is there twice is refused: JSON readers differ in which one they take.
+"""
 
 import json
 from http import HTTPStatus
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -23,13 +26,31 @@ async def read_body(request: Request, model: type[Body]) -> Body:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.BODY_TOO_LARGE, detail)
     try:
         # A decimal stays the text it was; NaN and Infinity are not JSON.
-        decoded = json.loads(raw, parse_float=str, parse_constant=_not_json)
+        decoded = json.loads(
+            raw, parse_float=str, parse_constant=_not_json, object_pairs_hook=_each_member_once
+        )
+    except _Repeated as repeated:
+        raise invalid([{"loc": (repeated.name,), "msg": "is there more than once"}]) from None
     except (ValueError, RecursionError):
         raise Problem(HTTPStatus.BAD_REQUEST, ProblemCode.BODY_NOT_JSON, "The body is not JSON.") from None
     try:
         return model.model_validate(decoded)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
+
+
+class _Repeated(Exception):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _each_member_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise _Repeated(name)
+        members[name] = value
+    return members
 
 
 def _not_json(constant: str) -> NoReturn:

@@ -2,9 +2,10 @@
 
 Bodies are read by hand (api/bodies.py) and errors are problem documents (api/problems.py): both are put in
 here as named schemas, so that a client generated from /openapi.json knows every answer. Invariant: a query
-parameter that is not in the document is refused, so that a misspelt one is never silently without effect.
+parameter that is not in the document, or is there twice, is refused, so that none is silently without effect.
 """
 
+from collections import Counter
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -36,16 +37,16 @@ def install(app: FastAPI) -> None:
 
 
 async def known_parameters(request: Request) -> None:
-    """A dependency of every route: refuses query parameters that the document does not have."""
+    """A dependency of every route: refuses query parameters that it does not document, and repeated ones."""
     if not request.query_params:
         return
     operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
     known = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise invalid(
-            [{"loc": ("query", name), "msg": "is not a parameter of this route"} for name in unknown]
-        )
+    asked = Counter(name for name, _ in request.query_params.multi_items())
+    wrong = {name: "is not a parameter of this route" for name in asked if name not in known}
+    wrong |= {name: "is there more than once" for name, times in asked.items() if times > 1 and name in known}
+    if wrong:
+        raise invalid([{"loc": ("query", name), "msg": message} for name, message in wrong.items()])
 
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:

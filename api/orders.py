@@ -1,4 +1,4 @@
-"""Orders: placed durably, read back at once, changed and cancelled by asking their workflow.
+"""Orders: placed durably, read back at once, changed by asking their workflow, cancelled in the journals.
 
 `POST` answers 202 when the order is on disk; whatever no later state could mend is refused before that.
 """
@@ -6,34 +6,34 @@
 import hashlib
 import time
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import answers
-from api.asking import ask, cancel_slices
+from api.asking import request_change
 from api.bodies import read_body
 from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
 from api.problems import Problem, ProblemCode, documented, refused
 from api.schemas import ChangeOrder, PlaceOrder
-from api.session import SignedIn
+from api.session import ClientSession
 from config.tokens import Session
-from domain.changes import change_refusals
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import slices
-from domain.time import ORDER_ID_SERIALS, order_id_floor, rfc3339, trade_date
+from domain.time import rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
 from storage import order_reads, sliced_reads
-from storage.intake import IdempotencyConflict, OrderRequest
-from workflows.contracts import CANCEL, CHANGE
+from storage.cancellations import CancelledBy
+from storage.intake import Acknowledgement, IdempotencyConflict, OrderRequest
 
 router = APIRouter(
     prefix="/api/v1/orders",
     tags=["orders"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 OrderId = Annotated[str, Path(pattern=r"^[0-9]{15}$")]
 REPLAYED = "Idempotent-Replayed"
@@ -57,7 +57,7 @@ _PLACED: dict[int | str, dict[str, Any]] = {
     responses=_PLACED,
 )
 async def place(
-    request: Request, response: Response, session: SignedIn, trial: Asked = False
+    request: Request, response: Response, session: ClientSession, trial: Asked = False
 ) -> answers.Acknowledged | Response:
     """Place an order. The same key with the same body answers as the first time."""
     received_at_ns = time.time_ns()
@@ -66,17 +66,6 @@ async def place(
     if trial:
         met = await dry_run(state, session.user_id, terms, sliced=asked.auto_slice)
         return Response(met.model_dump_json(), HTTPStatus.OK, media_type="application/json")
-    instrument = state.judge.instrument(terms.instrument_id)
-    refusals = terms_refusals(terms, instrument, trade_date(received_at_ns), sliced=asked.auto_slice)
-    if instrument is not None:
-        frozen = state.trading_states.refusal(session.user_id, terms, instrument.segment)
-        # An order from before the freeze is acknowledged again as it was the first time.
-        if frozen and not await order_reads.key_is_used(
-            state.database, session.user_id, asked.idempotency_key
-        ):
-            refusals = [frozen, *refusals]
-    if refusals:
-        raise refused(refusals)
     order = OrderRequest(
         user_id=session.user_id,
         key=asked.idempotency_key,
@@ -84,17 +73,12 @@ async def place(
         terms=terms,
         received_at_ns=received_at_ns,
         tag=asked.tag,
-        client_ip=request.client.host if request.client else None,
+        client_ip=_address(request),
         device=_device(request),
         traceparent=request.state.traceparent,
     )
-    children: list[str] | None = None
     try:
-        if asked.auto_slice and instrument and terms.quantity > instrument.freeze_quantity:
-            acknowledged, ids = await state.sliced_intake.accept(order, slices(terms.quantity, instrument))
-            children = [str(order_id) for order_id in ids]
-        else:
-            acknowledged = await state.intake.accept(order)
+        acknowledged = await _acknowledge(state, order, sliced=asked.auto_slice)
     except IdempotencyConflict as conflict:
         detail = "This idempotency key was used before, with another body."
         status, code = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IDEMPOTENCY_KEY_REUSED
@@ -106,26 +90,50 @@ async def place(
         order_id=str(acknowledged.order_id),
         status=OrderStatus.PENDING_VALIDATION,
         timestamp=rfc3339(acknowledged.accepted_at_ns),
-        children=children,
+        children=[str(order_id) for order_id in acknowledged.children] or None,
     )
+
+
+async def _acknowledge(state: Any, order: OrderRequest, *, sliced: bool) -> Acknowledgement:
+    """Make the order durable, unless a gate that no later state could mend refuses it.
+
+    A key that was used is answered before any gate, since each may have changed meanwhile. New keys pay
+    nothing for that: only an order that would be refused is looked up first, the intake's unique key decides
+    about the others. Raises Problem or IdempotencyConflict.
+    """
+    terms, instrument = order.terms, state.judge.instrument(order.terms.instrument_id)
+    refusals = terms_refusals(terms, instrument, trade_date(order.received_at_ns), sliced=sliced)
+    if instrument is not None:
+        frozen = state.trading_states.refusal(order.user_id, terms, instrument.segment)
+        refusals = [frozen, *refusals] if frozen else refusals
+    if refusals or instrument is None:
+        first: Acknowledgement | None = await state.intake.first_answer(order)
+        if first is None:
+            raise refused(refusals)
+        return first
+    if sliced and terms.quantity > instrument.freeze_quantity:
+        whole: Acknowledgement = await state.sliced_intake.accept(order, slices(terms.quantity, instrument))
+        return whole
+    single: Acknowledgement = await state.intake.accept(order)
+    return single
 
 
 @router.get("")
 async def orders(
     request: Request,
-    session: SignedIn,
+    session: ClientSession,
     status: OrderStatus | None = None,
     instrument_id: Annotated[str | None, Query(max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> answers.Orders:
-    """Today's orders, newest first; `next_cursor` continues."""
-    today = order_id_floor(trade_date(time.time_ns()))
+    """Orders of today, newest first: placed today, still alive whatever day they were placed, or come to
+    their end today. `next_cursor` continues."""
     rows = await order_reads.list_orders(
         request.app.state.database,
         session.user_id,
-        first_id=today,
-        before_id=int(cursor) if cursor else today + ORDER_ID_SERIALS,
+        today=trade_date(time.time_ns()),
+        before_id=int(cursor) if cursor else None,
         status=status,
         instrument_id=instrument_id,
         limit=limit,
@@ -136,7 +144,7 @@ async def orders(
 
 
 @router.get("/{order_id}", responses=documented(HTTPStatus.NOT_FOUND))
-async def order(request: Request, session: SignedIn, order_id: OrderId) -> answers.OrderDetail:
+async def order(request: Request, session: ClientSession, order_id: OrderId) -> answers.OrderDetail:
     """One order with its execution history."""
     row = await _order(request, session, order_id)
     ids = [one["order_id"] for one in row.get("children", [row])]
@@ -152,25 +160,19 @@ async def order(request: Request, session: SignedIn, order_id: OrderId) -> answe
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
+        HTTPStatus.FORBIDDEN,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.TOO_MANY_REQUESTS,
     ),
 )
-async def change(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
+async def change(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
     """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
     asked = await read_body(request, ChangeOrder)
     row = await _open_order(request, session, order_id)
-    instrument = request.app.state.judge.instrument(row["instrument_id"])
-    today = trade_date(time.time_ns())
-    refusals = (
-        change_refusals(_terms(row), asked.change, row["filled_quantity"], 0, instrument, today)
-        if instrument
-        else [Refusal(RejectCode.INSTRUMENT_UNKNOWN)]
-    )
     if "children" in row:
-        refusals = [Refusal(RejectCode.ORDER_IS_SLICED)]
-    if refusals:
-        raise refused(refusals)
-    answer = await ask(request.app.state.temporal, int(order_id), CHANGE, asked.change)
+        raise refused([Refusal(RejectCode.ORDER_IS_SLICED)])
+    filled = row["filled_quantity"]
+    answer = await request_change(request, int(order_id), session.user_id, _terms(row), filled, asked.change)
     return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
 
 
@@ -179,17 +181,22 @@ async def change(request: Request, session: SignedIn, order_id: OrderId) -> answ
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def cancel(request: Request, session: SignedIn, order_id: OrderId) -> answers.ChangeAsked:
-    """Ask for a cancel; of a sliced order, of every slice that is open. 202: asked; what became of it follows
-    as an order update, the exchange decides."""
+async def cancel(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
+    """Take an order back; of a sliced order, every slice that is open. 202: it has ended, where it had not
+    left, or the exchange is asked, which decides; what became of it follows as an order update."""
     row = await _open_order(request, session, order_id)
-    temporal = request.app.state.temporal
+    still = [r["order_id"] for r in row.get("children", [row]) if not OrderStatus(r["status"]).is_final]
+    client_ip = request.client.host if request.client else None
+    by = CancelledBy("client", client_ip=client_ip, device=_device(request))
+    outcomes = list((await request.app.state.canceller.cancel(still, by)).values())
+    refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
+    if len(refusals) == len(outcomes):
+        raise refused(refusals[:1])
     if "children" in row:
-        still = [one["order_id"] for one in row["children"] if not OrderStatus(one["status"]).is_final]
-        detail = await cancel_slices(temporal, still)
-    else:
-        detail = (await ask(temporal, int(order_id), CANCEL)).sentence
-    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
+        detail = f"{len(outcomes) - len(refusals)} open slices are cancelled or asked to cancel."
+        return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
+    (outcome,) = outcomes
+    return answers.ChangeAsked(order_id=order_id, status=outcome.status, detail=outcome.sentence)
 
 
 async def _order(request: Request, session: Session, order_id: str) -> dict[str, Any]:
@@ -230,6 +237,14 @@ def _hash(asked: PlaceOrder) -> bytes:
     return hashlib.sha256(msgspec.json.encode((asked.terms, asked.tag, *sliced))).digest()
 
 
+def _address(request: Request) -> str | None:
+    """Where the request comes from, without an interface's name; None where that is no address."""
+    try:
+        return str(ip_address(request.client.host.partition("%")[0])) if request.client else None
+    except ValueError:
+        return None
+
+
 def _device(request: Request) -> str | None:
-    told = request.headers.get("x-device-fingerprint") or request.headers.get("user-agent")
-    return told[:200].replace("\x00", "") if told else None
+    named = request.headers.get("x-device-fingerprint") or request.headers.get("user-agent") or ""
+    return "".join(filter(str.isprintable, named))[:200] or None

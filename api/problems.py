@@ -17,9 +17,12 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
 
+from api.tracing import EVERY_ANSWER
 from domain.rejects import HTTP_STATUS, RETRYABLE, SENTENCES, Refusal, RejectCode
 
 MEDIA_TYPE = "application/problem+json"
+FAILURES_MAX = 20
+"""Told of one request: whoever sends a thousand wrong members need not hear of each."""
 log = structlog.get_logger()
 
 
@@ -40,6 +43,8 @@ class ProblemCode(StrEnum):
     ORDER_UNKNOWN = "ORDER_UNKNOWN"
     ORDER_BUSY = "ORDER_BUSY"
     """The order's workflow does not answer yet; ask again."""
+    TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
+    """For changes of one order in a second; Retry-After says when to ask again."""
     ROLE_REQUIRED = "ROLE_REQUIRED"
     SUBJECT_UNKNOWN = "SUBJECT_UNKNOWN"
     """Nothing of that scope has this id."""
@@ -80,7 +85,9 @@ class ProblemDocument(BaseModel):
     field: str | None = None
     limit: str | None = None
     nearest: str | None = None
-    failures: list[Failure] | None = Field(None, description="everything that is wrong, by precedence")
+    failures: list[Failure] | None = Field(
+        None, description=f"what is wrong, by precedence, at most {FAILURES_MAX} of a body's faults"
+    )
     order_id: str | None = Field(None, description="the order that the idempotency key belongs to")
 
 
@@ -97,9 +104,17 @@ class Problem(Exception):
     """An answer that is not the one asked for."""
 
     def __init__(
-        self, status: HTTPStatus, code: str, detail: str, *, retryable: bool = False, **members: Any
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        *,
+        retryable: bool = False,
+        retry_after: int | None = None,
+        **members: Any,
     ) -> None:
         super().__init__(detail)
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self.status, self.code, self.detail, self.retryable = status, code, detail, retryable
         self.members = {name: value for name, value in members.items() if value is not None}
 
@@ -147,7 +162,7 @@ def install(app: FastAPI) -> None:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         answer = _document(request, Problem(status, ProblemCode.INTERNAL_ERROR, detail))
         # Told outside the middleware that tells it of every other answer.
-        answer.headers["X-Trace-Id"] = trace_id
+        answer.headers.update({"X-Trace-Id": trace_id, **EVERY_ANSWER})
         return answer
 
     async def _store_away(request: Request, error: Exception) -> JSONResponse:
@@ -161,14 +176,14 @@ def install(app: FastAPI) -> None:
 
 
 def invalid(errors: Any) -> Problem:
-    """Of pydantic's errors: the first names the field, all are told."""
+    """Render pydantic's errors: the first names the field, FAILURES_MAX are told."""
     failures = [
         {
             "code": ProblemCode.FIELD_INVALID,
             "field": _field(error["loc"]),
             "detail": str(error["msg"])[:200],
         }
-        for error in errors
+        for error in errors[:FAILURES_MAX]
     ]
     first = failures[0]
     detail = f"{first['field']}: {first['detail']}"
@@ -205,5 +220,5 @@ def _document(request: Request, problem: Problem) -> JSONResponse:
         "trace_id": _trace_id(request),
         **problem.members,
     }
-    headers = {"WWW-Authenticate": "Bearer"} if problem.status is HTTPStatus.UNAUTHORIZED else None
-    return JSONResponse(body, problem.status.value, headers, MEDIA_TYPE)
+    sign_in = {"WWW-Authenticate": "Bearer"} if problem.status is HTTPStatus.UNAUTHORIZED else {}
+    return JSONResponse(body, problem.status.value, problem.headers | sign_in, MEDIA_TYPE)

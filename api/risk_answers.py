@@ -59,7 +59,7 @@ class Limits(BaseModel):
     client_id: str | None = Field(description="null: the house's, for every account without its own")
     effective_from: str = Field(json_schema_extra={"format": "date"})
     exposure_limit: Rupees
-    position_limit: int = Field(description="units of one instrument, either side")
+    position_limit: int = Field(description="units of one instrument, either side, of all products")
     order_value_limit: Rupees
 
     @classmethod

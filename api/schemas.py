@@ -1,9 +1,10 @@
 """What clients send: rupees as decimal numbers or strings, nothing of a wrong type, nothing unknown."""
 
+import unicodedata
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from domain.changes import Change
 from domain.money import PAISE_MAX, paise
@@ -18,6 +19,13 @@ def _paise(value: object) -> int:
     if isinstance(value, int) and abs(value) >= 10**13:
         raise ValueError("is too large")
     return paise(str(value))
+
+
+def _readable(text: str) -> str:
+    """Text that staff may read on any screen: composed, no control, format or invisible characters."""
+    if not text.isprintable():
+        raise ValueError("must be printable text")
+    return unicodedata.normalize("NFC", text)
 
 
 Rupees = Annotated[
@@ -74,7 +82,12 @@ class SignIn(Asked):
     password: Annotated[str, Field(strict=True, min_length=1, max_length=128)]
 
 
-Reason = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=r"\S")]
+Reason = Annotated[
+    str,
+    Field(strict=True, min_length=1, pattern=r"\S"),
+    AfterValidator(_readable),
+    Field(max_length=200),
+]
 Quantity = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Amount = Annotated[Rupees, Field(ge=0, le=PAISE_MAX)]
 Flag = Annotated[bool, Field(strict=True)]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -39,10 +39,27 @@ class _Bearer(HTTPBearer):
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_REFUSED, str(refusal)) from None
 
 
-_bearer = _Bearer(
-    scheme_name="HTTPBearer", auto_error=False, description="The access_token of POST /api/v1/session"
-)
-SignedIn = Annotated[Session, Depends(_bearer)]
+CLIENT = "CLIENT"
+
+
+class _ClientBearer(_Bearer):
+    """The session of a client; 403 for staff, who have no orders."""
+
+    async def __call__(self, request: Request) -> Session:  # type: ignore[override]
+        session = await super().__call__(request)
+        if session.role != CLIENT:
+            detail = "Only clients have orders."
+            raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
+        return session
+
+
+_SCHEME: dict[str, Any] = {
+    "scheme_name": "HTTPBearer",
+    "auto_error": False,
+    "description": "The access_token of POST /api/v1/session",
+}
+SignedIn = Annotated[Session, Depends(_Bearer(**_SCHEME))]
+ClientSession = Annotated[Session, Depends(_ClientBearer(**_SCHEME))]
 
 
 @router.post(

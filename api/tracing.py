@@ -1,8 +1,8 @@
 """The request's trace context: FastAPI opens the span, this hands it to whoever journals an order.
 
 `request.state.traceparent` continues the client's trace or begins a new one; its id is in every answer, as
-`X-Trace-Id` and in problem documents. Plain ASGI: a wrapper that buffers responses would cost more than the
-whole acknowledgement.
+`X-Trace-Id` and in problem documents, beside the headers that no answer goes without. Plain ASGI: a wrapper
+that buffers responses would cost more than the whole acknowledgement.
 """
 
 import secrets
@@ -15,6 +15,11 @@ from telemetry.spans import traceparent_of
 
 # One span a request, not one for each dependency and serialisation: the order's own stages follow it.
 FASTAPI_TELEMETRY: TelemetryConfig = {"operation_spans": False, "logs": False}
+
+
+EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+"""No answer is taken for another type than it says, or kept: each is of one client and one moment."""
+_EVERY_ANSWER = [(name.lower().encode(), value.encode()) for name, value in EVERY_ANSWER.items()]
 
 
 class Tracing:
@@ -36,7 +41,7 @@ class Tracing:
 
         async def send_traced(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], header]
+                message["headers"] = [*message["headers"], *_EVERY_ANSWER, header]
             await send(message)
 
         await self._app(scope, receive, send_traced)

@@ -2,8 +2,9 @@
 
 The exchanges play the next trading day by its rules (their control sockets are asked to); everything else is
 seen as a client sees it: phases by GET /api/v1/market/status, orders by HTTP. In each phase that takes orders
-one of each kind is placed, after hours for the next day; the table lives, what happened is printed above it,
-and what ought to have been otherwise is said at the end, with exit code 1.
+one of each kind is placed, after hours for the next day, and once a purchase for the day alone, which the
+house squares off; the table lives, what happened is printed above it, and what ought to have been otherwise
+is said at the end, with exit code 1.
 """
 
 import sys
@@ -22,6 +23,7 @@ from cli.replay import Control
 from config.sessions import session_rules
 from config.settings import Settings, settings
 from domain.money import paise, rupees
+from domain.reports import MarketPhase
 from domain.sessions import SessionClass
 from domain.time import trade_date
 from stack.errors import StackError
@@ -31,6 +33,7 @@ LEADER = ("NSE", SessionClass.CAS)
 """The class whose phases set the pace of the orders: the one that goes through every phase."""
 LOOK_SECONDS, TAKE_BACK_SECONDS = 0.2, 10
 QUANTITY = 2
+INTRADAY_QUANTITY = 10
 PASSING = frozenset({"PENDING_VALIDATION"})
 """Seen or not by chance; not worth a line."""
 FINAL = frozenset({"EXECUTED", "CANCELLED", "REJECTED", "EXPIRED", "SETTLED"})
@@ -135,6 +138,9 @@ class _Day:
         }
         if "MARKET" in row["order_types"]:
             kinds["MARKET"] = {"order_type": "MARKET"}
+        if row["phase"] == MarketPhase.CONTINUOUS:
+            intraday = {"order_type": "MARKET", "product": "MIS", "quantity": INTRADAY_QUANTITY}
+            kinds["MARKET for the day alone"] = intraday
         for name, terms in kinds.items():
             body = {
                 "instrument_id": INSTRUMENT,
@@ -174,7 +180,15 @@ class _Day:
             for name, phases in expected.items()
             if self._phases[name] != phases
         ]
-        return wrong + [f"{asked} is {s}" for asked, s in self._orders.values() if s not in FINAL]
+        wrong += [f"{asked} is {s}" for asked, s in self._orders.values() if s not in FINAL]
+        held = [
+            row for row in self._get("/api/v1/portfolio/positions")["positions"] if row["product"] == "MIS"
+        ]
+        return wrong + [
+            f"{row['net_quantity']} {row['instrument_id']} were not squared off"
+            for row in held
+            if row["net_quantity"]
+        ]
 
     def _status(self) -> list[dict[str, Any]]:
         segments: list[dict[str, Any]] = self._get("/api/v1/market/status")["segments"]

@@ -5,7 +5,6 @@ recorded where the market files are (HUNDI_MARKET_DATA), seeded otherwise. What 
 against the exchange's own trade file, to the paisa. Exit code 1 when anything is not as it should be.
 """
 
-import csv
 import os
 import random
 import sys
@@ -26,6 +25,7 @@ from config.settings import Settings, settings
 from domain.money import paise, rupees
 from domain.orders import Side
 from exchange.simulator.history import Message, MessageKind, read_messages
+from exchange.trade_file import read_trade_file, trade_file_paths
 from exchange.wire_log import messages_of
 from stack.errors import StackError
 
@@ -183,14 +183,9 @@ class _Demo:
 
     def _traded(self, order_id: str) -> tuple[int, int]:
         """Quantity and value of an order's trades in the exchange's own file."""
-        rows = [
-            row
-            for path in sorted(Path(self._settings.data_dir).glob("exchange-NSE-trades-*.csv"))
-            for row in csv.DictReader(path.open())
-            if row["cl_ord_id"] == order_id
-        ]
-        quantities = [int(row["quantity"]) for row in rows]
-        return sum(quantities), sum(n * int(row["price"]) for n, row in zip(quantities, rows, strict=True))
+        files = trade_file_paths(self._settings.trade_files, "NSE")
+        legs = [leg for path in files for leg in read_trade_file(path) if leg.order_id == order_id]
+        return sum(leg.quantity for leg in legs), sum(leg.quantity * leg.price for leg in legs)
 
     def _get(self, path: str, **query: str) -> Any:
         answer = self._http.get(path, params=query)

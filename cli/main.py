@@ -154,6 +154,12 @@ def ban_list(file: str) -> None:
 
 
 @app.command(context_settings=_PASSED_ON)
+def reconcile(context: typer.Context) -> None:
+    """Hold a day's trades against the exchanges' own files."""
+    _run("cli.reconcile", context.args)
+
+
+@app.command(context_settings=_PASSED_ON)
 def replay(context: typer.Context) -> None:
     """Feed real ticks or order flow through the exchange simulator."""
     _run("cli.replay", context.args)

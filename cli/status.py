@@ -1,15 +1,19 @@
-"""`hundi status`: the servers and every process that reports health, as one table."""
+"""`hundi status`: the servers, every process that reports health, and reports not booked, as one table."""
 
+import asyncio
 import time
 
 from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import settings
+from config.settings import Settings, settings
 from domain.time import NANOS
 from stack import data_dir, probes
 from stack.errors import StackError
+from storage import report_ages
+from storage.database import open_database
+from storage.report_ages import Late
 from workers.health import read_all
 
 
@@ -30,12 +34,28 @@ def main() -> None:
         for name, health in read_all(redis).items():
             seconds = (time.time_ns() - health.since_ns) // NANOS
             table.add_row(name, _word(health.ready), str(health.pid), f"{seconds} s", health.detail)
+    table.add_row("reports", *_reports(here))
     Console().print(table)
 
 
 def _title() -> str:
     pid = data_dir.owner(settings().data_dir.absolute())
     return f"hundi up, pid {pid}" if pid else "no `hundi up` on this data directory"
+
+
+def _reports(here: Settings) -> tuple[str, str, str, str]:
+    """Read from the books themselves, so that no process need run to be accused."""
+    if not probes.postgres_answers(here):
+        return "[red]not known[/red]", "", "", ""
+    late = asyncio.run(_late(here))
+    if words := late.sentence(time.time_ns()):
+        return "[red]late[/red]", "", "", words
+    return "[green]booked[/green]", "", "", ""
+
+
+async def _late(here: Settings) -> Late:
+    async with open_database(here.postgres_dsn, size=1, application="status") as database:
+        return await report_ages.late(database, time.time_ns())
 
 
 def _word(healthy: bool) -> str:

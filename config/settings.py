@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".hundi")
     risk_files_dir: Path | None = None
     """Where the exchanges' risk files are put, for whoever margins derivatives; unset: `data_dir`."""
+    trade_files_dir: Path | None = None
+    """Where the exchanges' trade files are put, to be held against our books; unset: `data_dir`."""
     host: str = "127.0.0.1"
     port_offset: int = Field(default=0, ge=0, le=40000)
 
@@ -57,6 +59,9 @@ class Settings(BaseSettings):
     """Between two heartbeats of the stream, and between two looks for order updates that nobody published."""
     stream_behind_seconds: float = Field(default=10.0, gt=0)
     """How long a client of the stream may be behind with reading before its connection ends."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose X-Forwarded-For is believed; others stand with their own address."""
 
     jwt_secret: SecretStr | None = None
     session_hours: int = Field(default=12, ge=1, le=24)
@@ -98,6 +103,10 @@ class Settings(BaseSettings):
     @property
     def risk_files(self) -> Path:
         return self.risk_files_dir or self.data_dir
+
+    @property
+    def trade_files(self) -> Path:
+        return self.trade_files_dir or self.data_dir
 
     @property
     def postgres_dsn(self) -> str:

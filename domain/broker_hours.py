@@ -13,7 +13,9 @@ from typing import Protocol, TypeVar
 from domain.orders import OrderType, Validity
 from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS, SessionClass, SessionRules
-from domain.time import IST, NANOS, ist_ns
+from domain.time import IST, NANOS, ist_ns, trade_date
+
+LOOK_BACK_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,22 @@ class BrokerHours:
             return True
         return now.time() >= row.opens or now.time() < row.closes
 
+    def release_day(self, time_ns: int, session_class: SessionClass) -> date | None:
+        """The day for which an after-market order is placed: the next of trading. None where no row or
+        calendar covers it."""
+        now = datetime.fromtimestamp(time_ns // NANOS, IST)
+        row, calendar = _in_force(self.after_market, now.date(), session_class), self.rules.calendar
+        if row is None:
+            return None
+        tonight = now.time() >= row.opens and calendar.is_trading_day(now.date())
+        return calendar.next_trading_day(now.date() + timedelta(days=tonight))
+
     def after_market_phases(
         self, time_ns: int, session_class: SessionClass, order_type: OrderType, validity: Validity
     ) -> tuple[MarketPhase, ...]:
-        """The phases in which an order placed now leaves: of the next trading day, from the policy's on."""
-        now = datetime.fromtimestamp(time_ns // NANOS, IST)
-        row = _in_force(self.after_market, now.date(), session_class)
-        calendar = self.rules.calendar
-        tonight = row is not None and now.time() >= row.opens and calendar.is_trading_day(now.date())
-        day = calendar.next_trading_day(now.date() + timedelta(days=tonight))
+        """The phases in which an order placed now leaves: of its release day, from the policy's on."""
+        day = self.release_day(time_ns, session_class)
+        row = _in_force(self.after_market, trade_date(time_ns), session_class)
         if row is None or day is None:
             return ()
         phases = self.phases_taking(day, session_class, order_type, validity)
@@ -103,6 +112,24 @@ class BrokerHours:
         calendar = self.rules.calendar
         regular = calendar.is_trading_day(day) and day not in calendar.special_sessions
         return ist_ns(day, row.at) if row is not None and regular else None
+
+    def last_square_off(self, market_ns: int, session_class: SessionClass) -> date | None:
+        """The day whose square-off has come last; None where no row covers one."""
+        today = trade_date(market_ns)
+        for day in (today - timedelta(back) for back in range(LOOK_BACK_DAYS)):
+            at_ns = self.square_off_ns(day, session_class)
+            if at_ns is not None and at_ns <= market_ns:
+                return day
+        return None
+
+    def takes_later(
+        self, market_ns: int, session_class: SessionClass, order_type: OrderType, validity: Validity
+    ) -> bool:
+        """Whether a later phase of the same day takes such an order."""
+        return any(
+            change.latest_ns > market_ns and PERMISSIONS[change.phase].takes(order_type, validity)
+            for change in self.rules.changes(trade_date(market_ns), session_class)
+        )
 
 
 def _from(

@@ -53,7 +53,7 @@ def undo(
     position, replayed = _replay(_before(present, trades), [trade for trade in stand if trade is not None])
     if product is Product.CNC:
         return Replayed(replace(position, margin=0), replayed, _paid(replayed) - _paid(trades))
-    return Replayed(position, replayed, position.margin - present.margin)
+    return Replayed(position.netted(), replayed, position.margin - present.margin)
 
 
 def as_position(holding: Holding) -> Position:

@@ -10,6 +10,7 @@ basis points.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from domain.broker_hours import BrokerHours
 from domain.instruments import Instrument, InstrumentKind, Segment
@@ -33,6 +34,13 @@ class Entry:
     phase: MarketPhase
     """The present one, as the exchange announced it."""
     release_phases: tuple[MarketPhase, ...] = ()
+    day: date | None = None
+    """The day on which it meets the market, by the market's own time."""
+
+    @property
+    def into_continuous(self) -> bool:
+        """At once, into the continuous market."""
+        return not self.release_phases and self.phase is MarketPhase.CONTINUOUS
 
     @property
     def first_phase(self) -> MarketPhase:
@@ -47,7 +55,10 @@ class Departure:
     order_type: OrderType
     price: int | None
     margin_price: int
+    """The dearest that it is likely to trade at: what a short needs follows the market, not its limit."""
     release_phases: tuple[MarketPhase, ...] = ()
+    day: date | None = None
+    """The day on which it meets the market: the risk desk's lists and limits of that day hold for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +89,18 @@ def entry(
         return Refusal(RejectCode.MARKET_PHASE_UNKNOWN)
     if PERMISSIONS[phase].takes(terms.order_type, terms.validity):
         closed = None if by_house else intraday_refusal(terms, session_class, hours, market_ns)
-        return closed or Entry(phase)
+        return closed or Entry(phase, day=trade_date(now_ns if market_ns is None else market_ns))
     now_ns = now_ns if market_ns is None else market_ns
     today = trade_date(now_ns)
+    day: date | None = today
     if phase in BEFORE_THE_BELL:
         later = hours.phases_taking(today, session_class, terms.order_type, terms.validity, after=phase)
     elif phase is MarketPhase.CLOSED and hours.takes_after_market(now_ns, session_class):
         later = hours.after_market_phases(now_ns, session_class, terms.order_type, terms.validity)
+        day = hours.release_day(now_ns, session_class)
     else:
         later = ()
-    return Entry(phase, later) if later else Refusal(RejectCode.MARKET_CLOSED, limit=phase.value)
+    return Entry(phase, later, day) if later else Refusal(RejectCode.MARKET_CLOSED, limit=phase.value)
 
 
 def intraday_refusal(
@@ -103,6 +116,13 @@ def intraday_refusal(
     return Refusal(RejectCode.INTRADAY_CLOSED, "product", clock_time(square_off_ns), carried)
 
 
+def expiry_refusal(instrument: Instrument, entered: Entry) -> Refusal | None:
+    """Refuse an order for a day on which its contract has expired."""
+    if instrument.expiry is None or entered.day is None or entered.day <= instrument.expiry:
+        return None
+    return Refusal(RejectCode.INSTRUMENT_EXPIRED, "instrument_id", instrument.expiry.isoformat())
+
+
 def departure(
     terms: OrderTerms,
     instrument: Instrument,
@@ -110,24 +130,46 @@ def departure(
     last_price: int | None,
     slabs: Sequence[ProtectionSlab],
 ) -> Departure | Refusal:
-    """`last_price` is asked for only when `needs_last_price`; None then means that it is not known."""
-    release = entered.release_phases
+    """`last_price` is None where it is not known for certain, and need not be where nothing depends on it.
+
+    A sale trades at its limit or better, so a short is margined at the dearest of limit, trigger and last
+    price. Where the last price is not known, before the bell and after the market too, the upper end of the
+    band takes its place: nothing trades above it, and no sale that only closes is refused for want of one.
+    """
+    priced = _priced(terms, instrument, entered, last_price, slabs)
+    if isinstance(priced, Refusal):
+        return priced
+    leaves = Departure(*priced, entered.release_phases, entered.day)
+    if not may_short(terms):
+        return leaves
+    market = instrument.upper_band if last_price is None else last_price
+    return replace(leaves, margin_price=max(leaves.margin_price, market))
+
+
+def _priced(
+    terms: OrderTerms,
+    instrument: Instrument,
+    entered: Entry,
+    last_price: int | None,
+    slabs: Sequence[ProtectionSlab],
+) -> tuple[OrderType, int | None, int] | Refusal:
+    """Order type and price on the wire, and the price at which the margin is reckoned."""
     if terms.price is not None:
         # A sell stop may trade anywhere from its trigger down to its limit.
-        return Departure(terms.order_type, terms.price, max(terms.price, terms.trigger_price or 0), release)
+        return terms.order_type, terms.price, max(terms.price, terms.trigger_price or 0)
     if terms.trigger_price is not None:
         protected, margin = _protected(terms, instrument, terms.trigger_price, slabs)
-        return Departure(OrderType.SL, protected, margin, release)
+        return OrderType.SL, protected, margin
     if needs_last_price(terms, entered):
         if last_price is None:
             return Refusal(RejectCode.PRICE_UNKNOWN)
         protected, margin = _protected(terms, instrument, last_price, slabs)
-        return Departure(OrderType.LIMIT, protected, margin, release)
+        return OrderType.LIMIT, protected, margin
     bound = instrument.upper_band if terms.side is Side.BUY else instrument.lower_band
     if entered.first_phase is MarketPhase.CONTINUOUS:
         # Armed: what the last price will be nobody knows; the day's band is the protection.
-        return Departure(OrderType.LIMIT, bound, instrument.upper_band, release)
-    return Departure(OrderType.MARKET, None, instrument.upper_band, release)
+        return OrderType.LIMIT, bound, instrument.upper_band
+    return OrderType.MARKET, None, instrument.upper_band
 
 
 def within(
@@ -143,10 +185,16 @@ def within(
     return replace(leaves, price=price, margin_price=price)
 
 
+def may_short(terms: OrderTerms) -> bool:
+    """A sale, unless it is one of delivery, which needs the shares and no margin."""
+    return terms.side is Side.SELL and terms.product is not Product.CNC
+
+
 def needs_last_price(terms: OrderTerms, entered: Entry) -> bool:
-    """A market order that enters the continuous market now is protected around the last price."""
-    at_once = not entered.release_phases and entered.phase is MarketPhase.CONTINUOUS
-    return terms.order_type is OrderType.MARKET and at_once
+    """A market order that enters the continuous market now is protected around the last price: without it,
+    the order is refused.
+    """
+    return terms.order_type is OrderType.MARKET and entered.into_continuous
 
 
 def _protected(

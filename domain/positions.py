@@ -88,6 +88,26 @@ class Position:
             realized_pnl=self.realized_pnl + (realized if closing else 0),
         )
 
+    def netted(self) -> "Position":
+        """The same position with no side below zero.
+
+        The day roll leaves of the days before only what is open, on its side; a trade of theirs that is taken
+        back later may be on the other, and goes to this one.
+        """
+        if min(self.buy_quantity, self.sell_quantity) >= 0:
+            return self
+        short = self.sell_quantity < self.buy_quantity
+        quantity, value = (
+            (self.sell_quantity, self.sell_value) if short else (self.buy_quantity, self.buy_value)
+        )
+        return replace(
+            self,
+            buy_quantity=self.buy_quantity - quantity,
+            sell_quantity=self.sell_quantity - quantity,
+            buy_value=self.buy_value - value,
+            sell_value=self.sell_value - value,
+        )
+
     def unrealized_pnl(self, price: int) -> int:
         """Mark to market of the net quantity at a price."""
         return unrealized_pnl(self.net_quantity, self.open_cost, price)

@@ -1,7 +1,7 @@
 """Winding down: pending orders are cancelled first, then positions are closed by orders of the house.
 
 One selection serves the risk desk's freeze and the intraday square-off. Closing orders are market orders,
-each at most the freeze quantity, that together are exactly the net quantity. Called by
+each at most the freeze quantity, that together are exactly what no order is closing yet. Called by
 activities/wind_down.py.
 """
 
@@ -23,6 +23,8 @@ class Selection:
     segment: str | None = None
     session_class: str | None = None
     product: str | None = None
+    carried_before_ns: int | None = None
+    """Only what of a position was open then and is still; no orders, a day's orders expired with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class WindDown:
     reason: str
     flatten: bool
     """Close positions when nothing is pending any more."""
+    rounds: int = 3
+    """How often what is left is closed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,20 @@ class OpenPosition:
     instrument_id: str
     product: Product
     net_quantity: int
+    closing_quantity: int = 0
+    """What orders on their way will close, if they trade: until the books have it, nobody knows that they
+    have not."""
+
+    @property
+    def uncovered(self) -> int:
+        """What no order is closing."""
+        return max(0, abs(self.net_quantity) - self.closing_quantity)
 
 
 def closing_orders(position: OpenPosition, instrument: Instrument) -> Iterator[OrderTerms]:
-    """Market orders that close the position."""
+    """Market orders that close what no other order is closing."""
     side = Side.SELL if position.net_quantity > 0 else Side.BUY
-    for quantity in slices(abs(position.net_quantity), instrument):
+    for quantity in slices(position.uncovered, instrument) if position.uncovered else ():
         yield OrderTerms(
             position.instrument_id, OrderType.MARKET, side, position.product, Validity.DAY, quantity
         )

@@ -1,8 +1,8 @@
 """The last traded price of an instrument, for whoever needs one now: asked of the tick bus, never remembered.
 
 A gate knows a price only while the distributor is at work and the instrument's line is not silent; what is
-not known is None, and the gate refuses. A portfolio shows what there is, and says that it is stale. Called by
-the order worker and the API.
+not known is None, and the gate refuses. A portfolio shows what there is, and says that it is stale. The one
+reader of last prices: the order worker, the API and the market watch ask it.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,12 @@ class LastPrices:
 
     async def price(self, instrument: Instrument) -> int | None:
         """In paise; None while it is not known for certain."""
-        (quote,) = await self.quotes([instrument])
-        return None if quote is None or quote.stale else quote.ltp
+        return (await self.prices([instrument])).get(instrument.instrument_id)
+
+    async def prices(self, instruments: Sequence[Instrument]) -> dict[str, int]:
+        """By instrument id, those that are known for certain, in one round trip."""
+        quotes = zip(instruments, await self.quotes(instruments), strict=True)
+        return {i.instrument_id: quote.ltp for i, quote in quotes if quote is not None and not quote.stale}
 
     async def quotes(self, instruments: Sequence[Instrument]) -> list[Quote | None]:
         """One an instrument, in one round trip; None where there is none, or Redis is away."""

@@ -1,10 +1,12 @@
 """The PostgreSQL pool: one transaction a unit of work, committed at the edge that opened it.
 
 Every process opens one pool at start-up. Hot paths write plain SQL on a connection they are given; rows
-come back as dicts or as the class the caller names.
+come back as dicts or as the class the caller names. What a transaction does outside the database it can have
+undone when it is rolled back.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +14,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-Connection = AsyncConnection[DictRow]
+
+class Connection(AsyncConnection[DictRow]):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.after_rollback: list[Callable[[], Awaitable[None]]] = []
+        """Steps to be taken if the transaction under way is not known to be committed. They raise nothing."""
 
 
 class Database:
@@ -28,8 +35,15 @@ class Database:
         Statements travel in a pipeline: only fetching rows waits for the server, so a statement's error may
         be raised by a later one, or at the exit, and `rowcount` is known only after a fetch.
         """
-        async with self._pool.connection() as conn, conn.pipeline(), conn.transaction():
-            yield conn
+        undoing: list[Callable[[], Awaitable[None]]] = []
+        try:
+            async with self._pool.connection() as conn, conn.pipeline(), conn.transaction():
+                conn.after_rollback = undoing
+                yield conn
+        except (Exception, asyncio.CancelledError):
+            for undo in undoing:
+                await undo()
+            raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -52,7 +66,7 @@ async def open_database(dsn: str, *, size: int = 8, application: str = "hundi") 
     """A pool of up to `size` connections; raises PoolTimeout when the server cannot be reached in 10 s."""
     pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         dsn,
-        connection_class=AsyncConnection[DictRow],
+        connection_class=Connection,
         kwargs={"row_factory": dict_row, "application_name": application},
         configure=_configure,
         min_size=min(2, size),

@@ -1,12 +1,14 @@
 """What each account's positions are worth at the last prices, and who has passed the exposure limit.
 
-Whoever has goes to REDUCING, once, with an alert; only the risk desk lifts that. Called by the operations
-worker.
+Whoever has goes to REDUCING, once, with an alert; only the risk desk lifts that. What counts at what is
+said in domain/risk_limits.py. Called by the operations worker.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+
+from psycopg.rows import class_row
 
 from domain.money import rupees
 from domain.risk_limits import NOTHING
@@ -17,34 +19,56 @@ from storage.risk_alerts import RiskAlert
 from storage.trading_states import Subject, Word
 
 ACTOR = "exposure-watch"
-_POSITIONS = """
-    SELECT user_id, client_id, instrument_id, abs(buy_quantity - sell_quantity) AS quantity,
-           abs(open_cost) AS cost, l.exposure_limit
-    FROM positions p JOIN users USING (user_id)
+WRITTEN_AT = "COALESCE(u.previous_close, m.strike)"
+"""What a unit of an option that is sold counts at: of master row m, whose underlying is u, its last close."""
+POSITION_VALUE = f"CASE WHEN m.kind = 'OPTION' AND net < 0 THEN -net * {WRITTEN_AT} ELSE abs(open_cost) END"
+NET = "(SELECT buy_quantity - sell_quantity AS net)"
+UNDERLYING = "instruments u ON u.instrument_id = m.underlying"
+_POSITIONS = f"""
+    SELECT user_id, client_id, abs(net) AS quantity, l.exposure_limit,
+           CASE WHEN m.kind = 'OPTION' AND net < 0 THEN m.underlying ELSE p.instrument_id END AS priced_by,
+           {POSITION_VALUE} AS unpriced
+    FROM positions p CROSS JOIN LATERAL {NET} n JOIN users USING (user_id)
+    LEFT JOIN instruments m USING (instrument_id) LEFT JOIN {UNDERLYING}
     LEFT JOIN LATERAL (
         SELECT exposure_limit FROM risk_limits r
         WHERE (r.user_id = p.user_id OR r.user_id IS NULL) AND r.effective_from <= %s
         ORDER BY r.user_id NULLS LAST, r.effective_from DESC LIMIT 1) l ON true
-    WHERE buy_quantity <> sell_quantity
+    WHERE net <> 0
       AND NOT EXISTS (SELECT FROM trading_states s WHERE s.key = 'user:' || p.user_id
                       AND s.cause = 'LIMITS' AND s.state <> 'ACTIVE')
 """
 
 
-async def open_positions(database: Database, day: date) -> list[dict[str, Any]]:
-    """Of accounts that are not reduced already, each with its account's limit of the day."""
-    async with database.reading() as conn:
-        return await (await conn.execute(_POSITIONS, (day,))).fetchall()
+@dataclass(frozen=True, slots=True)
+class OpenPosition:
+    user_id: int
+    client_id: str
+    quantity: int
+    exposure_limit: int | None
+    """The account's, of the day."""
+    priced_by: str | None
+    """The instrument whose price values it; of an option sold, the underlying."""
+    unpriced: int
+    """Paise that it counts at while that price is not known: its cost, or its underlying's last close."""
 
 
-def passed(rows: list[dict[str, Any]], prices: Mapping[str, int]) -> dict[tuple[int, str], tuple[int, int]]:
-    """Exposure and limit of each account above its limit; a position without a price counts at its cost."""
+async def open_positions(database: Database, day: date) -> list[OpenPosition]:
+    """Those of accounts that are not reduced already."""
+    async with database.reading() as conn, conn.cursor(row_factory=class_row(OpenPosition)) as cursor:
+        return await (await cursor.execute(_POSITIONS.encode(), (day,))).fetchall()
+
+
+def passed(
+    positions: Iterable[OpenPosition], prices: Mapping[str, int]
+) -> dict[tuple[int, str], tuple[int, int]]:
+    """Exposure and limit of each account above its limit."""
     exposures: dict[tuple[int, str], tuple[int, int]] = {}
-    for row in rows:
-        price = prices.get(row["instrument_id"])
-        value = row["cost"] if price is None else row["quantity"] * price
-        limit = row["exposure_limit"] if row["exposure_limit"] is not None else NOTHING.exposure
-        account = row["user_id"], row["client_id"]
+    for position in positions:
+        price = prices.get(position.priced_by or "")
+        value = position.unpriced if price is None else position.quantity * price
+        limit = NOTHING.exposure if position.exposure_limit is None else position.exposure_limit
+        account = position.user_id, position.client_id
         exposures[account] = exposures.get(account, (0, 0))[0] + value, limit
     return {account: sums for account, sums in exposures.items() if sums[0] > sums[1]}
 

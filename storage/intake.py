@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from psycopg.rows import class_row
 from redis.asyncio import Redis
 
 from domain.money import rupees, unscaled
@@ -32,8 +33,9 @@ _KEYS = """
     ON CONFLICT DO NOTHING RETURNING order_id
 """
 _FIRST = """
-    SELECT user_id, key, order_id, body_hash, created_at_ns FROM idempotency_keys
-    WHERE (user_id, key) IN (SELECT * FROM unnest(%s::bigint[], %s::uuid[]))
+    SELECT user_id, key, order_id, body_hash, created_at_ns,
+           ARRAY(SELECT o.order_id FROM orders o WHERE o.parent_id = k.order_id ORDER BY 1) AS children
+    FROM idempotency_keys k WHERE (user_id, key) IN (SELECT * FROM unnest(%s::bigint[], %s::uuid[]))
 """
 _ORDERS = """
     INSERT INTO orders (order_id, user_id, instrument_id, order_type, transaction_type, product, validity,
@@ -82,6 +84,8 @@ class Acknowledgement:
     order_id: int
     accepted_at_ns: int
     replayed: bool
+    children: tuple[int, ...] = ()
+    """The slices of a sliced order, ascending."""
 
 
 class IdempotencyConflict(Exception):
@@ -90,6 +94,24 @@ class IdempotencyConflict(Exception):
     def __init__(self, order_id: int) -> None:
         super().__init__(f"the key belongs to order {order_id}, which was asked for with another body")
         self.order_id = order_id
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """What a key was used for first."""
+
+    user_id: int
+    key: UUID
+    order_id: int
+    body_hash: bytes
+    created_at_ns: int
+    children: list[int]
+
+    def repeated_to(self, request: OrderRequest) -> Acknowledgement:
+        """The first answer again. Raises IdempotencyConflict when another body was meant."""
+        if self.body_hash != request.body_hash:
+            raise IdempotencyConflict(self.order_id)
+        return Acknowledgement(self.order_id, self.created_at_ns, replayed=True, children=(*self.children,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +124,7 @@ class Intake:
     """One a process. `accept` returns once the order is on disk."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
-        self._redis = redis
+        self._database, self._redis = database, redis
         self._group = GroupCommit(database, self._write, self.tell)
         self._serials: Iterator[int] = iter(())
 
@@ -110,6 +132,16 @@ class Intake:
         """Make the order durable. Raises IdempotencyConflict, or the database's error: then the outcome is
         unknown to us too, and the client repeats with the same key."""
         return (await self._group.commit(request)).acknowledgement
+
+    async def first_answer(self, request: OrderRequest) -> Acknowledgement | None:
+        """What `accept` would answer a repeat; None when the key is new. Raises IdempotencyConflict.
+
+        For a caller who would refuse the order now: a key that was used is answered before any gate.
+        """
+        async with self._database.reading() as conn:
+            first = await first_answers(conn, [request])
+        found = first.get((request.user_id, request.key))
+        return None if found is None else found.repeated_to(request)
 
     async def _write(
         self, conn: Connection, requests: Sequence[OrderRequest]
@@ -122,7 +154,7 @@ class Intake:
         return [
             Accepted(Acknowledgement(order_id, r.received_at_ns, replayed=False), told[order_id])
             if order_id in accepted
-            else _replayed(r, *first[r.user_id, r.key])
+            else _replayed(r, first[r.user_id, r.key])
             for order_id, r in zip(order_ids, requests, strict=True)
         ]
 
@@ -167,12 +199,11 @@ async def claim_keys(conn: Connection, requests: Sequence[OrderRequest], order_i
 
 async def first_answers(
     conn: Connection, requests: Sequence[OrderRequest]
-) -> dict[tuple[int, UUID], tuple[int, bytes, int]]:
-    found = await conn.execute(_FIRST, ([r.user_id for r in requests], [r.key for r in requests]))
-    return {
-        (row["user_id"], row["key"]): (row["order_id"], row["body_hash"], row["created_at_ns"])
-        async for row in found
-    }
+) -> dict[tuple[int, UUID], FirstAnswer]:
+    """By user and key, what each key that was used before was used for."""
+    async with conn.cursor(row_factory=class_row(FirstAnswer)) as cursor:
+        await cursor.execute(_FIRST, ([r.user_id for r in requests], [r.key for r in requests]))
+        return {(row.user_id, row.key): row async for row in cursor}
 
 
 async def record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict[int, OrderUpdate]:
@@ -233,9 +264,8 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
     )
 
 
-def _replayed(
-    request: OrderRequest, first_id: int, body_hash: bytes, at_ns: int
-) -> Accepted | IdempotencyConflict:
-    if body_hash != request.body_hash:
-        return IdempotencyConflict(first_id)
-    return Accepted(Acknowledgement(first_id, at_ns, replayed=True), None)
+def _replayed(request: OrderRequest, first: FirstAnswer) -> Accepted | IdempotencyConflict:
+    try:
+        return Accepted(first.repeated_to(request), None)
+    except IdempotencyConflict as conflict:
+        return conflict

@@ -26,7 +26,7 @@ _WAITING = """
 """
 _TAKE_IN = """
     UPDATE exchange_inbox SET seq = DEFAULT, broken = NULL, booked_at_ns = NULL, consumed_at_ns = NULL,
-        signalled_at_ns = NULL
+        signalled_at_ns = NULL, alerted_at_ns = NULL
     WHERE seq = %s
 """
 

@@ -5,12 +5,13 @@ Kept fresh by storage/following.py at every announcement; a copy that could not 
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from psycopg.rows import DictRow
 
 from domain.instruments import Instrument
 from domain.reports import MarketPhase
+from domain.sessions import SessionClass
 from domain.time import trade_date
 from storage.database import Database
 from storage.following import STALE_SECONDS
@@ -24,6 +25,17 @@ _CLOCKS = """
     SELECT exchange, max(scheduled_ns) AS scheduled_ns, bool_and(scheduled_ns = since_ns) AS real
     FROM market_phases WHERE scheduled_ns IS NOT NULL GROUP BY exchange
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPhase:
+    """Where one exchange's session class is in its day."""
+
+    exchange: str
+    session_class: SessionClass
+    phase: MarketPhase
+    market_ns: int | None
+    """What the exchange's day has come to; None while it keeps no hours."""
 
 
 class MarketPhases:
@@ -68,6 +80,19 @@ class MarketPhases:
             return None
         last_ns, is_real = told
         return now_ns if is_real else last_ns
+
+    def classes(self, now_ns: int) -> list[ClassPhase]:
+        """Every session class of which a phase is known."""
+        return [
+            ClassPhase(
+                row["exchange"],
+                SessionClass(row["session_class"]),
+                MarketPhase(row["phase"]),
+                self.market_time_ns(row["exchange"], now_ns),
+            )
+            for row in self._announced
+            if row["session_class"] in set(SessionClass)
+        ]
 
     async def refresh(self) -> None:
         asked_at = time.monotonic()

@@ -1,11 +1,22 @@
-"""Orders as their owner reads them; every query is bound to one user."""
+"""Orders as their owner reads them; every query is bound to one user.
 
+The list of a day holds what was placed on it, whatever still lives, and what came to its end on it: an
+after-market order is seen until it is final and on the day it became so. Called by the API.
+"""
+
+from datetime import date, time, timedelta
 from typing import Any
-from uuid import UUID
 
 from psycopg.rows import DictRow
 
+from domain.orders import OrderStatus
+from domain.time import ORDER_ID_SERIALS, ist_ns, order_id_floor
 from storage.database import Database
+
+LIVE = "status IN ({})".format(", ".join(f"'{status}'" for status in OrderStatus if not status.is_final))
+"""The predicate of the index `orders_live`, word for word."""
+AFTER_MARKET_DAYS = 10
+"""No after-market order waits longer for its day than the longest run of holidays."""
 
 _ORDER = """
     SELECT order_id, instrument_id, order_type, transaction_type, product, validity, quantity, price,
@@ -13,28 +24,37 @@ _ORDER = """
            reject_code, reject_reason, tag, parent_id, created_at_ns, updated_at_ns
     FROM orders WHERE user_id = %(user_id)s
 """
+# Three ranges, each by its own index: one condition with OR would read every order that a user ever placed.
+_OF_A_DAY = (
+    "order_id >= %(today)s AND order_id < %(before)s",
+    f"order_id < LEAST(%(today)s, %(before)s) AND {LIVE}",
+    f"order_id >= %(after_market)s AND order_id < LEAST(%(today)s, %(before)s) AND NOT {LIVE}"
+    # Settlement changes every order of the days before: it is no end of theirs.
+    " AND updated_at_ns >= %(midnight)s AND status <> 'SETTLED'",
+)
 
 
 async def list_orders(
     database: Database,
     user_id: int,
     *,
-    first_id: int,
-    before_id: int,
+    today: date,
+    before_id: int | None,
     status: str | None,
     instrument_id: str | None,
     limit: int,
 ) -> list[DictRow]:
-    """Newest first, ids from `first_id` up to and not including `before_id`; one more than `limit`."""
-    query = _ORDER + " AND order_id >= %(first)s AND order_id < %(before)s"
-    if status is not None:
-        query += " AND status = %(status)s::order_status"
-    if instrument_id is not None:
-        query += " AND instrument_id = %(instrument_id)s"
+    """The orders of a day, newest first, ids below `before_id` where it is given; one more than `limit`."""
+    narrowed = " AND status = %(status)s::order_status" if status is not None else ""
+    narrowed += " AND instrument_id = %(instrument_id)s" if instrument_id is not None else ""
+    query = " UNION ALL ".join(f"({_ORDER} AND {part}{narrowed})" for part in _OF_A_DAY)
+    floor = order_id_floor(today)
     values = {
         "user_id": user_id,
-        "first": first_id,
-        "before": before_id,
+        "today": floor,
+        "before": floor + ORDER_ID_SERIALS if before_id is None else before_id,
+        "after_market": order_id_floor(today - timedelta(AFTER_MARKET_DAYS)),
+        "midnight": ist_ns(today, time()),
         "status": status,
         "instrument_id": instrument_id,
         "limit": limit + 1,
@@ -54,12 +74,6 @@ async def slices_of(database: Database, user_id: int, parent_id: int) -> list[Di
     """Of a sliced order, in order."""
     query = _ORDER + " AND parent_id = %(parent_id)s ORDER BY order_id"
     return await _all(database, query, {"user_id": user_id, "parent_id": parent_id})
-
-
-async def key_is_used(database: Database, user_id: int, key: UUID) -> bool:
-    """Whether an order of the user has this idempotency key."""
-    query = "SELECT 1 FROM idempotency_keys WHERE user_id = %(user_id)s AND key = %(key)s"
-    return bool(await _all(database, query, {"user_id": user_id, "key": key}))
 
 
 async def order_history(database: Database, user_id: int, order_ids: list[int]) -> list[DictRow]:

@@ -3,13 +3,19 @@
 Whoever changes what an account's derivatives are (a submit, a change, a booking) has that row locked, reads
 the portfolio here, and writes two figures of the ledger that are absolute: no sum of single orders can drift
 from what the portfolio needs. The margin view follows inside the lock, by a version that only grows; a
-promise is refused where the view does not cover it either (cash orders are blocked there first). ADR 12.
+promise is refused where the view does not cover it either (cash orders are blocked there first). What comes
+to nothing, a promise or the transaction, does not stay in the view. ADR 12.
 """
 
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
 
 from domain.instruments import Instrument
 from domain.margin import ResizeOutcome
@@ -23,6 +29,7 @@ from storage.database import Connection, columns
 from storage.margin_book import MarginBook, RemarginStep
 from storage.promises import Promise
 
+log = structlog.get_logger()
 _LEDGERS = """
     SELECT user_id, generation, portfolio_used AS used, portfolio_blocked AS blocked,
            exposure_margin AS exposure, COALESCE(margined_by, '') AS files,
@@ -60,6 +67,8 @@ class Margined:
     """As the ledger has it."""
     stands: PortfolioMargin
     """As it is to be written."""
+    shown: PortfolioMargin
+    """As this transaction has left it in the view, or may have."""
     portfolio: Portfolio = field(default_factory=Portfolio)
 
 
@@ -92,7 +101,9 @@ class Portfolios:
 
     async def locked(self, conn: Connection, user_ids: Collection[int]) -> "LockedPortfolios":
         """Read the derivatives of accounts whose ledger rows the caller has locked."""
-        return await self._read(conn, user_ids, "nextval('portfolio_versions')")
+        locked = await self._read(conn, user_ids, "nextval('portfolio_versions')")
+        conn.after_rollback.append(locked.withdraw)
+        return locked
 
     async def preview(self, conn: Connection, placed: PlacedOrder, available: int) -> Promise:
         """What `promise` would answer if the view agreed with the ledger; nothing is promised."""
@@ -107,7 +118,7 @@ class Portfolios:
             for row in await found[0].fetchall():
                 user_id, generation, number = (row.pop(n) for n in ("user_id", "generation", "version"))
                 figures = PortfolioMargin(**row)
-                accounts[user_id] = Margined(generation, number, figures, figures)
+                accounts[user_id] = Margined(generation, number, figures, figures, figures)
             for row in await found[1].fetchall():
                 position = OpenPosition(self.contract(row["instrument_id"]), row["quantity"])
                 accounts[row["user_id"]].portfolio.held.setdefault(_pool(row), []).append(position)
@@ -176,15 +187,25 @@ class LockedPortfolios:
         if margin == account.stands:
             account.portfolio = portfolio
             return promise
-        if account.stands != account.ledger:
-            await self._of.view.follow([_step(placed.user_id, account)])
-        before, account.stands = account.stands, margin
-        outcome, seen = await self._of.view.remargin(_step(placed.user_id, account))
+        shown = account.shown
+        if account.stands != shown:
+            await self._show({placed.user_id: account})
+        # Before the answer: one that is lost may have been a yes.
+        account.shown = margin
+        outcome, seen = await self._of.view.remargin(_step(placed.user_id, account, margin))
         if outcome is not ResizeOutcome.RESIZED:
-            account.stands = before
+            await self._show({placed.user_id: account}, shown)
             return Promise(stale=True) if outcome is ResizeOutcome.VOID else _insufficient(seen)
-        account.portfolio = portfolio
+        account.portfolio, account.stands = portfolio, margin
         return promise
+
+    async def _show(self, accounts: dict[int, Margined], figures: PortfolioMargin | None = None) -> None:
+        """Give the view what stands, or these figures in its place."""
+        steps = []
+        for user_id, account in accounts.items():
+            account.shown = figures or account.stands
+            steps.append(_step(user_id, account, account.shown))
+        await self._of.view.follow(steps)
 
     def _with(self, placed: PlacedOrder, quantity: int) -> Portfolio:
         terms = placed.terms
@@ -202,7 +223,20 @@ class LockedPortfolios:
         """The view as the ledger has it: what was promised in this transaction is not to be."""
         account = self._accounts[user_id]
         account.stands = account.ledger
-        await self._of.view.follow([_step(user_id, account)])
+        await self._show({user_id: account})
+
+    async def withdraw(self) -> None:
+        """After a rollback: the view of who was shown what the ledger does not have is built anew from it.
+
+        Whether the ledger has it is not known when a commit failed; the ledger's lock will tell.
+        """
+        try:
+            for user_id, account in self._accounts.items():
+                if account.shown != account.ledger:
+                    await self._of.view.rebuild(user_id)
+        except (psycopg.Error, PoolTimeout, RedisError, OSError) as error:
+            # The reconciliation comes to it.
+            log.warning("margin_views_left_ahead", error=str(error))
 
     async def write(self, conn: Connection) -> list[int]:
         """Into the ledger and the view; users whose figures are others than before."""
@@ -212,7 +246,7 @@ class LockedPortfolios:
         }
         if changed:
             await conn.execute(_WRITE, columns(_row(user, account, now) for user, account in changed.items()))
-            await self._of.view.follow([_step(user, account) for user, account in changed.items()])
+            await self._show(changed)
         return list(changed)
 
 
@@ -224,9 +258,8 @@ def _pool(row: dict[str, Any]) -> tuple[str, Product]:
     return row["instrument_id"].partition(":")[0], Product(row["product"])
 
 
-def _step(user_id: int, account: Margined) -> RemarginStep:
-    stands = account.stands
-    return RemarginStep(user_id, stands.blocked, stands.used, account.version, account.generation)
+def _step(user_id: int, account: Margined, figures: PortfolioMargin) -> RemarginStep:
+    return RemarginStep(user_id, figures.blocked, figures.used, account.version, account.generation)
 
 
 def _row(user_id: int, account: Margined, now: int) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ worker, and by the order worker's booking.
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -29,12 +29,20 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class RiskAlert:
     kind: str
-    """MARGIN_DRIFT, BOOKS_BROKEN, EXPOSURE_LIMIT_PASSED, MARGIN_SHORTFALL, MARKET_HALTED, ..."""
+    """MARGIN_DRIFT, BOOKS_BROKEN, HOLD_WRONG, REPORT_UNBOOKED, TRADES_DIFFER, MARGIN_SHORTFALL, ..."""
     sentence: str
     user_id: int = 0
     """0: of no account."""
     detail: dict[str, Any] = field(default_factory=dict)
     at_ns: int = field(default_factory=time.time_ns)
+
+
+class Finding(NamedTuple):
+    """What a look at the books has found; what several looks find alike stays, and is alerted once."""
+
+    kind: str
+    user_id: int
+    sentence: str
 
 
 async def record(conn: Connection, alerts: list[RiskAlert], actor: str) -> None:

@@ -8,7 +8,7 @@ API and by storage/submissions.py; ordinary orders never come here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid5
 
 from psycopg.rows import DictRow
@@ -17,7 +17,7 @@ from domain.orders import OrderStatus, PlacedOrder
 from domain.rejects import Refusal, RejectCode
 from storage import intake
 from storage.database import Connection, Database
-from storage.intake import Accepted, Acknowledgement, IdempotencyConflict, Intake, OrderRequest
+from storage.intake import Accepted, Acknowledgement, Intake, OrderRequest
 from storage.margin_ledger import void_views
 from storage.order_locks import LockedOrder
 
@@ -26,18 +26,10 @@ _PARENT = """
     VALUES (%s, %s, %s, %s, %s, %s)
 """
 _CHILDREN = "UPDATE orders SET parent_id = %s WHERE order_id = ANY(%s)"
-_OF_PARENT = "SELECT order_id FROM orders WHERE parent_id = %s ORDER BY order_id"
 _SIBLINGS = """
     SELECT o.parent_id, o.order_id, o.quantity, o.traceparent, i.seq
     FROM orders o JOIN order_intake i USING (order_id) WHERE o.parent_id = ANY(%s) ORDER BY i.seq
 """
-
-
-class Sliced(NamedTuple):
-    """The 202 of a sliced order: its own, and its slices' ids in order."""
-
-    acknowledgement: Acknowledgement
-    children: list[int]
 
 
 class SlicedIntake:
@@ -46,13 +38,13 @@ class SlicedIntake:
     def __init__(self, database: Database, single: Intake) -> None:
         self._database, self._single = database, single
 
-    async def accept(self, request: OrderRequest, quantities: Sequence[int]) -> Sliced:
+    async def accept(self, request: OrderRequest, quantities: Sequence[int]) -> Acknowledgement:
         """Make the parent and its slices durable. Raises as Intake.accept."""
         async with self._database.transaction() as conn:
             parent_id = await self._single.mint(conn, request)
             if not await intake.claim_keys(conn, [request], [parent_id]):
                 first = await intake.first_answers(conn, [request])
-                return await _again(conn, request, *first[request.user_id, request.key])
+                return first[request.user_id, request.key].repeated_to(request)
             at_ns = request.received_at_ns
             named = (request.user_id, request.terms.quantity, request.tag, request.key, at_ns)
             await conn.execute(_PARENT, (parent_id, *named))
@@ -63,25 +55,15 @@ class SlicedIntake:
             told = await intake.record(conn, children)
             ids = [order_id for order_id, _ in children]
             await conn.execute(_CHILDREN, (parent_id, ids))
-        acknowledged = Acknowledgement(parent_id, at_ns, replayed=False)
         await self._single.tell(
-            [(one, Accepted(replace(acknowledged, order_id=i), told[i])) for i, one in children]
+            [(one, Accepted(Acknowledgement(i, at_ns, replayed=False), told[i])) for i, one in children]
         )
-        return Sliced(acknowledged, ids)
+        return Acknowledgement(parent_id, at_ns, replayed=False, children=(*ids,))
 
 
 def _slice(request: OrderRequest, parent_id: int, number: int, quantity: int) -> OrderRequest:
     terms = replace(request.terms, quantity=quantity)
     return replace(request, key=uuid5(request.key, str(number)), terms=terms, parent_id=parent_id)
-
-
-async def _again(
-    conn: Connection, request: OrderRequest, first_id: int, body_hash: bytes, at_ns: int
-) -> Sliced:
-    if body_hash != request.body_hash:
-        raise IdempotencyConflict(first_id)
-    rows = await (await conn.execute(_OF_PARENT, (first_id,))).fetchall()
-    return Sliced(Acknowledgement(first_id, at_ns, replayed=True), [row["order_id"] for row in rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,4 +18,5 @@ def main() -> None:
 async def _serve() -> None:
     ours = settings()
     async with open_redis(ours.redis_dsn) as redis:
-        await serve(create_app(ours), ours.host, ours.port("api"), redis, "api")
+        address = ours.host, ours.port("api")
+        await serve(create_app(ours), *address, redis, "api", trusted_proxies=ours.trusted_proxies)

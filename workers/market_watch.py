@@ -1,7 +1,8 @@
 """What the operations worker watches: the index for a market-wide halt, accounts for their exposure.
 
-Prices come from the tick bus. An index value is acted on as it arrives; a price that is stale counts for
-nothing. Several workers may watch: what they find is written once. Called by workers/operations.py.
+Prices come from the tick bus. An index value is acted on as it arrives; a price that is stale or that a dead
+distributor left behind counts for nothing. Several workers may watch: what they find is written once. Called
+by workers/operations.py.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
@@ -20,7 +20,8 @@ from config.rules import halt_rules
 from domain.circuit import market_halt
 from domain.instruments import Instrument
 from domain.time import trade_date
-from exchange.ticks import TICK, Ticks, group_of, latest
+from exchange.last_prices import LastPrices
+from exchange.ticks import Ticks, group_of
 from realtime.bus import Watcher
 from storage import exposures, market_halts, risk_alerts, trading_states
 from storage.database import Database
@@ -29,7 +30,7 @@ from storage.wakeups import Wakeup
 
 INDICES = ("NSE:NIFTY 50", "BSE:SENSEX")
 """Either may halt the market; one that is not in the master cannot be watched."""
-EXPOSURE_SECONDS, REOPEN_SECONDS = 1.0, 0.5
+EXPOSURE_SECONDS, REOPEN_SECONDS, INDEX_SECONDS = 1.0, 0.5, 1.0
 log = structlog.get_logger()
 
 
@@ -45,6 +46,7 @@ class MarketWatch:
     ) -> None:
         self._database, self._redis, self._exchanges = database, redis, exchanges
         self._instruments = instruments
+        self._prices = LastPrices(redis)
         self._indices = {(i.exchange, i.token): i for name in INDICES if (i := instruments.get(name))}
         self._watcher = Watcher(redis, self._seen)
         self._values: asyncio.Queue[tuple[Instrument, int, int]] = asyncio.Queue()
@@ -57,8 +59,15 @@ class MarketWatch:
         yield self._reduce(limits_changed)
 
     async def _watch_indices(self) -> None:
+        """Each value as it comes, and each that stands: at the start, or once the distributor is back."""
         for group in {group_of(exchange, token) for exchange, token in self._indices}:
-            self._seen(group, await self._watcher.watch(group))
+            await self._watcher.watch(group)
+        indices = list(self._indices.values())
+        while True:
+            for index, quote in zip(indices, await self._prices.quotes(indices), strict=True):
+                if quote is not None and not quote.stale:
+                    self._values.put_nowait((index, quote.ltp, quote.previous_close))
+            await asyncio.sleep(INDEX_SECONDS)
 
     def _seen(self, group: str, rows: Ticks) -> None:
         exchange = group.partition(":")[0]
@@ -78,6 +87,9 @@ class MarketWatch:
         day = trade_date(now_ns)
         rules = halt_rules(day)
         if market_halt(close, value, now_ns, 0, rules) is None:
+            return
+        if await self._prices.price(index) is None:
+            log.warning("index_value_not_certain", index=index.instrument_id, value=value)
             return
         async with self._database.transaction() as conn:
             fired = await market_halts.fired_percent(conn, day)
@@ -104,26 +116,13 @@ class MarketWatch:
             await self._tried(self._reduce_once())
 
     async def _reduce_once(self) -> None:
-        rows = await exposures.open_positions(self._database, trade_date(time.time_ns()))
-        prices = await self._prices({row["instrument_id"] for row in rows})
-        for (user_id, client_id), (exposure, limit) in exposures.passed(rows, prices).items():
+        positions = await exposures.open_positions(self._database, trade_date(time.time_ns()))
+        named = {position.priced_by for position in positions}
+        prices = await self._prices.prices([i for name, i in self._instruments.items() if name in named])
+        for (user_id, client_id), (exposure, limit) in exposures.passed(positions, prices).items():
             async with self._database.transaction() as conn:
                 alert = await exposures.reduce(conn, user_id, client_id, exposure, limit)
             await self._tell(alert)
-
-    async def _prices(self, instrument_ids: set[str]) -> dict[str, int]:
-        """The last trades that are not stale."""
-        wanted = [self._instruments[name] for name in instrument_ids if name in self._instruments]
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for instrument in wanted:
-                pipe.hget(latest(group_of(instrument.exchange, instrument.token)), str(instrument.token))
-            found: list[bytes | None] = await pipe.execute() if wanted else []
-        prices = {}
-        for instrument, packed in zip(wanted, found, strict=True):
-            row = np.frombuffer(packed, TICK)[0] if packed else None
-            if row is not None and not row["stale"] and row["ltp"] > 0:
-                prices[instrument.instrument_id] = int(row["ltp"])
-        return prices
 
     async def _tell(self, alert: RiskAlert | None) -> None:
         if alert is not None:

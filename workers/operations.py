@@ -1,28 +1,27 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
-Its schedules are made or updated at the start; its workflows go on in another worker when this one dies.
-Beside them it watches the market: the index for a market-wide halt, accounts for exposure above their
-limits. Started by `hundi operations`.
+Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
+workflows go on in another worker when this one dies. Beside them it watches the market: its time for the
+intraday square-off, the index for a market-wide halt, accounts for exposure above their limits; the journals
+for reports that are not booked; and Temporal: orders whose story is lost, schedules that are. Started by
+`hundi operations`.
 """
 
 import asyncio
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
-import structlog
 import uvloop
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.service import RPCError
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.decision import Decision
 from activities.market_day import MarketDay
 from activities.reconciliation import Reconciliation
-from activities.wind_down import WindDowns
+from activities.trade_comparison import TradeFiles
+from activities.wind_down import SquareOff, WindDowns
+from config.sessions import broker_hours
 from config.settings import Settings, settings
-from domain.time import trade_date
 from exchange import span_files
 from exchange.span_files import SpanFiles
 from storage import wakeups
@@ -30,20 +29,21 @@ from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.margin_book import MarginBook
+from storage.order_canceller import OrderCanceller
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
+from workers.report_watch import ReportWatch
+from workers.square_off import SquareOffWatch
+from workers.story_sweep import StorySweep
 from workflows import contracts
 from workflows.connection import connect
 from workflows.market_day import DayRollWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
-
-CANCEL_SECONDS = 5
-log = structlog.get_logger()
 
 
 def main() -> None:
@@ -61,31 +61,48 @@ async def _run(ours: Settings) -> None:
         open_database(ours.postgres_dsn, size=8, application="operations") as database,
         open_redis(ours.redis_dsn) as redis,
         wakeups.listening(redis, wakeups.RISK_LIMITS) as limits,
+        wakeups.listening(redis, wakeups.MARKET_STATUS) as announced,
     ):
         instruments = await load_instruments(database)
         intake = Intake(database, redis)
-        wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
+        wind_downs = WindDowns(database, intake, instruments, OrderCanceller(database, redis))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         view = MarginBook(redis, database)
         portfolios = Portfolios(view, instruments, spans)
-        reconciliation = Reconciliation(database, redis, portfolios)
-        names = await schedules.ensure(client, trade_date(time.time_ns()))
+        reconciliation = Reconciliation(database, redis, portfolios, ours.intraday_margin_percent)
+        trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
+        squaring = SquareOffWatch(database, redis, broker_hours(), lambda asked: _square_off(client, asked))
+        names = await schedules.ensure(client)
+        await schedules.begin_day(client)
         async with (
             span_files.following(spans),
-            _worker(client, wind_downs, reconciliation, MarketDay(database, view)),
+            _worker(client, wind_downs, reconciliation, trade_files, MarketDay(database, view)),
             # A watch that dies by a bug takes the process with it rather than limping on.
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
         ):
-            watching = [tasks.create_task(part) for part in watch.parts(limits)]
+            lasting = [
+                *watch.parts(limits),
+                squaring.run(announced),
+                ReportWatch(database, redis).run(),
+                StorySweep(client, database).run(),
+                schedules.keep(client),
+            ]
+            watching = [tasks.create_task(part) for part in lasting]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
             for task in watching:
                 task.cancel()
 
 
-def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliation, day: MarketDay) -> Worker:
+def _worker(
+    client: Client,
+    wind_downs: WindDowns,
+    reconciliation: Reconciliation,
+    trade_files: TradeFiles,
+    day: MarketDay,
+) -> Worker:
     return Worker(
         client,
         task_queue=contracts.OPERATIONS_QUEUE,
@@ -95,7 +112,9 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
             wind_downs.cancel_pending,
             wind_downs.close_positions,
             reconciliation.reconcile,
+            trade_files.compare_trades,
             day.prepare_day,
+            day.roll_figures,
             day.warm_margin_views,
         ],
         # As the order worker's: stories use no clock, no I/O and no randomness.
@@ -104,17 +123,18 @@ def _worker(client: Client, wind_downs: WindDowns, reconciliation: Reconciliatio
     )
 
 
-async def _ask_cancel(client: Client, order_id: int) -> bool:
-    """Whether the order's workflow took the cancel; refused means that it is finished already."""
-    handle = client.get_workflow_handle(contracts.order_workflow_id(order_id))
-    try:
-        asked: Decision = await handle.execute_update(
-            contracts.CANCEL, result_type=Decision, rpc_timeout=timedelta(seconds=CANCEL_SECONDS)
-        )
-    except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        log.warning("order_not_cancelled", order_id=order_id, error=str(error))
-        return False
-    return asked.reject_code is None
+async def _square_off(client: Client, asked: SquareOff) -> None:
+    """One of an exchange's class at a time; what is running goes on."""
+    assert asked.exchange is not None
+    what = f"{asked.exchange} {asked.session_class}, {asked.day}"
+    await client.start_workflow(
+        contracts.SQUARE_OFF_WORKFLOW,
+        asked,
+        id=contracts.square_off_id(asked.exchange, asked.session_class),
+        task_queue=contracts.OPERATIONS_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"Square off intraday positions of {what}",
+    )
 
 
 if __name__ == "__main__":

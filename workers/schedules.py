@@ -1,13 +1,17 @@
-"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts.
+"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts, and made
+again when Temporal has lost them.
 
-What is missed for longer than its catch-up window is not made up for: nobody wants yesterday's square-off.
-Hours are those of the house's dated rows in force on the next trading day.
+What is missed for longer than its catch-up window is not made up for. The intraday square-off is none of
+these: it goes by the market's time (workers/square_off.py).
 """
 
+import asyncio
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
+import structlog
 from temporalio.client import (
     Client,
     Schedule,
@@ -21,49 +25,68 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
 )
+from temporalio.service import RPCError
 
-from activities.wind_down import SquareOff
-from config.sessions import broker_hours
 from domain.sessions import SessionClass
-from domain.time import IST, NANOS
 from workflows import contracts
 
 RECONCILE_SECONDS = 30
 CATCH_UP = timedelta(minutes=5)
 TIME_ZONE = "Asia/Kolkata"
 DAY_ROLL_HOURS = (0, 8)
+RETIRED = tuple(f"square-off-{session_class}" for session_class in SessionClass)
+"""Schedules of earlier versions: they went by the wall clock."""
+KEEP_SECONDS = 10.0
+log = structlog.get_logger()
 
 
-async def ensure(client: Client, today: date) -> list[str]:
+async def ensure(client: Client) -> list[str]:
     """Every schedule as it is to be; their names."""
+    for name in RETIRED:
+        with suppress(RPCError):
+            await client.get_schedule_handle(name).delete()
     names = []
-    for name, schedule in _schedules(today):
+    for name, schedule in _schedules():
         names.append(name)
-        try:
-            await client.create_schedule(name, schedule)
-        except ScheduleAlreadyRunningError:
+        if not await _make(client, name, schedule):
             update = ScheduleUpdate(schedule)
             await client.get_schedule_handle(name).update(lambda _, update=update: update)  # type: ignore[misc]
     return names
 
 
-def _schedules(today: date) -> Iterator[tuple[str, Schedule]]:
+async def begin_day(client: Client) -> None:
+    """Start the day roll now: its hours may have passed while nobody was there."""
+    await client.get_schedule_handle("day-roll").trigger(overlap=ScheduleOverlapPolicy.SKIP)
+
+
+async def keep(client: Client) -> None:
+    """Make what is missing, until it is cancelled: Temporal's database may be lost or set back."""
+    while True:
+        await asyncio.sleep(KEEP_SECONDS)
+        try:
+            for name, schedule in _schedules():
+                if await _make(client, name, schedule):
+                    log.warning("schedule_made_again", name=name)
+        except RPCError as error:
+            log.warning("schedules_not_kept", error=str(error))
+
+
+async def _make(client: Client, name: str, schedule: Schedule) -> bool:
+    """False when there is one of this name."""
+    try:
+        await client.create_schedule(name, schedule)
+    except ScheduleAlreadyRunningError:
+        return False
+    return True
+
+
+def _schedules() -> Iterator[tuple[str, Schedule]]:
     every = ScheduleSpec(intervals=[ScheduleIntervalSpec(timedelta(seconds=RECONCILE_SECONDS))])
     said = "Hold every margin view against the ledger"
     yield _schedule("reconciliation", contracts.RECONCILIATION_WORKFLOW, every, said)
     hours = [ScheduleRange(hour) for hour in DAY_ROLL_HOURS]
     mornings = _daily(ScheduleCalendarSpec(hour=hours, minute=[ScheduleRange(5)]))
     yield _schedule("day-roll", contracts.DAY_ROLL_WORKFLOW, mornings, "Prepare the trading day")
-    house = broker_hours()
-    day = house.rules.calendar.next_trading_day(today)
-    for session_class in SessionClass:
-        at_ns = house.square_off_ns(day, session_class) if day is not None else None
-        if at_ns is not None:
-            at = datetime.fromtimestamp(at_ns // NANOS, IST)
-            daily = ScheduleCalendarSpec(hour=[ScheduleRange(at.hour)], minute=[ScheduleRange(at.minute)])
-            name, said = f"square-off-{session_class}", f"Square off intraday positions of {session_class}"
-            asked = SquareOff(session_class)
-            yield _schedule(name, contracts.SQUARE_OFF_WORKFLOW, _daily(daily), said, asked)
 
 
 def _daily(at: ScheduleCalendarSpec) -> ScheduleSpec:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,8 +41,17 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def serve(app: Any, host: str, port: int, redis: Redis, process: str, **options: Any) -> None:
-    """Serve until told to stop; `options` are uvicorn's."""
+async def serve(
+    app: Any,
+    host: str,
+    port: int,
+    redis: Redis,
+    process: str,
+    *,
+    trusted_proxies: Sequence[str] = (),
+    **options: Any,
+) -> None:
+    """Serve until told to stop; `options` are uvicorn's. Only these proxies say whom they ask for."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -51,6 +60,8 @@ async def serve(app: Any, host: str, port: int, redis: Redis, process: str, **op
         access_log=False,
         log_level="warning",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         **options,
     )
     server = _Server(config)

@@ -46,7 +46,8 @@ def _serve(config: Settings, exchange: str) -> None:
     master = read_master(exchange)
     publish_span(exchange, master, config.risk_files, time.time_ns())
     Thread(target=_publish_daily, args=(exchange, master, config.risk_files), daemon=True).start()
-    market = Market(exchange, master, config.data_dir, config.market_seed, send, feed, by_calendar)
+    here, seed, trades = config.data_dir, config.market_seed, config.trade_files
+    market = Market(exchange, master, here, seed, send, feed, by_calendar, trades)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
     acceptor = Acceptor(exchange, config.host, port, store, market.inbox)

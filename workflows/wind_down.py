@@ -1,8 +1,8 @@
 """Winding down as a story: cancel what is pending, close what is open, say what is left.
 
-Started by the risk desk's freeze, and by the clock for the intraday square-off. What a round leaves open,
-by a closing order that was refused or expired, the next one closes; after ROUNDS it is left to people,
-visibly.
+Started by the risk desk's freeze, and for the intraday square-off by the watch of market time
+(workers/square_off.py). What a round leaves open, by a closing order that was refused, expired or found no
+one, the next one closes; after its rounds it is left, visibly, to people or to the watch.
 """
 
 from datetime import timedelta
@@ -15,7 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from domain.wind_down import WindDown
     from workflows import contracts
 
-ROUNDS = 3
 _STEP = timedelta(minutes=5)
 _SILENT = timedelta(seconds=30)
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
@@ -31,7 +30,7 @@ class WindDownWorkflow:
 
 @workflow.defn(name=contracts.SQUARE_OFF_WORKFLOW)
 class SquareOffWorkflow:
-    """Once a session class and trading day; again, it finds nothing to do."""
+    """One at a time of an exchange's session class and day; again, it finds nothing to do."""
 
     @workflow.run
     async def run(self, asked: SquareOff) -> list[str]:
@@ -48,16 +47,11 @@ class SquareOffWorkflow:
 
 
 async def _wind_down(order: WindDown) -> list[str]:
-    cancelled: Step = await workflow.execute_activity_method(
-        WindDowns.cancel_pending,
-        order,
-        start_to_close_timeout=_STEP,
-        heartbeat_timeout=_SILENT,
-        retry_policy=_RETRY,
-        summary="Cancel what is pending",
-    )
-    told = [cancelled.sentence]
-    for number in range(1, ROUNDS + 1 if order.flatten else 1):
+    told = [await _cancel(order)]
+    for number in range(1, order.rounds + 1 if order.flatten else 1):
+        # A closing order that rests where nobody trades is in the way of the next round's.
+        if number > 1 and workflow.patched("cancel-before-each-round"):
+            told.append(await _cancel(order))
         closed: Step = await workflow.execute_activity_method(
             WindDowns.close_positions,
             args=[order, number],
@@ -70,3 +64,15 @@ async def _wind_down(order: WindDown) -> list[str]:
         if not closed.left:
             break
     return told
+
+
+async def _cancel(order: WindDown) -> str:
+    cancelled: Step = await workflow.execute_activity_method(
+        WindDowns.cancel_pending,
+        order,
+        start_to_close_timeout=_STEP,
+        heartbeat_timeout=_SILENT,
+        retry_policy=_RETRY,
+        summary="Cancel what is pending",
+    )
+    return cancelled.sentence

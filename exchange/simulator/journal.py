@@ -22,18 +22,8 @@ from domain.time import trade_date
 from exchange.simulator.bands import Flex
 from exchange.simulator.timetable import CompressedDay, Halt
 from exchange.simulator.venue import Addressed
+from exchange.trade_file import COLUMNS, trade_file_path
 
-TRADE_COLUMNS = (
-    "exec_id",
-    "exchange_order_id",
-    "cl_ord_id",
-    "client_code",
-    "symbol",
-    "side",
-    "quantity",
-    "price",
-    "time_ns",
-)
 _WORDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -99,7 +89,7 @@ class Journal:
 
 
 class Trade(NamedTuple):
-    """One side of a match, or of one taken back, as the trade file has it; columns are TRADE_COLUMNS."""
+    """One side of a match, or of one taken back, as the trade file has it; columns are COLUMNS."""
 
     client_code: str
     report: ExecutionReport
@@ -121,7 +111,7 @@ class TradeFile:
         self._exchange = exchange
 
     def path(self, time_ns: int) -> Path:
-        return self._directory / f"exchange-{self._exchange}-trades-{trade_date(time_ns):%Y%m%d}.csv"
+        return trade_file_path(self._directory, self._exchange, trade_date(time_ns))
 
     def append(self, trades: Iterable[Trade]) -> None:
         by_path: dict[Path, list[Trade]] = {}
@@ -147,7 +137,7 @@ def _append_rows(path: Path, trades: list[Trade]) -> None:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if not path.exists():
-        writer.writerow(TRADE_COLUMNS)
+        writer.writerow(COLUMNS)
     writer.writerows(trade.row() for trade in trades)
     with path.open("ab") as file:
         file.write(text.getvalue().encode())

@@ -60,7 +60,9 @@ class Market:
         send: Send,
         feed: FeedSocket | None = None,
         follow_calendar: bool = False,
+        trade_files: Path | None = None,
     ) -> None:
+        """`trade_files`: where the day's trade file is put; None: beside everything else in `data_dir`."""
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self._send, self._feed = send, feed
         self._now_ns = time.time_ns()
@@ -71,7 +73,7 @@ class Market:
         state = data_dir / f"simulator-{exchange}"
         state.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(state / "journal.jsonl")
-        self._trades = TradeFile(data_dir, exchange)
+        self._trades = TradeFile(trade_files or data_dir, exchange)
         self._sessions: set[str] = set()
         self._answers: list[tuple[Controlled, str]] = []
         self._heartbeat_due_ns = 0

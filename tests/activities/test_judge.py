@@ -2,22 +2,24 @@
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import date
+from datetime import time as clock
 
 import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from activities.judge import Judge
+from activities.judge import Judge, Leaving
 from activities.trading_day import TradingDay
 from domain.changes import Change
 from domain.departure import Entry
-from domain.instruments import InstrumentKind, Segment
+from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.margin import Hold
 from domain.orders import OrderType, Product, Side
 from domain.rejects import Refusal
 from domain.reports import BandSet, MarketPhase
-from domain.time import trade_date
+from domain.time import ist_ns, trade_date
 from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
@@ -55,11 +57,11 @@ def judge(redis: Redis, phases: MarketPhases) -> Judge:
     return Judge(listed, TradingDay(listed.values()), phases, LastPrices(redis), 20)
 
 
-async def last_trade(redis: Redis, price: int, stale: int = 0) -> None:
+async def last_trade(redis: Redis, price: int, stale: int = 0, of: Instrument = FUTURE) -> None:
     row = np.zeros(1, TICK)
-    row["token"], row["ltp"], row["stale"] = FUTURE.token, price, stale
+    row["token"], row["ltp"], row["stale"] = of.token, price, stale
     publisher = Publisher(redis)
-    await publisher.publish({group_of("XJ", FUTURE.token): row})
+    await publisher.publish({group_of("XJ", of.token): row})
     await publisher.beat()
 
 
@@ -99,6 +101,80 @@ async def test_a_derivative_s_price_is_held_against_the_last_trades(judge: Judge
     assert judge.beyond_protection(stop, NOW, last) is None
     assert judge.beyond_protection(far, armed, last) is None
     assert await judge.last_trades(some_terms(instrument_id="XJ:SHARE", price=2600_00)) is None
+
+
+SHORT = some_terms(instrument_id="XJ:SHARE", product=Product.MIS, side=Side.SELL, price=SHARE.lower_band)
+
+
+async def test_a_short_below_the_market_is_margined_at_the_market(judge: Judge, redis: Redis) -> None:
+    await last_trade(redis, 2450_00, of=SHARE)
+    short = await judge.leaving(SHORT, NOW)
+    assert isinstance(short, Leaving)
+    assert (short.departure.price, short.unit_margin) == (SHARE.lower_band, 490_00)
+    bought = await judge.leaving(replace(SHORT, side=Side.BUY), NOW)
+    assert isinstance(bought, Leaving) and bought.unit_margin == SHARE.lower_band // 5
+    # Of a price that nobody vouches for nothing is known but the band.
+    await last_trade(redis, 2300_00, stale=1, of=SHARE)
+    unknown = await judge.leaving(SHORT, NOW)
+    assert isinstance(unknown, Leaving) and unknown.unit_margin == SHARE.upper_band // 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "unit"),
+    [
+        # From Rs 2,500 to a limit below the market: the market's price.
+        (Change(price=2300_00), 490_00),
+        (Change(price=2600_00), 520_00),
+        (Change(quantity=200), 500_00),
+        (Change(quantity=50), 450_00),
+    ],
+)
+async def test_a_changed_short_is_margined_at_the_market_and_a_smaller_one_as_it_was(
+    judge: Judge, redis: Redis, asked: Change, unit: int
+) -> None:
+    """It was blocked at Rs 450 a share; making less of it never needs more."""
+    await last_trade(redis, 2450_00, of=SHARE)
+    terms = replace(SHORT, price=2500_00)
+    stands = Standing(terms, 0, Hold(Side.SELL, "XJ:SHARE|MIS", True, 450_00, 100, 0), 0, unsent=True)
+    last = await judge.last_trades(terms)
+    answer = judge.change(stands, asked, asked.applied_to(terms), last)
+    assert isinstance(answer, Leaving) and answer.unit_margin == unit
+
+
+async def test_a_contract_that_ends_before_the_order_is_released_is_refused(
+    database: Database, redis: Redis, phases: MarketPhases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Placed on the evening of Monday the 23rd, for Wednesday: Tuesday is a holiday."""
+    monkeypatch.setattr(time, "time_ns", lambda: ist_ns(date(2026, 11, 23), clock(16, 30)))
+    last_days = [date(2026, 11, day) for day in (20, 23, 24, 25)]
+    rows = [
+        replace(FUTURE, instrument_id=f"XJ:F{day.day}", symbol=f"F{day.day}", expiry=day, token=100 + n)
+        for n, day in enumerate(last_days)
+    ]
+    listed = {row.instrument_id: row for row in rows}
+    judge = Judge(listed, TradingDay(rows), phases, LastPrices(redis), 20)
+    async with database.transaction() as conn:
+        for row in rows:
+            facts = asdict(row) | {"session_class": "FO"}
+            marks = ", ".join(f"%({name})s" for name in facts)
+            query = f"INSERT INTO instruments ({', '.join(facts)}) VALUES ({marks})"
+            await conn.execute(query.encode(), facts)
+        await conn.execute(
+            "INSERT INTO market_phases (exchange, segment, session_class, phase, since_ns)"
+            " VALUES ('XJ', 'FO', 'FO', 'CLOSED', 1)"
+        )
+    try:
+        await phases.refresh()
+        found = []
+        for row in rows:
+            terms = some_terms(instrument_id=row.instrument_id, product=Product.NRML)
+            judged = await judge.gates(terms, date(2026, 11, 23))
+            found.append([refusal.code for refusal in judged.refusals])
+        assert found == [["INSTRUMENT_EXPIRED"], ["INSTRUMENT_EXPIRED"], ["INSTRUMENT_EXPIRED"], []]
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM market_phases WHERE exchange = 'XJ'")
+            await conn.execute("DELETE FROM instruments WHERE exchange = 'XJ'")
 
 
 async def test_a_change_is_held_against_the_last_trades_too(

@@ -5,15 +5,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from psycopg import sql
 from redis.asyncio import Redis
 
+from domain.money import rupees
 from domain.reports import MarketPhase, SessionPhase
 from domain.sessions import SessionClass
+from exchange.ticks import ALIVE, TICK, group_of
+from realtime.bus import Publisher
 from storage.arrivals import Arrival
 from storage.database import Database
 from storage.exchange_journal import write
+from storage.instruments import load_instruments
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 
@@ -144,6 +149,30 @@ async def test_what_cannot_be_reckoned_says_why_and_has_no_figures(
     assert await codes(client, instrument_id="NSE:NOSUCH") == ["INSTRUMENT_UNKNOWN"]
     # Nobody has told the last price here.
     assert await codes(client, order_type="MARKET") == ["PRICE_UNKNOWN"]
+
+
+async def test_a_short_below_the_market_blocks_by_the_market(
+    client: httpx.AsyncClient, database: Database, redis: Redis
+) -> None:
+    await enter(database, MarketPhase.CONTINUOUS)
+    await settled(client, **LIMIT)
+    short = {"instrument_id": "NSE:SBIN", "transaction_type": "SELL", "product": "MIS", "quantity": 10}
+    listed = (await load_instruments(database))["NSE:SBIN"]
+    short |= {"order_type": "LIMIT", "price": rupees(listed.lower_band)}
+
+    async def blocked() -> str:
+        told = await tried(client, **short)
+        assert (told["failures"], told["leaves_at"]) == ([], rupees(listed.lower_band))
+        return str(told["blocked_margin"])
+
+    assert await blocked() == rupees(2 * listed.upper_band), "nobody has told the last price"
+    tick, publisher = np.zeros(1, TICK), Publisher(redis)
+    tick["token"], tick["ltp"] = listed.token, listed.previous_close
+    await publisher.beat()
+    await publisher.publish({group_of("NSE", listed.token): tick})
+    assert await blocked() == rupees(2 * listed.previous_close)
+    await redis.delete(ALIVE)
+    assert await blocked() == rupees(2 * listed.upper_band)
 
 
 async def test_a_sale_counts_the_shares_that_are_free(client: httpx.AsyncClient, database: Database) -> None:

@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import time
+from datetime import time as clock
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from domain.time import ist_ns, order_id_floor, trade_date
+from storage.database import Database
 from tests.support.clients import an_order, sign_in
 
 
@@ -27,6 +32,30 @@ async def test_an_acknowledged_order_is_found_at_once(client: httpx.AsyncClient)
     assert found["history"][0]["event"] == "ACCEPTED"
     listed = (await client.get("/api/v1/orders", params={"limit": 1})).json()
     assert [row["order_id"] for row in listed["orders"]] == [body["order_id"]]
+
+
+async def test_an_after_market_order_is_listed_until_it_is_final(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    """It was placed on a day before; it waits, and its margin with it."""
+    yesterday = trade_date(time.time_ns()) - timedelta(1)
+    order_id = order_id_floor(yesterday) + 999_999_999
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO orders (order_id, user_id, instrument_id, order_type, transaction_type, product,"
+            " validity, quantity, price, status, idempotency_key, created_at_ns, updated_at_ns)"
+            " SELECT %s, user_id, 'NSE:RELIANCE', 'LIMIT', 'BUY', 'CNC', 'DAY', 4, 140430, 'PENDING_OPEN',"
+            " gen_random_uuid(), %s, %s FROM users WHERE client_id = 'DEMO0007'",
+            (order_id, *[ist_ns(yesterday, clock(18))] * 2),
+        )
+    try:
+        newest = (await client.post("/api/v1/orders", json=an_order())).json()["order_id"]
+        for asked in ({}, {"status": "PENDING_OPEN"}, {"cursor": newest}):
+            listed = (await client.get("/api/v1/orders", params=asked)).json()["orders"]
+            assert listed[-1]["order_id"] == str(order_id), asked
+    finally:
+        async with database.transaction() as conn:
+            await conn.execute("DELETE FROM orders WHERE order_id = %s", (order_id,))
 
 
 async def test_a_price_is_exact_however_it_is_written(client: httpx.AsyncClient) -> None:

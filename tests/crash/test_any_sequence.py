@@ -9,6 +9,7 @@ against the exchange's files. HUNDI_SEQUENCES sets how many sequences are tried.
 import os
 import random
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from domain.orders import OrderType, Product, Side
+from storage import holds_at_exchange
 from storage.database import Database
-from tests.support.brokerage import Brokerage, Killed, brokerage
+from tests.support.brokerage import PERCENT, Brokerage, Killed, brokerage
 from tests.support.evidence import Evidence, read
 from tests.support.invariants import RULES
 
@@ -106,6 +108,12 @@ def as_booked(evidence: Evidence) -> Evidence:
 
 def faults(evidence: Evidence, names: list[str]) -> list[str]:
     return [f"{name}: {fault}" for name in names for fault in RULES[name](evidence)]
+
+
+async def wrongly_held(database: Database, users: list[int], later_ns: int = 0) -> list[str]:
+    """What the reconciliation would say of these users' holds."""
+    found = await holds_at_exchange.faults(database, PERCENT, time.time_ns() + later_ns)
+    return [finding.sentence for finding in found if finding.user_id in users]
 
 
 @given(STEPS)

@@ -5,12 +5,12 @@ acknowledged one is executed exactly once, and the books agree with the exchange
 """
 
 import asyncio
-import csv
 from uuid import uuid4
 
 import httpx
 import psycopg
 
+from exchange.trade_file import read_trade_file, trade_file_paths
 from tests.support.eventually import eventually
 from tests.support.market import Market
 
@@ -59,10 +59,10 @@ async def place(http: httpx.AsyncClient) -> str:
 def traded(market: Market, order_ids: list[str]) -> list[tuple[str, int]]:
     """ClOrdID and price of each trade of these orders in the exchange's own file."""
     return [
-        (row["cl_ord_id"], int(row["price"]))
-        for path in market.settings.data_dir.glob("exchange-NSE-trades-*.csv")
-        for row in csv.DictReader(path.open())
-        if row["cl_ord_id"] in order_ids
+        (leg.order_id, leg.price)
+        for path in trade_file_paths(market.settings.data_dir, "NSE")
+        for leg in read_trade_file(path)
+        if leg.order_id in order_ids
     ]
 
 

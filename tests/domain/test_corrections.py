@@ -60,3 +60,34 @@ def test_what_stands_afterwards_is_what_the_other_trades_make(
         assert after.position == should and after.used == should.margin - present.margin
     else:
         assert after.used == due - paid
+
+
+def rolled(position: Position) -> Position:
+    """As the day roll leaves it: what is open, on its side and at its cost."""
+    net, cost = position.net_quantity, position.open_cost
+    if net < 0:
+        return Position(sell_quantity=-net, sell_value=-cost, open_cost=cost, margin=position.margin)
+    return Position(buy_quantity=net, buy_value=cost, open_cost=cost, margin=position.margin)
+
+
+@given(yesterday=TRADES, today=st.just([]) | TRADES, data=st.data())
+def test_a_trade_of_a_day_before_the_roll_is_undone_like_one_of_the_day_and_leaves_no_side_below_zero(
+    yesterday: list[tuple[Side, int, int]], today: list[tuple[Side, int, int]], data: st.DataObject
+) -> None:
+    days = [
+        [BookedTrade(f"{day}/{n}", side, quantity, price, price) for n, (side, quantity, price) in asked]
+        for day, asked in (("y", enumerate(yesterday)), ("t", enumerate(today)))
+    ]
+    evening, early, _ = booked(days[0], Position())
+    plain, late, _ = booked(days[1], evening)
+    present, _, _ = booked(days[1], rolled(evening))
+    chosen = data.draw(st.sampled_from(early + late)).exec_id
+    should = undo(plain, Product.MIS, early + late, chosen, None)
+    after = undo(present, Product.MIS, early + late, chosen, None)
+    assert (after.trades, after.used) == (should.trades, should.used)
+    position = after.position
+    assert position.net_quantity == should.position.net_quantity
+    assert (position.open_cost, position.margin) == (should.position.open_cost, should.position.margin)
+    assert position.realized_pnl == should.position.realized_pnl - evening.realized_pnl
+    assert min(position.buy_quantity, position.sell_quantity) >= 0
+    assert position.buy_value - position.sell_value == position.open_cost - position.realized_pnl

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from config.rules import market_protection
 from config.sessions import broker_hours
-from domain.departure import Departure, Entry, departure, entry, needs_last_price, within
+from domain.departure import (
+    Departure,
+    Entry,
+    departure,
+    entry,
+    expiry_refusal,
+    needs_last_price,
+    within,
+)
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.reports import MarketPhase
@@ -116,6 +124,34 @@ def test_a_day_that_is_played_at_night_has_its_own_after_market_hours(reached: t
         assert told == expected
 
 
+DAYS = [
+    # Monday noon, Monday evening before a holiday, the holiday, Friday evening, Saturday, Monday morning.
+    (date(2026, 11, 23), time(12, 0), date(2026, 11, 23)),
+    (date(2026, 11, 23), time(16, 30), date(2026, 11, 25)),
+    (date(2026, 11, 24), time(12, 0), date(2026, 11, 25)),
+    (date(2026, 11, 27), time(23, 59), date(2026, 11, 30)),
+    (date(2026, 11, 28), time(0, 1), date(2026, 11, 30)),
+    (date(2026, 11, 30), time(8, 30), date(2026, 11, 30)),
+]
+
+
+@pytest.mark.parametrize(("day", "hour", "meets"), DAYS)
+def test_an_order_is_of_the_day_on_which_it_meets_the_market(day: date, hour: time, meets: date) -> None:
+    """Whatever the clock says, where the market has a time of its own."""
+    phase = MarketPhase.CONTINUOUS if hour == time(12, 0) and day == meets else MarketPhase.CLOSED
+    future = an_instrument(expiry=day)
+    for now_ns, market_ns in ((ist_ns(day, hour), None), (0, ist_ns(day, hour))):
+        entered = entry(terms_of(LIMIT), phase, CAS, broker_hours(), now_ns, market_ns)
+        assert isinstance(entered, Entry) and entered.day == meets
+        leaves = departure(terms_of(LIMIT), future, entered, None, SLABS)
+        assert isinstance(leaves, Departure) and leaves.day == meets
+        # A contract that ends today is not for tomorrow.
+        refused = expiry_refusal(future, entered)
+        assert (refused.code if refused else None) == (None if day == meets else "INSTRUMENT_EXPIRED")
+        assert expiry_refusal(an_instrument(expiry=meets), entered) is None
+        assert expiry_refusal(an_instrument(expiry=None), entered) is None
+
+
 SQUARE_OFFS = [(CAS, time(15, 0)), (SessionClass.CASH, time(15, 20)), (SessionClass.FO, time(15, 25))]
 
 
@@ -126,17 +162,17 @@ def test_from_the_square_off_on_no_intraday_order_is_taken(session_class: Sessio
         phase, hours = MarketPhase.CONTINUOUS, broker_hours()
         return entry(terms, phase, session_class, hours, now_ns, market_ns, by_house=by_house)
 
-    at_ns = ist_ns(DAY, hour)
-    assert asked(Product.MIS, at_ns - 1) == CONTINUOUS
+    at_ns, taken = ist_ns(DAY, hour), Entry(MarketPhase.CONTINUOUS, day=DAY)
+    assert asked(Product.MIS, at_ns - 1) == taken
     refused = asked(Product.MIS, at_ns)
     assert isinstance(refused, Refusal)
     assert refused.code is RejectCode.INTRADAY_CLOSED
     assert f"{hour:%H:%M} IST" in refused.sentence
     assert refused.nearest == ("NRML" if session_class is SessionClass.FO else "CNC")
-    assert asked(Product.CNC, at_ns) == CONTINUOUS
-    assert asked(Product.MIS, at_ns, by_house=True) == CONTINUOUS
+    assert asked(Product.CNC, at_ns) == taken
+    assert asked(Product.MIS, at_ns, by_house=True) == taken
     # An exchange that keeps no hours has no square-off.
-    assert asked(Product.MIS, None) == CONTINUOUS
+    assert asked(Product.MIS, None) == taken
 
 
 def test_an_intraday_order_after_hours_is_the_next_day_s() -> None:
@@ -181,9 +217,43 @@ def test_a_market_order_meets_an_auction_as_it_is_and_the_bell_within_the_band()
     assert (armed.order_type, armed.price, armed.release_phases) == (LIMIT, 220500, bell.release_phases)
 
 
-def test_a_sell_stop_is_margined_at_the_dearer_of_trigger_and_limit() -> None:
-    terms = some_terms(order_type=SL, side=Side.SELL, price=240000, trigger_price=245000)
-    assert leaves(terms).margin_price == 245000
+BELL = Entry(MarketPhase.PRE_OPEN_ENTRY, (MarketPhase.CONTINUOUS,))
+AFTER_HOURS = Entry(MarketPhase.CLOSED, (MarketPhase.PRE_OPEN_ENTRY,))
+LOW, HIGH = 220500, 269500
+
+
+@pytest.mark.parametrize("entered", [CONTINUOUS, BELL, AFTER_HOURS])
+@pytest.mark.parametrize(
+    ("kind", "price", "trigger", "last", "expected"),
+    [
+        (LIMIT, LOW, None, 245000, 245000),
+        (LIMIT, 250000, None, 245000, 250000),
+        (LIMIT, LOW, None, None, HIGH),
+        (SL, 240000, 242000, 245000, 245000),
+        (SL, 240000, 246000, 245000, 246000),
+        (SL, 240000, 242000, None, HIGH),
+        (SL_M, None, 230000, 245000, 245000),
+        (SL_M, None, 230000, None, HIGH),
+    ],
+)
+def test_a_sale_is_margined_at_the_dearest_of_limit_trigger_and_last_price_or_at_the_band(
+    entered: Entry, kind: OrderType, price: int | None, trigger: int | None, last: int | None, expected: int
+) -> None:
+    prices: dict[str, Any] = {"price": price, "trigger_price": trigger}
+    terms = some_terms(order_type=kind, side=Side.SELL, product=Product.MIS, **prices)
+    left = leaves(terms, entered, last)
+    assert left.margin_price == expected
+    assert left.price == price or kind is SL_M, "the market's price is no part of what is sent"
+
+
+@given(limit=st.integers(LOW, HIGH), last=st.integers(LOW, HIGH), side=st.sampled_from(Side))
+def test_no_short_is_margined_below_the_market_and_no_purchase_above_its_limit(
+    limit: int, last: int, side: Side
+) -> None:
+    left = leaves(some_terms(side=side, price=limit, product=Product.MIS), last=last)
+    assert left.margin_price == (max(limit, last) if side is Side.SELL else limit)
+    # Shares that are held are sold for what they fetch: no margin, and worth what is asked.
+    assert leaves(some_terms(side=side, price=limit), last=last).margin_price == limit
 
 
 @given(

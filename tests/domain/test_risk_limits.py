@@ -16,7 +16,8 @@ LIMITS = RiskLimits(exposure=10_000_00, position=150, order_value=8_000_00)
 def risk(**changes: Any) -> Risk:
     """Of an order at Rs 50 that opens all it is for, beside nothing."""
     facts: dict[str, Any] = {
-        "price": 50_00,
+        "open_price": 50_00,
+        "close_price": 50_00,
         "lot_size": 1,
         "open_quantity": 100,
         "position": 0,
@@ -58,6 +59,29 @@ def test_a_limit_is_passed_by_the_first_unit_above_it(
     quantity: int, changes: dict[str, Any], expected: list[tuple[RejectCode, str]]
 ) -> None:
     assert refused(quantity, **changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("quantity", "open_quantity", "expected"),
+    [
+        # The first 100 close at Rs 50, Rs 5,000 in all; what opens counts at Rs 2,000.
+        (100, 0, []),
+        (101, 1, []),
+        (102, 2, [(RejectCode.ORDER_VALUE_LIMIT_EXCEEDED, "101")]),
+        (104, 4, [(RejectCode.ORDER_VALUE_LIMIT_EXCEEDED, "101")]),
+        (165, 1, [(RejectCode.ORDER_VALUE_LIMIT_EXCEEDED, "160")]),
+    ],
+)
+def test_what_opens_and_what_closes_count_at_their_own_prices(
+    quantity: int, open_quantity: int, expected: list[tuple[RejectCode, str]]
+) -> None:
+    assert refused(quantity, open_quantity=open_quantity, open_price=2_000_00) == expected
+
+
+def test_a_limit_of_exposure_counts_what_opens_at_what_it_obliges_to() -> None:
+    changes: dict[str, Any] = {"exposure": 4_000_00, "open_price": 2_000_00, "open_quantity": 4}
+    assert refused(10, **changes)[-1] == (RejectCode.EXPOSURE_LIMIT_EXCEEDED, "9")
+    assert refused(9, **(changes | {"open_quantity": 3})) == []
 
 
 def test_delivery_is_paid_in_full_and_knows_only_the_value_of_an_order() -> None:

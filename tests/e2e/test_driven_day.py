@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from exchange.simulator import control
-from tests.support.clients import an_order, sign_in
+from tests.support.clients import an_order, lower_band, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
 
@@ -36,8 +36,22 @@ async def reached(client: httpx.AsyncClient, wanted: str) -> None:
     await eventually(there, within=60)
 
 
+async def net(client: httpx.AsyncClient, product: str, quantity: int) -> bool:
+    """Whether the client holds so much of the product."""
+    positions = (await client.get("/api/v1/portfolio/positions")).json()["positions"]
+    return bool(sum(row["net_quantity"] for row in positions if row["product"] == product) == quantity)
+
+
+async def bought(client: httpx.AsyncClient, quantity: int) -> None:
+    assert await eventually(lambda: net(client, "MIS", quantity))
+
+
+async def orders(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    return list((await client.get("/api/v1/orders", params={"limit": 500})).json()["orders"])
+
+
 async def place(client: httpx.AsyncClient, **changes: Any) -> str:
-    answer = await client.post("/api/v1/orders", json=an_order(quantity=1, **changes))
+    answer = await client.post("/api/v1/orders", json=an_order(**({"quantity": 1} | changes)))
     assert answer.status_code == 202, answer.text
     return str(answer.json()["order_id"])
 
@@ -69,16 +83,25 @@ async def test_after_market_orders_and_the_square_off_follow_the_played_day(
     assert early["status"] == "PENDING_OPEN", early
     assert early["history"][1]["release_phases"][0] == "PRE_OPEN_ENTRY"
     await reached(client, "CONTINUOUS")
+    limited = {"order_type": "LIMIT", "price": lower_band(market.api_url, "NSE:RELIANCE")}
     assert (await order(client, early["order_id"]))["status"] == "EXECUTED"
-    in_time = await decided(client, await place(client, product="MIS"))
+    in_time = await decided(client, await place(client, product="MIS", quantity=10))
     assert in_time["status"] != "REJECTED", in_time
+    resting = await decided(client, await place(client, product="MIS", quantity=7, **limited))
+    await bought(client, 10)
     await reached(client, "CLOSING_AUCTION")
     late = await decided(client, await place(client, product="MIS"))
     assert (late["status"], late["reject_code"]) == ("REJECTED", "INTRADAY_CLOSED")
     assert "15:00 IST" in late["reject_reason"]
     delivery = await decided(client, await place(client))
     assert delivery["status"] != "REJECTED"
-    # An exchange that keeps no hours again takes intraday orders at any.
+    # The square-off closes what is open by the market's time, whatever the clock says, once.
+    assert await eventually(lambda: net(client, "MIS", 0), within=20)
+    assert (await order(client, resting["order_id"]))["status"] == "CANCELLED"
+    closing = [one for one in await orders(client) if one["transaction_type"] == "SELL"]
+    assert sum(one["filled_quantity"] for one in closing) == 10
     await reached(client, "POST_CLOSE")
+    # An exchange that keeps no hours again takes intraday orders at any.
     await reached(client, "CONTINUOUS")
+    assert await net(client, "MIS", 0)
     assert (await decided(client, await place(client, product="MIS")))["status"] != "REJECTED"

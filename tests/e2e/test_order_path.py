@@ -1,6 +1,5 @@
 """An order's whole way on the running market: HTTP in, FIX through the exchange, and back into the books."""
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -11,6 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from domain.money import paise, rupees
+from exchange.trade_file import read_trade_file, trade_file_paths
 from tests.support.clients import an_order
 from tests.support.eventually import eventually
 from tests.support.market import Market
@@ -79,10 +79,10 @@ def books(market: Market, user: str) -> dict[str, Any]:
 def traded(market: Market, order_id: str) -> list[tuple[int, int]]:
     """Quantity and price of the order's trades in the exchange's own file."""
     return [
-        (int(row["quantity"]), int(row["price"]))
-        for path in market.settings.data_dir.glob("exchange-NSE-trades-*.csv")
-        for row in csv.DictReader(path.open())
-        if row["cl_ord_id"] == order_id
+        (leg.quantity, leg.price)
+        for path in trade_file_paths(market.settings.data_dir, "NSE")
+        for leg in read_trade_file(path)
+        if leg.order_id == order_id
     ]
 
 

@@ -27,6 +27,9 @@ class _Raced:
             await exchange_cancels(self._database, self._order_id)
         return answer
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
 
 async def exchange_cancels(database: Database, order_id: int) -> None:
     """As the gateway journals it: report and status in one commit."""

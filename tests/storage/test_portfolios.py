@@ -14,8 +14,9 @@ from domain.orders import PlacedOrder, Product, Side
 from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
 from domain.rejects import Refusal, RejectCode
 from domain.span import ContractKey, RiskContract, contract_key
-from storage import reconciliation, trials
+from storage import reconciliation, submissions, trials
 from storage.database import Database
+from storage.submissions import Asked
 from tests.support.portfolios import master, parameters, todays
 from tests.support.trading_floor import TradingFloor, an_order, unit_of
 
@@ -292,8 +293,7 @@ async def test_another_risk_file_margins_every_portfolio_again_and_no_order_pays
 ) -> None:
     user_id = await floor.account(20 * LAKH)
     await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
-    dear = replace(parameters().span, created="dearer", contracts=_dearer())
-    floor.portfolios.rules = lambda _: replace(parameters(), span=dear)
+    by_a_dearer_file(floor)
     assert await floor.submit(await floor.acknowledged(user_id, an_order(SELL, FUTURE))) == "passed"
     held = needed({FUTURE: 1})
     turned, used = await figures(floor, user_id)
@@ -303,6 +303,85 @@ async def test_another_risk_file_margins_every_portfolio_again_and_no_order_pays
     assert found.turned >= 1
     assert user_id not in dict(found.wrong)
     assert await figures(floor, user_id) == (0, held)
+
+
+def by_a_dearer_file(floor: TradingFloor) -> None:
+    """Another risk file from now on, by which everything needs more."""
+    dear = replace(parameters().span, created="dearer", contracts=_dearer())
+    floor.portfolios.rules = lambda _: replace(parameters(), span=dear)
+
+
+async def test_an_order_or_change_refused_under_another_risk_file_leaves_view_and_ledger_agreed(
+    floor: TradingFloor,
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    order = await floor.place(user_id, BUY, FUTURE)
+    by_a_dearer_file(floor)
+    assert await floor.change(order, "1", quantity=27 * LOT) == "MARGIN_INSUFFICIENT"
+    assert await figures(floor, user_id) == (needed({}, {FUTURE: 1}), 0)
+    # The ledger covers it, the view does not: orders in shares that are not submitted yet are blocked there.
+    account = await floor.view.account(user_id)
+    assert account is not None
+    await floor.view.block(user_id, 1, BUY, "NSE:SBIN|CNC", False, 1, account.available - LOT)
+    assert await floor.change(order, "2", quantity=2 * LOT) == "MARGIN_INSUFFICIENT"
+    view, ledger = await floor.view.account(user_id), await floor.ledger(user_id)
+    assert view is not None
+    assert (view.portfolio_blocked, view.portfolio_used) == (needed({}, {FUTURE: 1}), 0)
+    assert view.portfolio_blocked == ledger["portfolio_blocked"]
+    refused = await floor.acknowledged(user_id, an_order(BUY, FUTURE))
+    assert await floor.submit(refused) == "MARGIN_INSUFFICIENT"
+    view, ledger = await floor.view.account(user_id), await floor.ledger(user_id)
+    assert view is not None
+    # An order that is refused turns its account to the new file all the same, in both.
+    assert view.portfolio_blocked == ledger["portfolio_blocked"] > needed({}, {FUTURE: 1})
+
+
+class Lost(Exception):
+    """The transaction is not to be committed."""
+
+
+@pytest.mark.parametrize("dearer", [False, True])
+async def test_a_submit_that_is_rolled_back_leaves_view_and_ledger_agreed(
+    floor: TradingFloor, database: Database, dearer: bool
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    await floor.fill(await floor.place(user_id, BUY, FUTURE), LOT)
+    before = await figures(floor, user_id)
+    if dearer:
+        by_a_dearer_file(floor)
+    order = await floor.acknowledged(user_id, an_order(BUY, FUTURE))
+    block = await floor.view.block(user_id, order.order_id, BUY, f"NSE:{FUTURE}|NRML", True, LOT, 0)
+    assert order.terms.price is not None
+    leaves = Departure(order.terms.order_type, order.terms.price, order.terms.price)
+    with pytest.raises(Lost):
+        async with database.transaction() as conn:
+            (answer,) = await submissions.submit(conn, floor.portfolios, [Asked(order, block, leaves)])
+            assert answer.refusal is None and not answer.stale
+            raise Lost
+    assert await figures(floor, user_id) == before
+    assert await floor.submit(order) == "passed"
+    blocked, used = await figures(floor, user_id)
+    assert blocked > 0 and (used > before[1]) is dearer
+
+
+async def test_a_booking_that_is_rolled_back_leaves_the_portfolio_s_margin_as_it_was_and_is_repeated(
+    floor: TradingFloor, database: Database
+) -> None:
+    user_id = await floor.account(20 * LAKH)
+    order = await floor.place(user_id, BUY, FUTURE)
+    before = await figures(floor, user_id)
+    with pytest.raises(Lost):
+        async with database.transaction() as conn:
+            await conn.execute("SELECT FROM margin_ledger WHERE user_id = %s FOR UPDATE", (user_id,))
+            await conn.execute(
+                "UPDATE margin_holds SET open_quantity = 0, state = 'RELEASED' WHERE order_id = %s",
+                (order.order_id,),
+            )
+            assert await floor.portfolios.remargin(conn, [user_id]) == [user_id]
+            raise Lost
+    assert await figures(floor, user_id) == before
+    await floor.cancel(order)
+    assert await figures(floor, user_id) == (0, 0)
 
 
 async def test_a_margin_that_is_not_its_portfolio_s_is_told_and_put_right(

@@ -14,6 +14,7 @@ from domain.orders import Product, Side
 from storage import reconciliation, wakeups
 from storage.database import Database
 from storage.margin_book import MarginBook
+from tests.support.desk import alerted
 from tests.support.eventually import eventually
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
 from tests.support.portfolios import some_portfolios
@@ -38,7 +39,7 @@ async def plant(redis: Redis, user_id: int, part: str, paise: int) -> None:
 
 async def reconcile(database: Database, redis: Redis) -> Reconciled:
     portfolios = some_portfolios(database, redis)
-    return await ActivityEnvironment().run(Reconciliation(database, redis, portfolios).reconcile)
+    return await ActivityEnvironment().run(Reconciliation(database, redis, portfolios, 20).reconcile)
 
 
 @pytest.mark.parametrize("part", ["cash", "blocked", "used", "realized_pnl"])
@@ -62,12 +63,7 @@ async def test_a_planted_drift_is_told_on_record_and_on_the_desk_s_channel_and_m
         await eventually(told)
     view = await MarginBook(redis, database).account(user_id)
     assert view is not None and (view.cash, view.available, view.blocked) == (CASH, CASH, 0)
-    async with database.reading() as conn:
-        record = await conn.execute(
-            "SELECT detail->>'kind' AS kind FROM audit_log WHERE user_id = %s AND event = 'RISK_ALERT'",
-            (user_id,),
-        )
-        assert await record.fetchall() == [{"kind": "MARGIN_DRIFT"}]
+    assert await alerted(database, user_id) == ["MARGIN_DRIFT"]
     assert user_id not in (await reconcile(database, redis)).rebuilt
 
 
@@ -76,7 +72,7 @@ async def test_a_small_drift_is_mended_without_an_alert(database: Database, redi
     await plant(redis, user_id, "cash", -100_00)
     found = await reconcile(database, redis)
     assert user_id in found.rebuilt
-    assert found.alerts == []
+    assert await alerted(database, user_id) == []
     assert "rebuilt" in found.sentence
 
 
@@ -85,7 +81,8 @@ async def test_errors_that_cancel_out_are_errors(database: Database, redis: Redi
     await plant(redis, user_id, "blocked", 500_00)
     await plant(redis, user_id, "used", -500_00)
     found = await reconcile(database, redis)
-    assert user_id in found.rebuilt and len(found.alerts) == 1
+    assert user_id in found.rebuilt
+    assert await alerted(database, user_id) == ["MARGIN_DRIFT"]
 
 
 async def test_a_block_of_an_order_that_is_not_submitted_yet_is_no_drift(

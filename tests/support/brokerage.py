@@ -66,6 +66,8 @@ class Mortal(Database):
             yield conn
             if self.doomed:
                 self.doomed = False
+                # Nor does a killed process undo anything.
+                conn.after_rollback.clear()
                 raise Killed
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The risk desk under a test's hand: states set and lifted for good, whatever the test does."""
+"""The risk desk under a test's hand: states set and lifted for good, and what it was alerted of."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,3 +30,14 @@ async def frozen(
     finally:
         async with database.transaction() as conn:
             await trading_states.unfreeze(conn, subject, [cause], A_WORD)
+
+
+async def alerted(database: Database, user_id: int) -> list[str]:
+    """Kinds of the risk alerts about an account, as they are on record."""
+    async with database.reading() as conn:
+        found = await conn.execute(
+            "SELECT detail->>'kind' AS kind FROM audit_log WHERE user_id = %s AND event = 'RISK_ALERT'"
+            " ORDER BY audit_id",
+            (user_id,),
+        )
+        return [row["kind"] for row in await found.fetchall()]

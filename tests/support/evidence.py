@@ -3,10 +3,9 @@
 Nothing here asks our code what happened. The rules over it are in tests/support/invariants.py.
 """
 
-import csv
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from config.rules import exposure_rates
 from config.settings import Settings
 from domain.portfolio_margin import MarginParameters
 from exchange.span_file import read_span_file
+from exchange.trade_file import read_trade_file, trade_file_paths
 from tests.support.clients import Request
 
 Row = dict[str, Any]
@@ -100,11 +100,9 @@ def _view(redis: Redis, user_id: int) -> dict[str, int]:
 
 
 def _trade_file(directory: Path, exchange: str) -> Iterable[Row]:
-    for path in directory.glob(f"exchange-{exchange}-trades-*.csv"):
-        for row in csv.DictReader(path.open()):
-            numbers = {"quantity": int(row["quantity"]), "price": int(row["price"])}
-            # A changed order trades under the ClOrdID of its last change.
-            yield row | numbers | {"cl_ord_id": row["cl_ord_id"].partition("-")[0], "exchange": exchange}
+    for path in trade_file_paths(directory, exchange):
+        for leg in read_trade_file(path):
+            yield asdict(leg) | {"cl_ord_id": leg.order_id, "exchange": exchange}
 
 
 def _entered(directory: Path, exchange: str) -> Iterable[str]:

@@ -57,9 +57,12 @@ def _one_order_at_the_exchange(e: Evidence) -> Iterator[str]:
 def _money_is_conserved(e: Evidence) -> Iterator[str]:
     movements: Counter[str] = Counter()
     accounts: Counter[str] = Counter()
+    rolled: Counter[str] = Counter()
     for posting in e.postings:
         movements[posting["movement"]] += posting["amount"]
         accounts[posting["account"]] += posting["amount"]
+        if posting["movement"].startswith("realized:"):
+            rolled[posting["account"]] += posting["amount"]
     yield from (f"movement {name} sums to {amount}" for name, amount in movements.items() if amount)
     for ledger in e.ledgers:
         user = ledger["user_id"]
@@ -71,8 +74,8 @@ def _money_is_conserved(e: Evidence) -> Iterator[str]:
         for what, ledgers, reckoned in (
             ("cash", ledger["cash"], accounts[f"cash:{user}"]),
             ("used margin", ledger["used_margin"] - ledger["portfolio_used"], paid + pledged),
-            ("realised profit", ledger["realized_pnl"], profit),
-            ("unsettled", accounts[f"unsettled:{user}"], -owed),
+            ("realised profit", ledger["realized_pnl"], profit - rolled[f"cash:{user}"]),
+            ("unsettled", accounts[f"unsettled:{user}"], -owed - rolled[f"cash:{user}"]),
         ):
             if ledgers != reckoned:
                 yield f"{what} of user {user} is {ledgers} and comes to {reckoned}"

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from domain.risk_limits import RiskLimits
 from domain.time import NANOS, trade_date
 from domain.trading_states import Cause
-from exchange.ticks import TICK, group_of
+from exchange.ticks import ALIVE, TICK, group_of
 from realtime.bus import Publisher
 from storage import market_halts, risk_limits, trading_states, wakeups
 from storage.database import Database
@@ -45,12 +45,17 @@ async def watching(database: Database, redis: Redis) -> AsyncIterator[None]:
                 part.cancel()
 
 
-async def tick(database: Database, publisher: Publisher, name: str, price: int, **changes: Any) -> None:
+async def tick(
+    database: Database, publisher: Publisher, name: str, price: int, *, alive: bool = True, **changes: Any
+) -> None:
+    """Of a distributor that is at work, or of one that is not `alive` and says so no more."""
     instrument = (await load_instruments(database))[name]
     row = np.zeros(1, TICK)
     row["token"], row["ltp"], row["previous_close"] = instrument.token, price, CLOSE
     for field, value in changes.items():
         row[field] = value
+    if alive:
+        await publisher.beat()
     await publisher.publish({group_of(instrument.exchange, instrument.token): row})
 
 
@@ -129,6 +134,27 @@ async def test_a_fallen_index_halts_everything_once_and_the_exchange_s_word_reop
         await eventually(twice)
 
 
+async def test_what_a_dead_distributor_left_behind_halts_nothing_at_the_start_nor_later(
+    database: Database, redis: Redis, publisher: Publisher, in_the_morning: int
+) -> None:
+    async with a_day_without_halts(database, publisher):
+        await redis.delete(ALIVE)
+        await tick(database, publisher, NIFTY, CLOSE * 89 // 100, alive=False)
+        async with watching(database, redis):
+            await asyncio.sleep(0.5)
+            assert ("", "CIRCUIT") not in await states(database)
+            await tick(database, publisher, NIFTY, CLOSE * 88 // 100, alive=False)
+            await asyncio.sleep(0.5)
+            assert ("", "CIRCUIT") not in await states(database)
+            # The value stands, and is acted on once somebody vouches for it again.
+            await publisher.beat()
+
+            async def halted() -> bool:
+                return ("", "CIRCUIT") in await states(database)
+
+            await eventually(halted)
+
+
 async def test_a_price_that_takes_an_account_above_its_limit_lets_it_only_reduce(
     database: Database, redis: Redis, publisher: Publisher
 ) -> None:
@@ -143,8 +169,14 @@ async def test_a_price_that_takes_an_account_above_its_limit_lets_it_only_reduce
         await risk_limits.set_limits(conn, user_id, trade_date(time.time_ns()), limits, A_WORD)
     name = (f"TEST{user_id}", "LIMITS")
     try:
-        await tick(database, publisher, "NSE:SBIN", 1_000_00)
+        await redis.delete(ALIVE)
+        await tick(database, publisher, "NSE:SBIN", 2_000_00, alive=False)
         async with watching(database, redis):
+            await asyncio.sleep(1.5)
+            assert name not in await states(database), (
+                "of a dead distributor: the position counts at its cost"
+            )
+            await tick(database, publisher, "NSE:SBIN", 1_000_00)
             await asyncio.sleep(1.5)
             assert name not in await states(database)
             await tick(database, publisher, "NSE:SBIN", 1_000_01)

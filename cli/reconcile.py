@@ -1,0 +1,58 @@
+"""`hundi reconcile`: a day's trades beside the exchanges' own files, each difference a line.
+
+It only reads; the platform itself compares after each close. Exit code 1 when anything differs.
+"""
+
+import asyncio
+import sys
+import time
+from datetime import date
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from activities.trade_comparison import TradeFileUnusable, compare_day
+from config.settings import settings
+from domain.time import trade_date
+from domain.trade_comparison import TradeComparison
+from stack.errors import StackError
+from storage.database import open_database
+
+app = typer.Typer(add_completion=False, help="The day's trades beside the exchanges' files.")
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one command line."""
+    app(args=arguments, prog_name="hundi reconcile")
+
+
+@app.command()
+def reconcile(
+    day: Annotated[str | None, typer.Option(help="Trade date, 2026-12-01; today unless given.")] = None,
+) -> None:
+    """Compare the trades of one day, exchange by exchange."""
+    try:
+        wanted = date.fromisoformat(day) if day else trade_date(time.time_ns())
+    except ValueError:
+        raise StackError(f"{day} is no date") from None
+    found = asyncio.run(_compare(wanted))
+    for compared in found:
+        colour = "red" if compared.differences else "green"
+        _console.print(f"[{colour}]{compared.sentence}")
+        for difference in compared.differences:
+            _console.print(f"  {difference}", markup=False)
+    if any(compared.differences for compared in found):
+        sys.exit("hundi: the books and the exchange's file differ")
+
+
+async def _compare(day: date) -> list[TradeComparison]:
+    ours = settings()
+    async with open_database(ours.postgres_dsn, size=2, application="reconcile") as database:
+        try:
+            return [
+                await compare_day(database, ours.trade_files, exchange, day) for exchange in ours.exchanges
+            ]
+        except TradeFileUnusable as unusable:
+            raise StackError(str(unusable)) from None

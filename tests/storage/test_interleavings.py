@@ -38,7 +38,7 @@ CLOSED_BY_TWO = Scenario(
     {"Y": PURCHASE, "S": SALE, "X": PURCHASE},
     first=(*resting("Y"), *resting("S"), *filled("S", 2), Step("place", "X")),
     most={"stops": 1, "cancel": 1, "rebuild": 1},
-    depth=5,
+    depth=4,
 )
 SCENARIOS: Mapping[str, Scenario] = {
     "a delivery purchase is changed twice": CHANGED_TWICE,
@@ -51,7 +51,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         {"Y": replace(SALE, changes=(SMALLER, (3, PRICE))), "X": SALE},
         shares=4,
         first=(*resting("Y"), Step("place", "X")),
-        most={"change": 1, "cancel": 1, "stops": 1},
+        most={"change": 1, "stops": 1},
         depth=4,
     ),
     "the exchange trades more than there is": Scenario(
@@ -148,7 +148,7 @@ PLANTED: Mapping[str, tuple[type[Account], Scenario, list[str]]] = {
     ),
     "the view's word is taken": (
         BelievesTheView,
-        replace(CLOSED_BY_TWO, depth=4),
+        replace(CLOSED_BY_TWO, most={}),
         [
             "X's margin is blocked in the view",
             "the exchange fills 1 of Y",

@@ -25,7 +25,6 @@ from domain.span import ContractKind
 from domain.trading_states import Cause, TradingState
 from storage import (
     books,
-    cancellations,
     changes,
     intake,
     outbox,
@@ -36,11 +35,13 @@ from storage import (
 )
 from storage.arrivals import Arrival
 from storage.book_keeping import BookKeeping
+from storage.cancellations import CancelledBy
 from storage.changes import Standing
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.intake import OrderRequest
 from storage.margin_book import MarginBook, ReleaseStep
+from storage.order_canceller import OrderCanceller
 from storage.outbox import Owed, Sent
 from storage.portfolios import Portfolios
 from tests.support import derivatives
@@ -149,9 +150,8 @@ class Account:
                 return
             await self.portfolios.view.ensure(self.user_id)
 
-    async def cancel(self, database: Database, order: PlacedOrder, number: int) -> None:
-        async with database.transaction() as conn:
-            await cancellations.cancel(conn, order, f"{order.order_id}-{number}")
+    async def cancel(self, database: Database, order: PlacedOrder) -> None:
+        await OrderCanceller(database, self.redis).cancel([order.order_id], CancelledBy("client"))
 
     async def book(self, database: Database, order: PlacedOrder) -> None:
         async with database.transaction() as conn:

@@ -182,8 +182,12 @@ def _the_view_is_the_ledger(f: Facts) -> Iterator[str]:
     fields = {k.decode(): int(v) for k, v in f.at.saved.view[f"margin:{{{f.account.user_id}}}"].items()}
     if fields.get("generation") != f.ledger["generation"]:
         return  # It is rebuilt before its next answer.
-    blocks = f.at.memory.blocks.values()
-    early = sum(b.required for b in blocks if b.generation == f.ledger["generation"])
+    early = sum(
+        block.required
+        for name, block in f.at.memory.blocks.items()
+        if block.generation == f.ledger["generation"]
+        and f.orders[f.account.orders[name].order_id]["status"] == "PENDING_VALIDATION"
+    )
     wanted = {
         "blocked": f.ledger["blocked_margin"] + early,
         "used": f.ledger["used_margin"],

@@ -30,7 +30,7 @@ class Memory:
     places: Mapping[str, int] = field(default_factory=dict)
     """Of the orders, among all that were acknowledged."""
     requests: Mapping[str, int] = field(default_factory=dict)
-    """How many changes and cancels of each order were asked."""
+    """How many changes of each order were asked."""
     died: tuple[tuple[Step, int], ...] = ()
     """To be run again, each under the number of its request."""
     done: tuple[Step, int] | None = None
@@ -120,8 +120,13 @@ def _of_orders(
         if row is None:
             yield Step("place", name)
             return
-        if row["status"] == "PENDING_VALIDATION":
-            yield Step("submit" if name in memory.blocks else "block", name)
+        early = row["status"] == "PENDING_VALIDATION"
+        if name in memory.blocks:
+            yield Step("submit", name)
+        elif early:
+            yield Step("block", name)
+        if early:
+            yield Step("cancel", name)
         elif not _is_final(row):
             for quantity, price in scenario.orders[name].changes:
                 if (quantity, price) != (row["quantity"], row["price"]):

@@ -106,7 +106,7 @@ class World:
         if number is not None:
             self._remember(died=tuple(one for one in memory.died if one[0] != whole))
             return number
-        if step.verb not in ("change", "cancel"):
+        if step.verb != "change":
             return 0
         requests = {**memory.requests, step.order: memory.requests.get(step.order, 0) + 1}
         self._remember(requests=requests)
@@ -185,7 +185,7 @@ class World:
             case "change":
                 await account.change(database, order, number, step.quantity, step.price)
             case "cancel":
-                await account.cancel(database, order, number)
+                await account.cancel(database, order)
             case "book":
                 await account.book(database, order)
 

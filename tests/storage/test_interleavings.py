@@ -74,7 +74,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         Product.MIS,
         {"Y": replace(PURCHASE, changes=(LARGER,))},
         first=(Step("place", "Y"), Step("block", "Y")),
-        most={"change": 1, "cancel": 1, "freeze": 1, "reject": 1},
+        most={"change": 1, "cancel": 1, "freeze": 1},
         depth=6,
     ),
 }

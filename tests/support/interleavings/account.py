@@ -112,17 +112,14 @@ class Account:
             await self.portfolios.view.ensure(self.user_id)
         elif answer.refusal is not None and await self._keeping(database).catch_up([self.user_id]):
             await self.portfolios.view.rebuild(self.user_id)
-        elif answer.refusal is not None:
-            await self._release(order, block)
-            await self._refuse(database, order, answer.refusal.code)
-        elif answer.spent:
-            await self._release(order, block)
+        elif answer.refusal is not None or answer.spent:
+            step = ReleaseStep(self.user_id, order.order_id, block.generation)
+            await self.portfolios.view.follow([step])
+            if answer.refusal is not None:
+                await self._refuse(database, order, answer.refusal.code)
 
     def _keeping(self, database: Database) -> BookKeeping:
         return BookKeeping(database, self.redis, self.portfolios, PERCENT)
-
-    async def _release(self, order: PlacedOrder, block: Block) -> None:
-        await self.portfolios.view.follow([ReleaseStep(self.user_id, order.order_id, block.generation)])
 
     async def _refuse(self, database: Database, order: PlacedOrder, code: str) -> None:
         async with database.transaction() as conn:
@@ -178,9 +175,9 @@ class Account:
             await write(conn, [], [Arrival(self.listed.exchange, self.session, 1, report, now)], now)
 
     async def freeze(self, database: Database) -> None:
+        of_account = user(self.user_id), TradingState.HALTED, Cause.DESK, A_WORD
         async with database.transaction() as conn:
-            subject = user(self.user_id)
-            await trading_states.freeze(conn, subject, TradingState.HALTED, Cause.DESK, A_WORD)
+            await trading_states.freeze(conn, *of_account)
 
     async def thaw(self, database: Database) -> None:
         async with database.transaction() as conn:

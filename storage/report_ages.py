@@ -36,6 +36,10 @@ _LATE = f"""
           WHERE {_BROKEN} AND received_at_ns < %(due)s) b
 """
 # It waits for nobody: a row that a booking has locked is looked at again in a second.
+_BEHIND = f"""
+    SELECT DISTINCT user_id FROM exchange_inbox i
+    WHERE {UNBOOKED} AND received_at_ns < %(due)s AND user_id IS NOT NULL
+"""
 _TAKE = f"""
     WITH late AS (
         SELECT seq FROM exchange_inbox WHERE seq = ANY(ARRAY(
@@ -107,6 +111,13 @@ async def late(database: Database, now_ns: int) -> Late:
         row = await (await cursor.execute(_LATE.encode(), {"due": now_ns - BOOKED_WITHIN_NS})).fetchone()
     assert row is not None
     return row
+
+
+async def users_behind(database: Database, now_ns: int) -> list[int]:
+    """Whose reports are late."""
+    async with database.reading() as conn:
+        found = await conn.execute(_BEHIND.encode(), {"due": now_ns - BOOKED_WITHIN_NS})
+        return [row["user_id"] for row in await found.fetchall()]
 
 
 async def without_trade(database: Database) -> set[Finding]:

@@ -25,6 +25,7 @@ from config.settings import Settings, settings
 from exchange import span_files
 from exchange.span_files import SpanFiles
 from storage import wakeups
+from storage.book_keeping import BookKeeping
 from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
@@ -71,6 +72,7 @@ async def _run(ours: Settings) -> None:
         view = MarginBook(redis, database)
         portfolios = Portfolios(view, instruments, spans)
         reconciliation = Reconciliation(database, redis, portfolios, ours.intraday_margin_percent)
+        keeping = BookKeeping(database, redis, portfolios, ours.intraday_margin_percent)
         trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
         squaring = SquareOffWatch(database, redis, broker_hours(), lambda asked: _square_off(client, asked))
         names = await schedules.ensure(client)
@@ -85,7 +87,7 @@ async def _run(ours: Settings) -> None:
             lasting = [
                 *watch.parts(limits),
                 squaring.run(announced),
-                ReportWatch(database, redis).run(),
+                ReportWatch(database, redis, keeping).run(),
                 StorySweep(client, database).run(),
                 schedules.keep(client),
             ]

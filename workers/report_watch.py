@@ -1,10 +1,13 @@
-"""Reports that are not booked, looked at every second: alerts, and two gauges for whoever watches the house.
+"""Reports that are not booked, looked at every second: told to the risk desk, counted, and then booked here.
 
-Called by the operations worker, beside what it watches in the market; several may look at once.
+Their orders' workflows should have done it; a process that is stopped must not keep the exchange's word out
+of the books. A trade that has not fitted for as long is believed. Called by the operations worker, beside what
+it watches in the market; several may look at once.
 """
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import NoReturn
 
 import psycopg
@@ -13,7 +16,8 @@ from opentelemetry import metrics
 from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 
-from storage import report_ages, risk_alerts
+from storage import overdue_trades, report_ages, risk_alerts, updates, wakeups
+from storage.book_keeping import BookKeeping
 from storage.database import Database
 
 LOOK_SECONDS = 1.0
@@ -26,8 +30,8 @@ log = structlog.get_logger()
 
 
 class ReportWatch:
-    def __init__(self, database: Database, redis: Redis) -> None:
-        self._database, self._redis = database, redis
+    def __init__(self, database: Database, redis: Redis, keeping: BookKeeping) -> None:
+        self._database, self._redis, self._keeping = database, redis, keeping
 
     async def run(self) -> NoReturn:
         """For ever; books that are away have alarms of their own."""
@@ -48,3 +52,23 @@ class ReportWatch:
             async with self._database.transaction() as conn:
                 alerts = await report_ages.alert(conn, now_ns)
             await risk_alerts.tell(self._redis, alerts)
+        if late.breaks:
+            await self._believe(now_ns)
+        if late.reports:
+            await self._book(await report_ages.users_behind(self._database, now_ns))
+
+    async def _believe(self, now_ns: int) -> None:
+        async with self._database.transaction() as conn:
+            believed = await overdue_trades.take_in(conn, now_ns - report_ages.BOOKED_WITHIN_NS, now_ns)
+        await updates.publish(self._redis, believed.updates)
+        await risk_alerts.tell(self._redis, believed.alerts)
+        await wakeups.wake(self._redis, *(wakeups.inbox(owner) for owner in believed.owners))
+        await self._book({update.user_id for update in believed.updates})
+
+    async def _book(self, user_ids: Collection[int]) -> None:
+        """One account's fault does not keep the others waiting: the desk has been told of it."""
+        for user_id in user_ids:
+            try:
+                await self._keeping.catch_up([user_id])
+            except (ValueError, psycopg.IntegrityError, psycopg.DataError):
+                log.exception("reports_not_booked", user_id=user_id)

@@ -135,7 +135,7 @@ async def test_the_clock_s_work_is_set_up_again(market: Market) -> None:
 
     async def all_there() -> bool:
         names = {one.id async for one in await temporal.list_schedules()}
-        return {"reconciliation", "day-roll", "square-off-CASH"} <= names
+        return {"reconciliation", "day-roll"} <= names
 
     await eventually(all_there, within=60)
 

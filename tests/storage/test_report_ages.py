@@ -81,16 +81,17 @@ async def test_the_desk_is_told_of_a_late_report_once_though_two_look_every_seco
     database: Database, redis: Redis, broker: Brokerage
 ) -> None:
     purchase = await an_unbooked_fill(broker)
-    watches = [ReportWatch(database, redis) for _ in range(2)]
+    watches = [ReportWatch(database, redis, broker.keeping) for _ in range(2)]
     await asyncio.gather(*(watch.look() for watch in watches))
     assert await alerted(database, purchase.user_id) == []
     await age(database, broker, 6)
     for _ in range(3):
         await asyncio.gather(*(watch.look() for watch in watches))
     assert await alerted(database, purchase.user_id) == ["REPORT_UNBOOKED"]
+    assert await late(database, 60) == NOTHING, "and it is booked, whoever has not done it"
 
 
-async def test_a_break_that_stays_is_told_once_and_is_none_when_what_it_rests_on_has_come(
+async def test_a_trade_that_fits_nothing_for_long_is_told_and_believed_and_so_is_what_comes_after_it(
     database: Database, redis: Redis, broker: Brokerage
 ) -> None:
     user_id, other = await broker.client(CASH), await broker.client(CASH, 100)
@@ -105,14 +106,21 @@ async def test_a_break_that_stays_is_told_once_and_is_none_when_what_it_rests_on
     found = await late(database, 6)
     assert (found.reports, found.breaks) == (0, 1)
     await age(database, broker, 6)
-    watch = ReportWatch(database, redis)
+    watch = ReportWatch(database, redis, broker.keeping)
     await watch.look()
     await watch.look()
-    assert await alerted(database, user_id) == ["REPORT_BROKEN"]
-    await broker.arrive(first)
+    assert await alerted(database, user_id) == ["REPORT_BROKEN", "TRADE_BELIEVED"]
     assert (await late(database, 6)).breaks == 0
+    await broker.arrive(first)
+    await age(database, broker, 6)
+    await watch.look()
     await broker.settle()
     assert await late(database, 6) == NOTHING
+    async with database.reading() as conn:
+        rows = await conn.execute(
+            "SELECT status, filled_quantity FROM orders WHERE order_id = %s", (placed.order_id,)
+        )
+        assert await rows.fetchone() == {"status": "EXECUTED", "filled_quantity": 10}
 
 
 async def test_a_trade_of_no_order_of_ours_is_booked_to_the_error_account_and_not_late(

@@ -44,7 +44,7 @@ async def test_a_day_is_one_partition_and_making_it_twice_changes_nothing(databa
 
 
 @pytest.mark.parametrize(
-    "columns", [{"quantity": 0}, {"filled_quantity": -1}, {"price": 0}, {"trigger_price": -5}]
+    "columns", [{"filled_value": -1}, {"filled_quantity": -1}, {"price": 0}, {"trigger_price": -5}]
 )
 async def test_an_order_cannot_hold_what_cannot_be(database: Database, columns: dict[str, int]) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):

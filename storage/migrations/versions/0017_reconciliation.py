@@ -1,4 +1,4 @@
-"""Reports that are not booked, days compared with the exchange's trade file, and orders at work."""
+"""Reports that are not booked, and days compared with the exchange's trade file."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from alembic import op
 
 revision = "0017"
-down_revision = "0013"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

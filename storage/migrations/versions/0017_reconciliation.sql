@@ -17,9 +17,3 @@ COMMENT ON COLUMN trade_file_comparisons.closed_ns IS 'when the exchange had ann
 COMMENT ON COLUMN trade_file_comparisons.filed IS 'legs in the exchange''s file; booked: in our trades; different: not alike';
 
 CREATE INDEX trades_undone ON trades (exchange, undone_by) WHERE undone_by IS NOT NULL;
--- Trades are appended in the order of time: a day is one range of the table.
-CREATE INDEX trades_by_time ON trades USING brin (traded_at_ns);
-
--- Orders that the exchange may still fill, or will be told of.
-CREATE INDEX orders_working ON orders (order_id)
-    WHERE status IN ('PENDING_OPEN', 'OPEN', 'TRIGGER_PENDING', 'PARTIALLY_FILLED');

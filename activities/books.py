@@ -74,8 +74,11 @@ class Books:
             # A gate may close between two runs of the task: what the first has blocked is nobody's now.
             for block in await self._book.blocks(placed.user_id, [placed.margin_id]):
                 await self._book.follow([ReleaseStep(placed.user_id, placed.margin_id, block.generation)])
-        said = f"Rejected: {reason}" if answer.stands else "The order was submitted before; it goes on."
-        return Refused(said, answer.stands)
+        if not answer.stands:
+            return Refused("The order was submitted before; it goes on.", stands=False)
+        rejected = answer.status is OrderStatus.REJECTED
+        said = f"Rejected: {reason}" if rejected else f"The order was {answer.status} before it left."
+        return Refused(said, stands=True, status=answer.status)
 
     @activity.defn(name="book")
     async def book(self, placed: PlacedOrder) -> Booked:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from domain.departure import Departure, Entry
 from domain.margin import Block
+from domain.orders import OrderStatus
 
 PASSED, REFUSED, STALE = "PASSED", "REFUSED", "STALE"
 
@@ -32,6 +33,8 @@ class Refused:
     sentence: str
     stands: bool
     """False: an earlier run had submitted the order, so it goes on whatever a later run thinks."""
+    status: str = OrderStatus.REJECTED
+    """As the order stands: CANCELLED, where a cancel came before the refusal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The steps of winding down: have every pending order cancelled, then place closing orders of the house.
 
 Both may run again: a cancel of a finished order is refused, a closing order is placed once for its purpose. A
-step looks on until nothing is left or its time is over; what is left is said, never hidden. Called by the
-wind-down workflows; `ask_cancel` asks an order's workflow and answers whether it was reached.
+step looks on until nothing is left or its time is over; what is left is said, never hidden. Cancels are the
+client's own in SQL, they wait for nobody's workflow. Called by the wind-down workflows.
 """
 
 import asyncio
@@ -21,17 +21,18 @@ from domain.sessions import SessionClass
 from domain.time import rfc3339
 from domain.wind_down import OpenPosition, Selection, WindDown, closing_orders
 from storage import wind_downs
+from storage.cancellations import CancelledBy
 from storage.database import Database
 from storage.intake import Intake, OrderRequest
+from storage.order_canceller import OrderCanceller
+from storage.wind_downs import PendingOrder
 
-CANCELS_A_SECOND = 100
 STEP_SECONDS, LOOK_SECONDS = 20.0, 0.25
 """How long a step waits for the exchange's word, and how often it looks."""
 SETTLE_SECONDS = 2.0
 """How long the books may take for the orders that were cancelled before."""
 ROUND_SECONDS = 5.0
 """Between two rounds: what refused the orders of one may be over."""
-AskCancel = Callable[[int], Awaitable[bool]]
 SQUARE_OFF = "square-off"
 
 
@@ -71,10 +72,10 @@ class WindDowns:
         database: Database,
         intake: Intake,
         instruments: Mapping[str, Instrument],
-        ask_cancel: AskCancel,
+        canceller: OrderCanceller,
     ) -> None:
         self._database, self._intake = database, intake
-        self._instruments, self._ask_cancel = instruments, ask_cancel
+        self._instruments, self._canceller = instruments, canceller
 
     @activity.defn(name="plan_square_off")
     async def plan_square_off(self, asked: SquareOff) -> Planned:
@@ -102,20 +103,25 @@ class WindDowns:
 
     @activity.defn(name="cancel_pending")
     async def cancel_pending(self, order: WindDown) -> Step:
-        """Ask each pending order's workflow to cancel, at most CANCELS_A_SECOND, and wait for the outcome."""
-        pending = await self._pending(order)
-        reached = 0
-        for start in range(0, len(pending), CANCELS_A_SECOND):
-            now = pending[start : start + CANCELS_A_SECOND]
-            paced = asyncio.create_task(asyncio.sleep(1.0 if len(pending) > start + len(now) else 0.0))
-            reached += sum(await asyncio.gather(*(self._ask_cancel(order_id) for order_id in now)))
-            activity.heartbeat(reached)
-            await paced
-        left = await _until_none(lambda: self._pending(order)) if pending else []
+        """Take back what is pending, until nothing is or the time is over.
+
+        What the exchange would not cancel is asked for again.
+        """
+        by = CancelledBy(order.actor, order.reason)
+        deadline, cancelled = time.monotonic() + STEP_SECONDS, set[int]()
+        while True:
+            pending = await self._pending(order)
+            due = [one.order_id for one in pending if not one.cancel_requested]
+            outcomes = await self._canceller.cancel(due, by)
+            cancelled |= {order_id for order_id, one in outcomes.items() if one.refusal is None}
+            activity.heartbeat(len(pending))
+            if not pending or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
         said = (
-            f"{reached} of {len(pending)} pending orders were asked to cancel; {len(left)} are still pending."
+            f"{len(cancelled)} pending orders were cancelled or are being; {len(pending)} are still pending."
         )
-        return Step(said, reached, len(left), time.time_ns())
+        return Step(said, len(cancelled), len(pending), time.time_ns())
 
     @activity.defn(name="close_positions")
     async def close_positions(self, order: WindDown, round_number: int) -> Step:
@@ -152,7 +158,7 @@ class WindDowns:
         )
         await self._intake.accept(request)
 
-    async def _pending(self, order: WindDown) -> list[int]:
+    async def _pending(self, order: WindDown) -> list[PendingOrder]:
         return await wind_downs.pending_orders(self._database, order.selection)
 
     async def _closing(self, order: WindDown) -> list[OpenPosition]:

@@ -23,6 +23,7 @@ from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
+from storage.order_canceller import OrderCanceller
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from storage.slices import SlicedIntake
@@ -63,7 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.session_rules = session_rules()
             app.state.intake = Intake(database, redis)
             app.state.sliced_intake = SlicedIntake(database, app.state.intake)
-            # Lazy: orders are acknowledged even while Temporal is away; only cancels need it.
+            app.state.canceller = OrderCanceller(database, redis)
+            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes need it.
             app.state.temporal = await connect(settings, "api", lazy=True)
             yield
 

@@ -1,4 +1,4 @@
-"""Orders: placed durably, read back at once, changed and cancelled by asking their workflow.
+"""Orders: placed durably, read back at once, changed by asking their workflow, cancelled in the journals.
 
 `POST` answers 202 when the order is on disk; whatever no later state could mend is refused before that.
 """
@@ -13,7 +13,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import answers
-from api.asking import ask, cancel_slices
+from api.asking import request_change
 from api.bodies import read_body
 from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
@@ -21,15 +21,14 @@ from api.problems import Problem, ProblemCode, documented, refused
 from api.schemas import ChangeOrder, PlaceOrder
 from api.session import ClientSession
 from config.tokens import Session
-from domain.changes import change_refusals
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import slices
 from domain.time import rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
 from storage import order_reads, sliced_reads
+from storage.cancellations import CancelledBy
 from storage.intake import Acknowledgement, IdempotencyConflict, OrderRequest
-from workflows.contracts import CANCEL, CHANGE
 
 router = APIRouter(
     prefix="/api/v1/orders",
@@ -161,25 +160,19 @@ async def order(request: Request, session: ClientSession, order_id: OrderId) -> 
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
+        HTTPStatus.FORBIDDEN,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.TOO_MANY_REQUESTS,
     ),
 )
 async def change(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
     """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
     asked = await read_body(request, ChangeOrder)
     row = await _open_order(request, session, order_id)
-    instrument = request.app.state.judge.instrument(row["instrument_id"])
-    today = trade_date(time.time_ns())
-    refusals = (
-        change_refusals(_terms(row), asked.change, row["filled_quantity"], 0, instrument, today)
-        if instrument
-        else [Refusal(RejectCode.INSTRUMENT_UNKNOWN)]
-    )
     if "children" in row:
-        refusals = [Refusal(RejectCode.ORDER_IS_SLICED)]
-    if refusals:
-        raise refused(refusals)
-    answer = await ask(request.app.state.temporal, int(order_id), CHANGE, asked.change)
+        raise refused([Refusal(RejectCode.ORDER_IS_SLICED)])
+    filled = row["filled_quantity"]
+    answer = await request_change(request, int(order_id), session.user_id, _terms(row), filled, asked.change)
     return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
 
 
@@ -189,16 +182,21 @@ async def change(request: Request, session: ClientSession, order_id: OrderId) ->
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def cancel(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
-    """Ask for a cancel; of a sliced order, of every slice that is open. 202: asked; what became of it follows
-    as an order update, the exchange decides."""
+    """Take an order back; of a sliced order, every slice that is open. 202: it has ended, where it had not
+    left, or the exchange is asked, which decides; what became of it follows as an order update."""
     row = await _open_order(request, session, order_id)
-    temporal = request.app.state.temporal
+    still = [r["order_id"] for r in row.get("children", [row]) if not OrderStatus(r["status"]).is_final]
+    client_ip = request.client.host if request.client else None
+    by = CancelledBy("client", client_ip=client_ip, device=_device(request))
+    outcomes = list((await request.app.state.canceller.cancel(still, by)).values())
+    refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
+    if len(refusals) == len(outcomes):
+        raise refused(refusals[:1])
     if "children" in row:
-        still = [one["order_id"] for one in row["children"] if not OrderStatus(one["status"]).is_final]
-        detail = await cancel_slices(temporal, still)
-    else:
-        detail = (await ask(temporal, int(order_id), CANCEL)).sentence
-    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
+        detail = f"{len(outcomes) - len(refusals)} open slices are cancelled or asked to cancel."
+        return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
+    (outcome,) = outcomes
+    return answers.ChangeAsked(order_id=order_id, status=outcome.status, detail=outcome.sentence)
 
 
 async def _order(request: Request, session: Session, order_id: str) -> dict[str, Any]:

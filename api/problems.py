@@ -43,6 +43,8 @@ class ProblemCode(StrEnum):
     ORDER_UNKNOWN = "ORDER_UNKNOWN"
     ORDER_BUSY = "ORDER_BUSY"
     """The order's workflow does not answer yet; ask again."""
+    TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
+    """For changes of one order in a second; Retry-After says when to ask again."""
     ROLE_REQUIRED = "ROLE_REQUIRED"
     SUBJECT_UNKNOWN = "SUBJECT_UNKNOWN"
     """Nothing of that scope has this id."""
@@ -102,9 +104,17 @@ class Problem(Exception):
     """An answer that is not the one asked for."""
 
     def __init__(
-        self, status: HTTPStatus, code: str, detail: str, *, retryable: bool = False, **members: Any
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        *,
+        retryable: bool = False,
+        retry_after: int | None = None,
+        **members: Any,
     ) -> None:
         super().__init__(detail)
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self.status, self.code, self.detail, self.retryable = status, code, detail, retryable
         self.members = {name: value for name, value in members.items() if value is not None}
 
@@ -210,5 +220,5 @@ def _document(request: Request, problem: Problem) -> JSONResponse:
         "trace_id": _trace_id(request),
         **problem.members,
     }
-    headers = {"WWW-Authenticate": "Bearer"} if problem.status is HTTPStatus.UNAUTHORIZED else None
-    return JSONResponse(body, problem.status.value, headers, MEDIA_TYPE)
+    sign_in = {"WWW-Authenticate": "Bearer"} if problem.status is HTTPStatus.UNAUTHORIZED else {}
+    return JSONResponse(body, problem.status.value, problem.headers | sign_in, MEDIA_TYPE)

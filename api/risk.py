@@ -5,6 +5,7 @@ pending and closing positions is a workflow of its own, named in the answer.
 """
 
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -22,12 +23,14 @@ from domain.risk_limits import RiskLimits
 from domain.time import rfc3339, trade_date
 from domain.trading_states import Cause, Scope
 from domain.wind_down import Selection, WindDown
-from storage import risk_limits, trading_states, wakeups
+from storage import risk_limits, trading_states, wakeups, wind_downs
+from storage.cancellations import CancelledBy
 from storage.trading_states import Subject, Word
 from storage.users import find_user
 from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
 RISK = "RISK"
+START_SECONDS = 5
 
 
 async def risk_desk(session: SignedIn) -> Session:
@@ -59,7 +62,9 @@ async def freeze(request: Request, desk: RiskDesk) -> answers.Frozen:
     await _tell(request)
     wind_down = None
     if asked.cancel_pending or asked.flatten:
-        wind_down = await _wind_down(request, subject, asked, word)
+        selection = _selection(subject)
+        await _cancel_pending(request, selection, word)
+        wind_down = await _wind_down(request, subject, selection, asked, word)
     return answers.Frozen(
         scope=subject.scope,
         id=subject.scope_id,
@@ -147,15 +152,28 @@ async def _tell(request: Request) -> None:
     await trading_states.tell(request.app.state.redis, request.app.state.settings.exchanges)
 
 
-async def _wind_down(request: Request, subject: Subject, asked: Freeze, word: Word) -> str:
-    """Start the workflow; the freeze itself stands already."""
+def _selection(subject: Subject) -> Selection:
     exchange, _, segment = subject.scope_id.partition(":")
-    selection = Selection(
+    return Selection(
         user_id=subject.user_id,
         instrument_id=subject.scope_id if subject.scope is Scope.INSTRUMENT else None,
         exchange=exchange if subject.scope is Scope.SEGMENT else None,
         segment=segment if subject.scope is Scope.SEGMENT else None,
     )
+
+
+async def _cancel_pending(request: Request, selection: Selection, word: Word) -> None:
+    """Take back what is pending now, Temporal or not; the wind-down looks after what is left."""
+    state = request.app.state
+    pending = await wind_downs.pending_orders(state.database, selection)
+    by = CancelledBy(word.actor, word.reason)
+    await state.canceller.cancel([one.order_id for one in pending if not one.cancel_requested], by)
+
+
+async def _wind_down(
+    request: Request, subject: Subject, selection: Selection, asked: Freeze, word: Word
+) -> str:
+    """Start the workflow; the freeze itself stands already, and what was pending is cancelled."""
     name = wind_down_id(subject.key, word.at_ns)
     order = WindDown(selection, name, word.actor, word.reason, asked.flatten)
     about = subject.scope_id or "all"
@@ -166,9 +184,10 @@ async def _wind_down(request: Request, subject: Subject, asked: Freeze, word: Wo
             id=name,
             task_queue=OPERATIONS_QUEUE,
             static_summary=f"{asked.state} {about}: {word.reason}"[:200],
+            rpc_timeout=timedelta(seconds=START_SECONDS),
         )
     except (RPCError, RuntimeError):
-        detail = "The freeze stands, but nothing cancels or closes: ask again, that is harmless."
+        detail = "The freeze stands and cancels are asked for, but nothing closes or looks on: ask again."
         status = HTTPStatus.SERVICE_UNAVAILABLE
         raise Problem(status, ProblemCode.WIND_DOWN_NOT_STARTED, detail, retryable=True) from None
     return name

@@ -246,6 +246,8 @@ class PlacedOrder:
     by_house: bool = False
     """A closing order of the house for its client."""
     slice_of: SliceOf | None = None
+    past_gates: bool = False
+    """It was submitted, or has ended, before this story began: an earlier one was lost."""
 
     @property
     def margin_id(self) -> int:

@@ -77,6 +77,7 @@ class RejectCode(StrEnum):
     CANCEL_ALREADY_PENDING = "CANCEL_ALREADY_PENDING"
     CHANGE_ALREADY_PENDING = "CHANGE_ALREADY_PENDING"
     CHANGE_LIMIT_REACHED = "CHANGE_LIMIT_REACHED"
+    CHANGE_REQUESTS_EXHAUSTED = "CHANGE_REQUESTS_EXHAUSTED"
     NOTHING_TO_CHANGE = "NOTHING_TO_CHANGE"
     QUANTITY_BELOW_FILLED = "QUANTITY_BELOW_FILLED"
     ORDER_IS_SLICED = "ORDER_IS_SLICED"
@@ -142,6 +143,7 @@ SENTENCES: dict[RejectCode, str] = {
     _C.CANCEL_ALREADY_PENDING: "A cancel of this order is already on its way to the exchange.",
     _C.CHANGE_ALREADY_PENDING: "A change of this order is already on its way to the exchange.",
     _C.CHANGE_LIMIT_REACHED: "This order has been changed as often as an order may be.",
+    _C.CHANGE_REQUESTS_EXHAUSTED: "Changes of this order were asked for too often; it can be cancelled.",
     _C.NOTHING_TO_CHANGE: "The order already stands as asked.",
     _C.QUANTITY_BELOW_FILLED: "The new quantity must be above what has been filled.",
     _C.ORDER_IS_SLICED: "The order is sliced: change its slices, one by one.",
@@ -163,6 +165,7 @@ HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
     _C.CANCEL_ALREADY_PENDING: HTTPStatus.CONFLICT,
     _C.CHANGE_ALREADY_PENDING: HTTPStatus.CONFLICT,
     _C.CHANGE_LIMIT_REACHED: HTTPStatus.CONFLICT,
+    _C.CHANGE_REQUESTS_EXHAUSTED: HTTPStatus.CONFLICT,
     _C.ORDER_IS_SLICED: HTTPStatus.CONFLICT,
     _C.EXCHANGE_TOO_LATE: HTTPStatus.CONFLICT,
 }

@@ -91,6 +91,7 @@ def surely_opens(terms: OrderTerms) -> bool:
 def enlarges(terms: OrderTerms, changed: OrderTerms) -> bool:
     """Whether a change does more than take away from the order, so that it is judged like a new one.
 
+    What only takes away passes where reducing is allowed, as an order that reduces does; a halt stops it too.
     Less quantity takes away, and so does a lower price of a purchase. A sale at another price is nearer to
     trading or dearer to cover, and a trigger that moves is either.
     """

@@ -42,7 +42,8 @@ _STANDS = """
            h.change_id IS NOT NULL OR EXISTS (
                SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND x.kind <> 'NEW'
                AND x.answered_at_ns IS NULL) AS pending,
-           EXISTS (SELECT FROM exchange_outbox x WHERE x.cl_ord_id = %(cl_ord_id)s) AS repeated
+           EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id
+                   AND (x.cl_ord_id = %(cl_ord_id)s OR %(cl_ord_id)s = ANY(x.revisions))) AS repeated
     FROM orders o LEFT JOIN margin_holds h USING (order_id) WHERE o.order_id = %(order_id)s
 """
 _UNSENT = """
@@ -63,7 +64,8 @@ _HOLD = """
     WHERE order_id = %(order_id)s
 """
 _PUT_RIGHT = """
-    UPDATE exchange_outbox SET instruction = instruction || %s WHERE order_id = %s AND kind = 'NEW'
+    UPDATE exchange_outbox SET instruction = instruction || %s, revisions = revisions || %s::text
+    WHERE order_id = %s AND kind = 'NEW'
 """
 
 
@@ -133,7 +135,7 @@ async def _change(
     to = grow(stands.hold, unit, terms.quantity, stands.filled)
     more = enlarges(stands.terms, terms)
     left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
-    if more and (stopped := await _stopped(conn, left, to, leaves)) is not None:
+    if (stopped := await _stopped(conn, left, to, leaves, more)) is not None:
         return Changed(stopped)
     ledger = await _ledger(conn, placed)
     promised = await _promise(conn, portfolios, placed, stands.hold, to, ledger)
@@ -143,7 +145,7 @@ async def _change(
     await _write_hold(conn, placed, stands.hold, to, pending, leaves.margin_price)
     await promised.write(conn)
     if stands.unsent:
-        return Changed(told=await _put_right(conn, placed, order, terms, leaves))
+        return Changed(told=await _put_right(conn, placed, cl_ord_id, order, terms, leaves))
     await _ask(conn, placed, cl_ord_id, terms, leaves, more)
     return Changed()
 
@@ -154,11 +156,14 @@ async def _ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
     return ledger
 
 
-async def _stopped(conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure) -> Refusal | None:
-    """Why the risk desk does not let what would be left of the order pass as a new one."""
+async def _stopped(
+    conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure, enlarging: bool
+) -> Refusal | None:
+    """Why the desk stops the change; one that enlarges is judged as a new order of what is left."""
     block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
     asked = Asked(left, block, leaves)
-    return next((await risk_gate.read(conn, [asked])).refusals(asked), None)
+    gate = await risk_gate.read(conn, [asked])
+    return next(gate.refusals(asked), None) if enlarging else gate.halted(left)
 
 
 async def _standing(
@@ -252,12 +257,17 @@ async def _write_hold(
 
 
 async def _put_right(
-    conn: Connection, placed: PlacedOrder, order: LockedOrder, terms: OrderTerms, leaves: Departure
+    conn: Connection,
+    placed: PlacedOrder,
+    cl_ord_id: str,
+    order: LockedOrder,
+    terms: OrderTerms,
+    leaves: Departure,
 ) -> OrderUpdate:
     """The exchange has not heard of the order: what it will hear is the changed one."""
     now = time.time_ns()
     said = {"quantity": terms.quantity, "price": leaves.price, "trigger_price": terms.trigger_price}
-    await conn.execute(_PUT_RIGHT, (Jsonb(said), placed.order_id))
+    await conn.execute(_PUT_RIGHT, (Jsonb(said), cl_ord_id, placed.order_id))
     await conn.execute(
         """UPDATE orders SET quantity = %s, price = %s, trigger_price = %s, updated_at_ns = %s
            WHERE order_id = %s""",

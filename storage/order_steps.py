@@ -42,11 +42,16 @@ def entry(
     )
 
 
-async def write(conn: Connection, entries: Sequence[AuditEntry]) -> list[OrderUpdate]:
-    """The orders stand as these entries say, and the entries are on record."""
+async def write_statuses(conn: Connection, entries: Sequence[AuditEntry]) -> None:
+    """The orders stand as these entries say."""
     rows = [
         (e.order_id, e.status, e.detail.get("reject_code"), e.detail.get("reject_reason"), e.occurred_at_ns)
         for e in entries
     ]
     await conn.execute(_WRITE_STATUSES, columns(rows))
+
+
+async def write(conn: Connection, entries: Sequence[AuditEntry]) -> list[OrderUpdate]:
+    """The orders stand as these entries say, and the entries are on record."""
+    await write_statuses(conn, entries)
     return await audit.append(conn, sorted(entries, key=lambda one: one.user_id))

@@ -30,6 +30,8 @@ class RefusalAnswer:
     """`stands` is False when an earlier run had submitted the order: it is the exchange's now."""
 
     stands: bool
+    status: OrderStatus
+    """REJECTED, or what had become of the order before: a cancel may have come first."""
     told: OrderUpdate | None = None
 
 
@@ -42,7 +44,8 @@ async def refuse(conn: Connection, refused: Sequence[Refused]) -> list[RefusalAn
     found = await conn.execute(_SUBMITTED, (ids,))
     submitted = {row["order_id"] for row in await found.fetchall()}
     told = await _write_refusals(conn, due, orders) if due else {}
-    return [RefusalAnswer(order_id not in submitted, told.get(order_id)) for order_id in ids]
+    stands = {i: OrderStatus.REJECTED if i in due else orders[i].view.status for i in ids}
+    return [RefusalAnswer(i not in submitted, stands[i], told.get(i)) for i in ids]
 
 
 async def _write_refusals(

@@ -108,6 +108,12 @@ class RiskGate:
             yield Refusal(RejectCode.BANNED_FOR_DERIVATIVES, "instrument_id")
         yield from limit_refusals(_limits(row), terms, self._risk(asked))
 
+    def halted(self, placed: PlacedOrder) -> Refusal | None:
+        """Why a state stops even what only takes away from the order."""
+        row = self.rows[placed.order_id]
+        standings = [standing_of(state) for state in row["states"]]
+        return state_refusal(standings, opens=False, by_house=row["by_house"])
+
     def take(self, asked: Asked) -> None:
         """The order has passed every gate: the group's later ones find it."""
         placed = asked.placed

@@ -1,9 +1,10 @@
-"""What a freeze keeps from the exchange: orders and enlarging changes of the outbox that a state stops.
+"""What a freeze keeps from the exchange: orders and changes of the outbox that a state stops.
 
-The rows of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and
-a database that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn
-order is CANCELLED with the code that stopped it, a withdrawn change leaves its order as it is; the workflow
-is told (storage/order_queue.py) and gives the margin back. Called by the gateway alone.
+A halt stops every change; where reducing is allowed, one that only takes away from its order passes. The rows
+of trading_states are asked in the gateway's own statements, so a freeze holds from its commit and a database
+that is away lets nothing leave. The rule is domain/trading_states.py's, in SQL. A withdrawn order ends
+CANCELLED with the code that stopped it, a withdrawn change leaves its order as it is; the workflow is told
+(storage/order_queue.py) and gives the margin back. Called by the gateway alone.
 """
 
 import time
@@ -36,10 +37,11 @@ _BY_HOUSE = """EXISTS (SELECT FROM house_orders house
                        JOIN orders placed USING (user_id)
                        WHERE placed.idempotency_key = house.key AND placed.order_id = {row}.order_id)"""
 # The first condition is one look at an index that is empty nearly always.
-STOPPED = f"""({{row}}.kind <> 'CANCEL' AND {{row}}.enlarges
+STOPPED = f"""({{row}}.kind <> 'CANCEL'
     AND EXISTS (SELECT FROM trading_states WHERE state <> 'ACTIVE') AND EXISTS (
     SELECT FROM trading_states desk WHERE desk.state <> 'ACTIVE' AND desk.key IN {_KEYS}
-      AND ((desk.state = 'HALTED' AND (desk.cause = 'CIRCUIT' OR NOT {_BY_HOUSE})) OR {_OPENS})))"""
+      AND ((desk.state = 'HALTED' AND (desk.cause = 'CIRCUIT' OR NOT {_BY_HOUSE}))
+           OR ({{row}}.enlarges AND {_OPENS}))))"""
 """A condition on a row of the outbox that is to leave for the first time; format it with the row's name."""
 
 _AMONG = f"""
@@ -51,7 +53,8 @@ _PUT_BACK = """
 """
 _WAITING = "claimed_at_ns IS NULL AND sent_at_ns IS NULL AND withdrawn_at_ns IS NULL"
 _FIND = f"""
-    SELECT w.seq, w.order_id, w.kind, s.scope, s.cause, s.state, {_OPENS.format(row="w")} AS opens,
+    SELECT w.seq, w.order_id, w.kind, s.scope, s.cause, s.state,
+           w.enlarges AND {_OPENS.format(row="w")} AS opens,
            {_BY_HOUSE.format(row="w")} AS by_house
     FROM (SELECT o.* FROM exchange_outbox o JOIN orders USING (order_id)
           WHERE exchange = %s AND {_WAITING} AND (kind = 'REPLACE' OR status = 'PENDING_OPEN')
@@ -69,6 +72,11 @@ _CANCEL = """
     FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
         AS s (order_id, status, code, reason, at)
     WHERE o.order_id = s.order_id
+"""
+# A cancel follows its order; of one that was put back and withdrawn it would wait for ever.
+_WITHDRAW_CANCELS = f"""
+    UPDATE exchange_outbox SET withdrawn_at_ns = %(now)s, answered_at_ns = %(now)s
+    WHERE order_id = ANY(%(order_ids)s) AND kind = 'CANCEL' AND {_WAITING}
 """
 _PASS_GATE = "UPDATE order_intake SET gate_passed_at_ns = %s WHERE order_id = ANY(%s)"
 
@@ -104,7 +112,13 @@ async def withdraw(conn: Connection, exchange: str) -> list[OrderUpdate]:
         rows = [(one.order_id, status, one.refusal.code, one.refusal.sentence, now) for one in cancelled]
         await conn.execute(_CANCEL, columns(rows))
         await conn.execute(_PASS_GATE, (now, [one.order_id for one in cancelled]))
+        await withdraw_cancels(conn, [one.order_id for one in cancelled], now)
     return await audit.append(conn, sorted(entries, key=lambda entry: entry.user_id))
+
+
+async def withdraw_cancels(conn: Connection, order_ids: Sequence[int], now: int) -> None:
+    """These orders never leave: nothing is to be cancelled of them."""
+    await conn.execute(_WITHDRAW_CANCELS, {"now": now, "order_ids": list(order_ids)})
 
 
 class _Stopped(NamedTuple):

@@ -146,13 +146,18 @@ class TradingStates:
         self._standings: dict[str, list[Standing]] = {}
         self._read_at = -STALE_SECONDS
 
-    def refusal(self, user_id: int, terms: OrderTerms, segment: str) -> Refusal | None:
-        """Why a client's order would surely be refused now; None does not mean that it passes."""
+    def refusal(
+        self, user_id: int, terms: OrderTerms, segment: str, *, enlarging: bool = True
+    ) -> Refusal | None:
+        """Why a client's order, or a change to these terms, would surely be refused now.
+
+        None does not mean that it passes.
+        """
         if time.monotonic() - self._read_at > STALE_SECONDS:
             return Refusal(RejectCode.TRADING_STATE_UNKNOWN)
         keys = keys_of(user_id, terms.instrument_id, segment)
         standings = [standing for key in keys for standing in self._standings.get(key, ())]
-        return state_refusal(standings, opens=surely_opens(terms))
+        return state_refusal(standings, opens=enlarging and surely_opens(terms))
 
     async def refresh(self) -> None:
         asked_at = time.monotonic()

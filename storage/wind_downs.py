@@ -4,7 +4,7 @@ Called by activities/wind_down.py.
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -23,7 +23,9 @@ _SELECTED = """
     AND (%(session_class)s::text IS NULL OR n.session_class = %(session_class)s)
 """
 _PENDING = f"""
-    SELECT order_id FROM orders o JOIN instruments n USING (instrument_id)
+    SELECT order_id, EXISTS (SELECT FROM exchange_outbox x WHERE x.order_id = o.order_id AND kind = 'CANCEL'
+                             AND answered_at_ns IS NULL) AS cancel_requested
+    FROM orders o JOIN instruments n USING (instrument_id)
     WHERE {LIVE} AND {_SELECTED} AND %(carried_before_ns)s::bigint IS NULL ORDER BY order_id
 """
 _PENDING_OF_CLIENTS = f"""
@@ -73,11 +75,20 @@ _KEY = """
 """
 
 
-async def pending_orders(database: Database, selection: Selection) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class PendingOrder:
+    """An order that may still trade."""
+
+    order_id: int
+    cancel_requested: bool
+    """The exchange has not answered yet."""
+
+
+async def pending_orders(database: Database, selection: Selection) -> list[PendingOrder]:
     """Orders that may still trade, whatever day they were placed, oldest first."""
-    async with database.reading() as conn:
-        found = await conn.execute(_PENDING.encode(), _values(selection))
-        return [row["order_id"] for row in await found.fetchall()]
+    async with database.reading() as conn, conn.cursor(row_factory=class_row(PendingOrder)) as cursor:
+        await cursor.execute(_PENDING.encode(), _values(selection))
+        return await cursor.fetchall()
 
 
 async def has_pending_of_clients(database: Database, selection: Selection) -> bool:

@@ -2,23 +2,20 @@
 
 Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
 workflows go on in another worker when this one dies. Beside them it watches the market: its time for the
-intraday square-off, the index for a market-wide halt, accounts for exposure above their limits, and the
-journals for reports that are not booked. Started by `hundi operations`.
+intraday square-off, the index for a market-wide halt, accounts for exposure above their limits; the journals
+for reports that are not booked; and Temporal: orders whose story is lost, schedules that are. Started by
+`hundi operations`.
 """
 
 import asyncio
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
-import structlog
 import uvloop
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.decision import Decision
 from activities.market_day import MarketDay
 from activities.reconciliation import Reconciliation
 from activities.trade_comparison import TradeFiles
@@ -32,6 +29,7 @@ from storage.database import open_database
 from storage.instruments import load_instruments
 from storage.intake import Intake
 from storage.margin_book import MarginBook
+from storage.order_canceller import OrderCanceller
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
@@ -40,14 +38,12 @@ from workers.health import reporting
 from workers.market_watch import MarketWatch
 from workers.report_watch import ReportWatch
 from workers.square_off import SquareOffWatch
+from workers.story_sweep import StorySweep
 from workflows import contracts
 from workflows.connection import connect
 from workflows.market_day import DayRollWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
-
-CANCEL_SECONDS = 5
-log = structlog.get_logger()
 
 
 def main() -> None:
@@ -69,7 +65,7 @@ async def _run(ours: Settings) -> None:
     ):
         instruments = await load_instruments(database)
         intake = Intake(database, redis)
-        wind_downs = WindDowns(database, intake, instruments, lambda order_id: _ask_cancel(client, order_id))
+        wind_downs = WindDowns(database, intake, instruments, OrderCanceller(database, redis))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
         view = MarginBook(redis, database)
@@ -86,9 +82,14 @@ async def _run(ours: Settings) -> None:
             asyncio.TaskGroup() as tasks,
             reporting(redis, "operations") as health,
         ):
-            reports = ReportWatch(database, redis)
-            parts = (squaring.run(announced), *watch.parts(limits), reports.run())
-            watching = [tasks.create_task(part) for part in parts]
+            lasting = [
+                *watch.parts(limits),
+                squaring.run(announced),
+                ReportWatch(database, redis).run(),
+                StorySweep(client, database).run(),
+                schedules.keep(client),
+            ]
+            watching = [tasks.create_task(part) for part in lasting]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
             for task in watching:
@@ -134,19 +135,6 @@ async def _square_off(client: Client, asked: SquareOff) -> None:
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"Square off intraday positions of {what}",
     )
-
-
-async def _ask_cancel(client: Client, order_id: int) -> bool:
-    """Whether the order's workflow took the cancel; refused means that it is finished already."""
-    handle = client.get_workflow_handle(contracts.order_workflow_id(order_id))
-    try:
-        asked: Decision = await handle.execute_update(
-            contracts.CANCEL, result_type=Decision, rpc_timeout=timedelta(seconds=CANCEL_SECONDS)
-        )
-    except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        log.warning("order_not_cancelled", order_id=order_id, error=str(error))
-        return False
-    return asked.reject_code is None
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 import uvloop
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -33,7 +31,7 @@ from domain.orders import PlacedOrder
 from exchange import span_files
 from exchange.last_prices import LastPrices
 from exchange.span_files import SpanFiles
-from storage import order_queue, wakeups
+from storage import order_queue, placed_orders, wakeups
 from storage.book_keeping import BookKeeping
 from storage.database import Database, open_database
 from storage.following import following
@@ -46,7 +44,7 @@ from telemetry import stages
 from telemetry.process import telemetry
 from telemetry.spans import past_span
 from workers.health import reporting
-from workflows import contracts
+from workflows import contracts, stories
 from workflows.connection import connect
 from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
@@ -164,20 +162,7 @@ class _Pullers:
     async def _start(self, placed: PlacedOrder) -> None:
         stages.record("start", time.time_ns() - placed.accepted_at_ns)
         past_span("order.start", placed.traceparent, placed.accepted_at_ns, order_id=str(placed.order_id))
-        with suppress(WorkflowAlreadyStartedError):
-            await self._client.start_workflow(
-                contracts.ORDER_WORKFLOW,
-                placed,
-                id=contracts.order_workflow_id(placed.order_id),
-                task_queue=contracts.ORDER_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                request_eager_start=True,
-                # Bounds how long an order waits for another worker when this one dies.
-                task_timeout=timedelta(seconds=3),
-                search_attributes=contracts.search_attributes(placed),
-                static_summary=contracts.summary(placed),
-            )
+        await stories.start(self._client, placed, eager=True)
 
     async def tell_reports(self) -> bool:
         due = await order_queue.reports_due(self._database, self._ours.worker_id, time.time_ns())
@@ -191,23 +176,25 @@ class _Pullers:
 
     async def tell_withdrawals(self) -> bool:
         due = await order_queue.withdrawals_due(self._database, time.time_ns())
-        said = ["Withdrawn before it left: the risk desk has stopped it."]
-        await asyncio.gather(*(self._tell(order_id, said) for order_id in due))
+        await asyncio.gather(*(self._tell(order_id, [sentence]) for order_id, sentence in due.items()))
         return bool(due)
 
     async def _tell(self, order_id: int, sentences: list[str]) -> None:
+        """Signal the order's story; one that is lost begins again, after one that is over this is booked."""
         handle = self._client.get_workflow_handle(contracts.order_workflow_id(order_id))
         try:
             await handle.signal(contracts.EXCHANGE_REPORTS, sentences)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            await self._book_late(order_id)
+            if not await stories.restart(self._client, self._database, order_id):
+                await self._book_late(order_id)
 
     async def _book_late(self, order_id: int) -> None:
         """The order's story is over: a trade of it was taken back, or put right."""
         log.info("late_reports", order_id=order_id)
-        placed = await order_queue.placed(self._database, order_id, self._ours.worker_id)
+        async with self._database.reading() as conn:
+            placed = (await placed_orders.read(conn, [order_id]))[order_id]
         await self._client.start_workflow(
             contracts.LATE_REPORTS_WORKFLOW,
             placed,

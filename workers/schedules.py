@@ -1,14 +1,17 @@
-"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts.
+"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts, and made
+again when Temporal has lost them.
 
 What is missed for longer than its catch-up window is not made up for. The intraday square-off is none of
 these: it goes by the market's time (workers/square_off.py).
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from temporalio.client import (
     Client,
     Schedule,
@@ -33,6 +36,8 @@ TIME_ZONE = "Asia/Kolkata"
 DAY_ROLL_HOURS = (0, 8)
 RETIRED = tuple(f"square-off-{session_class}" for session_class in SessionClass)
 """Schedules of earlier versions: they went by the wall clock."""
+KEEP_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 async def ensure(client: Client) -> list[str]:
@@ -43,9 +48,7 @@ async def ensure(client: Client) -> list[str]:
     names = []
     for name, schedule in _schedules():
         names.append(name)
-        try:
-            await client.create_schedule(name, schedule)
-        except ScheduleAlreadyRunningError:
+        if not await _make(client, name, schedule):
             update = ScheduleUpdate(schedule)
             await client.get_schedule_handle(name).update(lambda _, update=update: update)  # type: ignore[misc]
     return names
@@ -54,6 +57,27 @@ async def ensure(client: Client) -> list[str]:
 async def begin_day(client: Client) -> None:
     """Start the day roll now: its hours may have passed while nobody was there."""
     await client.get_schedule_handle("day-roll").trigger(overlap=ScheduleOverlapPolicy.SKIP)
+
+
+async def keep(client: Client) -> None:
+    """Make what is missing, until it is cancelled: Temporal's database may be lost or set back."""
+    while True:
+        await asyncio.sleep(KEEP_SECONDS)
+        try:
+            for name, schedule in _schedules():
+                if await _make(client, name, schedule):
+                    log.warning("schedule_made_again", name=name)
+        except RPCError as error:
+            log.warning("schedules_not_kept", error=str(error))
+
+
+async def _make(client: Client, name: str, schedule: Schedule) -> bool:
+    """False when there is one of this name."""
+    try:
+        await client.create_schedule(name, schedule)
+    except ScheduleAlreadyRunningError:
+        return False
+    return True
 
 
 def _schedules() -> Iterator[tuple[str, Schedule]]:

@@ -17,11 +17,12 @@ SQUARE_OFF_WORKFLOW = "SquareOffWorkflow"
 RECONCILIATION_WORKFLOW = "ReconciliationWorkflow"
 DAY_ROLL_WORKFLOW = "DayRollWorkflow"
 CANCEL = "cancel"
-"""Update: answers whether the exchange is asked; refused once the order is finished."""
+"""Update of earlier versions, which asked the story; cancels are in SQL since (storage/cancellations.py)."""
 CHANGE = "change"
-"""Update: a client's change of price, quantity or trigger; answers like CANCEL."""
+"""Update: a client's change of price, quantity or trigger, and the request's number; answers whether it is
+asked, refused once the order is finished."""
 EXCHANGE_REPORTS = "exchange_reports"
-"""Signal: reports of this order were journaled; carries a sentence for each."""
+"""Signal: reports of this order were journaled, or it was withdrawn; carries a sentence for each."""
 
 USER_ID = SearchAttributeKey.for_keyword("UserId")
 INSTRUMENT_ID = SearchAttributeKey.for_keyword("InstrumentId")

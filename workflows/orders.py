@@ -41,7 +41,7 @@ class OrderWorkflow:
         self._finished = False
         self._reports_due = False
         self._requests = 0
-        """Numbers what clients ask of the order: each request's ClOrdID, however often its step runs."""
+        """Numbers requests that bring no number, as those of earlier versions."""
 
     @workflow.run
     async def run(self, placed: PlacedOrder) -> str:
@@ -52,6 +52,8 @@ class OrderWorkflow:
         return outcome
 
     async def _story(self, placed: PlacedOrder) -> str:
+        if placed.past_gates:
+            return await self._go_on(placed)
         verdict = await self._local(Gates.validate, "Check the gates", placed)
         entered = verdict.entry
         if entered is not None:
@@ -63,12 +65,20 @@ class OrderWorkflow:
                 return refused.sentence
         self._submitted = True
         booked = await self._follow(placed, armed=entered is not None and bool(entered.release_phases))
+        return self._end(booked)
+
+    async def _go_on(self, placed: PlacedOrder) -> str:
+        """An earlier story, lost since, has passed the gates: what was reported meanwhile is due."""
+        self._submitted = self._reports_due = True
+        return self._end(await self._follow(placed, armed=True))
+
+    def _end(self, booked: Booked) -> str:
         self._tell(booked.status, booked.reject_code, booked.exchange_order_id)
         return booked.sentence
 
     @workflow.update(name=contracts.CANCEL)
     async def cancel(self) -> Decision:
-        """Ask for a cancel: whether it was asked is the answer, the exchange decides the race with a fill."""
+        """Take the order back, as earlier versions asked it of the story; cancels need no story since."""
         number = await self._next_request()
         asked = await self._local(Changes.cancel, "Cancel for the client", self._placed, number)
         # A withdrawn order is final without a report of the exchange.
@@ -76,17 +86,22 @@ class OrderWorkflow:
         return asked
 
     @workflow.update(name=contracts.CHANGE)
-    async def change(self, asked: Change) -> Decision:
-        """Ask for a change; until the exchange has answered, the order stands as it is."""
-        number = await self._next_request()
-        return await self._local(Changes.change, "Change for the client", self._placed, number, asked)
+    async def change(self, asked: Change, number: int | None = None) -> Decision:
+        """Ask for a change; until the exchange has answered, the order stands as it is.
+
+        Its number comes from the database, for a story that begins again knows none. Earlier versions gave it
+        here.
+        """
+        own = await self._next_request()
+        keyed = own if number is None else number
+        return await self._local(Changes.change, "Change for the client", self._placed, keyed, asked)
 
     @cancel.validator
     def _may_cancel(self) -> None:
         self._must_be_open()
 
     @change.validator
-    def _may_change(self, asked: Change) -> None:
+    def _may_change(self, asked: Change, number: int | None = None) -> None:
         self._must_be_open()
 
     def _must_be_open(self) -> None:
@@ -132,7 +147,8 @@ class OrderWorkflow:
         code, reason = str(verdict.reject_code), str(verdict.reject_reason)
         refused = await self._local(Books.refuse, f"Refuse: {code}", placed, code, reason)
         if refused.stands:
-            self._tell(OrderStatus.REJECTED, code, None)
+            rejected = refused.status == OrderStatus.REJECTED
+            self._tell(refused.status, code if rejected else None, None)
         return refused
 
     async def _release(self, placed: PlacedOrder, block: Block) -> None:

@@ -170,7 +170,7 @@ async def test_a_frozen_client_s_orders_are_cancelled_and_positions_closed_by_th
     assert record == [{"actor": "RISK01"}]
     temporal = await connect(market)
     told = await temporal.get_workflow_handle(answer.json()["wind_down"]).result()
-    assert told[0] == "1 of 1 pending orders were asked to cancel; 0 are still pending."
+    assert told[0].endswith("; 0 are still pending.")
     assert told[-1] == "1 closing orders for 1 positions of 1 clients; 0 are open."
     assert await eventually(
         lambda: margins(market, "DEMO0035") == {"blocked_margin": 0, "held": 0}, within=20

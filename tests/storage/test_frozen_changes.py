@@ -1,4 +1,4 @@
-"""Changes under a freeze: what enlarges an order is refused or kept back; what takes away from it leaves."""
+"""Changes under a freeze: none passes a halt; where reducing is allowed, what only takes away leaves."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.trading_states import Cause, TradingState
 from storage import books, changes, order_queue, outbox, stops, submissions
 from storage.arrivals import Arrival
-from storage.cancellations import cancel
+from storage.cancellations import CancelledBy, cancel
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.submissions import Asked
@@ -141,7 +141,7 @@ TAKEN_AWAY = {"less quantity": {"quantity": 9}, "a lower price": {"price": PRICE
 @pytest.mark.parametrize(
     ("state", "code"), [(TradingState.HALTED, "USER_FROZEN"), (TradingState.REDUCING, "REDUCE_ONLY")]
 )
-async def test_a_frozen_client_may_take_away_from_an_order_and_nothing_else(
+async def test_a_change_that_enlarges_an_order_is_refused_under_every_freeze(
     database: Database, redis: Redis, state: TradingState, code: str
 ) -> None:
     for asked in STOPPED.values():
@@ -150,11 +150,36 @@ async def test_a_frozen_client_may_take_away_from_an_order_and_nothing_else(
             before = await order.blocked()
             assert await order.change(**asked) == code
             assert await order.blocked() == before
-    for asked in TAKEN_AWAY.values():
-        order = await Working.rest(database, redis)
-        async with frozen(database, user(order.placed.user_id), state):
-            assert await order.change(**asked) == "asked"
-            assert await order.claim() == ["REPLACE"]
+
+
+@pytest.mark.parametrize("asked", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+async def test_what_takes_away_from_an_order_passes_where_reducing_does_and_a_halt_stops_it(
+    database: Database, redis: Redis, asked: dict[str, int]
+) -> None:
+    order = await Working.rest(database, redis)
+    async with frozen(database, user(order.placed.user_id), TradingState.REDUCING):
+        assert await order.change(**asked) == "asked"
+        assert await order.claim() == ["REPLACE"]
+    halted = await Working.rest(database, redis)
+    async with frozen(database, user(halted.placed.user_id)):
+        assert await halted.change(**asked) == "USER_FROZEN"
+        assert await halted.claim() == []
+
+
+@pytest.mark.parametrize("asked", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+async def test_a_change_that_is_owed_when_the_halt_comes_never_leaves(
+    database: Database, redis: Redis, asked: dict[str, int]
+) -> None:
+    order = await Working.rest(database, redis)
+    before = await order.blocked()
+    assert await order.change(**asked) == "asked"
+    async with frozen(database, user(order.placed.user_id)):
+        assert await order.claim() == []
+        (told,) = await order.withdraw()
+        assert (told["event"], told["reject_code"]) == ("CHANGE_WITHDRAWN", "USER_FROZEN")
+    assert await order.due()
+    await order.booked()
+    assert await order.blocked() == before
 
 
 async def test_a_sale_s_price_stays_where_it_is_under_a_freeze(database: Database, redis: Redis) -> None:
@@ -222,6 +247,6 @@ async def test_a_cancel_leaves_under_every_freeze(database: Database, redis: Red
     order = await Working.rest(database, redis)
     async with frozen(database, user(order.placed.user_id)):
         async with database.transaction() as conn:
-            asked = await cancel(conn, order.placed, f"{order.placed.order_id}-1")
-        assert asked.refusal is None
+            done = await cancel(conn, [order.placed.order_id], CancelledBy("client"))
+        assert done.outcomes[order.placed.order_id].refusal is None
         assert await order.claim() == ["CANCEL"]

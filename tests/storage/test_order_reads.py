@@ -115,4 +115,5 @@ async def test_a_wind_down_finds_what_is_pending_however_long_it_has_been(
     forgotten = await an_order(database, user, FRIDAY - timedelta(30), "PENDING_OPEN")
     waiting = await an_order(database, user, FRIDAY, "OPEN")
     await an_order(database, user, FRIDAY, "EXPIRED")
-    assert await wind_downs.pending_orders(database, Selection(user_id=user)) == [forgotten, waiting]
+    pending = await wind_downs.pending_orders(database, Selection(user_id=user))
+    assert [one.order_id for one in pending] == [forgotten, waiting]

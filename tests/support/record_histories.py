@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowHistory
+from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
@@ -84,6 +84,14 @@ def another_worker(market: Market, client: Client) -> Request:
     return _ends(client, order, "CANCELLED")
 
 
+def begun_again(market: Market, client: Client) -> Request:
+    """Its first story was lost while the order rested; the one that was begun again sees it cancelled."""
+    order = _ends(client, _resting(client), "OPEN")
+    asyncio.run(_lose(market.settings, order_workflow_id(int(order.order_id))))
+    client.http.delete(f"/api/v1/orders/{order.order_id}").raise_for_status()
+    return _ends(client, order, "CANCELLED")
+
+
 def taken_back(market: Market, client: Client) -> Request:
     """The exchange takes its one trade back when its story is over."""
     order = _ends(client, client.place(instrument_id="NSE:TCS", quantity=1), "EXECUTED")
@@ -105,6 +113,7 @@ ORDERS: dict[str, Story] = {
         changed,
         withdrawn,
         another_worker,
+        begun_again,
     )
 }
 LATE_REPORTS: dict[str, Story] = {taken_back.__name__: taken_back}
@@ -137,6 +146,17 @@ async def _save(settings: Settings, orders: dict[str, int]) -> None:
         path = HISTORIES / f"{outcome}-{number}.json"
         path.write_text(json.dumps(_portable(json.loads(history)), indent=1) + "\n")
         print(path.name)
+
+
+async def _lose(settings: Settings, workflow_id: str) -> None:
+    temporal = await Temporal.connect(settings.temporal_target, namespace=settings.temporal_namespace)
+    handle = temporal.get_workflow_handle(workflow_id)
+    await handle.terminate("its story is lost")
+
+    async def again() -> bool:
+        return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+
+    await eventually(again, within=30)
 
 
 async def _ended(settings: Settings, workflow_id: str) -> WorkflowHistory:

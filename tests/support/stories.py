@@ -29,6 +29,7 @@ from domain.reports import ExecutionReport, MarketPhase
 from exchange.last_prices import LastPrices
 from exchange.ticks import TICK, group_of
 from realtime.bus import Publisher
+from storage import order_queue, unfinished
 from storage.arrivals import Arrival
 from storage.book_keeping import BookKeeping
 from storage.database import Database
@@ -141,6 +142,16 @@ class Stories:
         )
         return handle
 
+    async def started(self, placed: PlacedOrder) -> None:
+        """As the order worker notes it."""
+        await order_queue.mark_started(self.database, [placed.order_id], time.time_ns())
+
+    async def begin_again(self, placed: PlacedOrder) -> WorkflowHandle[OrderWorkflow, str]:
+        """The story that was lost, from what the journals know, on this test's queue."""
+        await self.started(placed)
+        (again,) = await unfinished.read(self.database, [placed.order_id])
+        return await self.start(again)
+
     async def send(self, placed: PlacedOrder) -> None:
         """The order leaves: it can no longer be withdrawn."""
         async with self.database.transaction() as conn:
@@ -159,7 +170,7 @@ class Stories:
         async with self.database.transaction() as conn:
             await write(conn, [], arrivals, time.time_ns())
         for _ in range(signals):
-            await self.signal(int(reports[0].cl_ord_id), *(report.exec_id for report in reports))
+            await self.signal(arrivals[0].order_id or 0, *(report.exec_id for report in reports))
 
     async def signal(self, order_id: int, *sentences: str) -> None:
         handle = self.temporal.get_workflow_handle(contracts.order_workflow_id(order_id))

@@ -1,5 +1,6 @@
 """The square-off goes by the market's own time: of a real day and a played one, in time, late, too late."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -216,6 +217,14 @@ async def test_what_the_market_cannot_take_back_is_an_alert_once_and_closed_when
     await watched.told("CONTINUOUS", MONDAY, time(9, 15))
     assert await watched.look(ist_ns(MONDAY, time(9, 15))) == []
     assert await watched.look(ist_ns(MONDAY, time(15, 0))) == [SquareOff(CAS, "2026-11-23", "XW")]
+    assert len(await watched.alerts()) == 1
+
+
+async def test_two_who_watch_at_once_raise_one_alert(watched: Watched, redis: Redis) -> None:
+    await holding(watched.database, 10)
+    await watched.told("CLOSED", FRIDAY, time(16, 0))
+    others = [SquareOffWatch(watched.database, redis, broker_hours(), watched.watch._start) for _ in range(4)]
+    await asyncio.gather(*(one.look(ist_ns(FRIDAY, time(16, 1))) for one in others))
     assert len(await watched.alerts()) == 1
 
 

@@ -13,14 +13,18 @@ from temporalio.worker import WorkflowRunner
 
 from activities.books import Books
 from activities.decision import PASSED, REFUSED, Decision
+from domain.changes import Change
 from domain.departure import Departure
 from domain.margin import Block, position_key
-from domain.orders import OrderType, PlacedOrder, Product, Side
-from domain.reports import ExecType
+from domain.orders import OrderStatus, OrderType, PlacedOrder, Product, Side
+from domain.reports import ExecType, ExecutionReport
+from storage.cancellations import Cancellation, CancelledBy
+from storage.order_canceller import OrderCanceller
 from tests.support.builders import a_report, some_trades
 from tests.support.eventually import eventually
 from tests.support.stories import CASH, Stories
 from workflows import contracts
+from workflows import stories as stories_begun
 from workflows.orders import OrderWorkflow
 
 Handle = WorkflowHandle[OrderWorkflow, str]
@@ -235,7 +239,161 @@ class SubmitWaits(Books):
         return await super().submit(placed, block, departure)
 
 
-async def test_a_cancel_before_the_order_was_handed_on_waits_and_then_withdraws_it(
+async def test_an_order_that_is_cancelled_before_it_was_handed_on_ends_there_and_then(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """The running story finds it ended and gives back what it had blocked."""
+    user_id = await stories.client()
+    async with stories.worker(runner, SubmitWaits) as books:
+        assert isinstance(books, SubmitWaits)
+        placed = await stories.place(user_id)
+        handle = await stories.start(placed)
+        await asyncio.wait_for(books.asked.wait(), 10)
+        assert (await taken_back(stories, placed)).status is OrderStatus.CANCELLED
+        assert (await stories.order(placed))["status"] == "CANCELLED"
+        books.may_go.set()
+        assert (await ended(handle)).endswith("The order is CANCELLED.")
+    assert await attribute(handle, contracts.ORDER_STATUS) == "CANCELLED"
+    assert not await submitted(stories, placed)
+    assert await stories.blocked(user_id) == (0, 0)
+
+
+async def test_a_refusal_after_a_cancel_leaves_the_order_cancelled(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    placed = await stories.place(user_id, instrument_id="XT:HALTED")
+    await taken_back(stories, placed)
+    async with stories.worker(runner):
+        handle = await stories.start(placed)
+        assert await ended(handle) == "The order was CANCELLED before it left."
+    order = await stories.order(placed)
+    assert (order["status"], order["reject_code"]) == ("CANCELLED", None)
+    assert await attribute(handle, contracts.ORDER_STATUS) == "CANCELLED"
+
+
+async def test_a_story_that_begins_again_goes_on_where_the_lost_one_was(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """Half filled, and the rest comes while no story runs; the gates are not asked again."""
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        trades = some_trades(placed.order_id, [(3, 2450_00), (7, 2448_00)])
+        await stories.tell(trades[:1])
+        assert await eventually(lambda: fills(stories, placed, 1))
+        await handle.terminate("its memory is lost")
+        await stories.tell(trades[1:], signals=0)
+        again = await stories.begin_again(placed)
+        assert (await ended(again)).endswith("The order is EXECUTED.")
+        assert await markers(again, "validate") == await markers(again, "submit") == 0
+    assert await stories.blocked(user_id) == (0, 0)
+    assert (await stories.ledger(user_id))["used_margin"] == 3 * 2450_00 + 7 * 2448_00
+
+
+async def test_a_story_lost_before_its_order_was_submitted_begins_from_the_gates(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    """What it had blocked in the view is the same block."""
+    user_id = await stories.client()
+    async with stories.worker(runner, SubmitWaits) as books:
+        assert isinstance(books, SubmitWaits)
+        placed = await stories.place(user_id)
+        lost = await stories.start(placed)
+        await asyncio.wait_for(books.asked.wait(), 10)
+        await lost.terminate("its memory is lost")
+        again = await stories.begin_again(placed)
+        books.may_go.set()
+        assert await eventually(lambda: submitted(stories, placed))
+        assert await eventually(lambda: stories.blocked(user_id)) == (WORTH, WORTH)
+        await taken_back(stories, placed)
+        await stories.signal(placed.order_id, "withdrawn")
+        assert (await ended(again)).endswith("The order is CANCELLED.")
+    assert await stories.blocked(user_id) == (0, 0)
+
+
+async def test_a_change_asked_of_a_story_that_began_again_is_no_repeat_of_an_earlier_one(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        assert (await changed(handle, Change(quantity=8), 1)).decision == PASSED
+        await stories.tell([replaced(placed, 1, 8)])
+
+        async def settled() -> bool:
+            return await stories.blocked(user_id) == (8 * 2450_00, 8 * 2450_00)
+
+        assert await eventually(settled)
+        await handle.terminate("its memory is lost")
+        again = await stories.begin_again(placed)
+        assert (await changed(again, Change(quantity=6), 2)).decision == PASSED
+        repeated = await changed(again, Change(quantity=6), 2)
+        assert repeated.decision == PASSED, "a step that runs twice finds what it did"
+        owed = await stories.rows(
+            "SELECT cl_ord_id FROM exchange_outbox WHERE order_id = %s AND kind = 'REPLACE' ORDER BY seq",
+            placed.order_id,
+        )
+        assert [row["cl_ord_id"] for row in owed] == [f"{placed.order_id}-1", f"{placed.order_id}-2"]
+        await again.terminate()
+
+
+async def test_a_change_that_was_put_right_before_the_order_left_is_found_again_by_its_key(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed = await stories.place(user_id)
+        handle = await stories.start(placed)
+        assert await eventually(lambda: submitted(stories, placed))
+        first = await changed(handle, Change(quantity=8), 1)
+        again = await changed(handle, Change(quantity=8), 1)
+        assert first.decision == again.decision == PASSED
+        other = await changed(handle, Change(quantity=8), 2)
+        assert other.reject_code == "NOTHING_TO_CHANGE"
+        assert (await stories.order(placed))["changes"] == 1
+        await handle.terminate()
+
+
+async def changed(handle: Handle, change: Change, number: int) -> Decision:
+    """Ask for a change under a number of the database's."""
+    asked: Decision = await handle.execute_update(
+        contracts.CHANGE, args=[change, number], result_type=Decision
+    )
+    return asked
+
+
+def replaced(placed: PlacedOrder, number: int, quantity: int) -> ExecutionReport:
+    report = a_report(placed.order_id, exec_type=ExecType.REPLACED, quantity=quantity)
+    return replace(
+        report,
+        exec_id=f"{placed.order_id}/replaced",
+        price=placed.terms.price,
+        cl_ord_id=f"{placed.order_id}-{number}",
+        orig_cl_ord_id=str(placed.order_id),
+        leaves_quantity=quantity,
+    )
+
+
+async def test_a_story_with_nothing_left_to_do_is_not_begun_again(
+    stories: Stories, runner: WorkflowRunner
+) -> None:
+    user_id = await stories.client()
+    async with stories.worker(runner):
+        placed, handle = await under_way(stories, user_id)
+        await stories.started(placed)
+        assert not await stories_begun.start(stories.temporal, placed, again=True), "one runs already"
+        await stories.tell(some_trades(placed.order_id, [(10, 2450_00)]))
+        await ended(handle)
+        assert not await stories_begun.restart(stories.temporal, stories.database, placed.order_id)
+
+
+async def taken_back(stories: Stories, placed: PlacedOrder) -> Cancellation:
+    canceller = OrderCanceller(stories.database, stories.redis)
+    return (await canceller.cancel([placed.order_id], CancelledBy("client")))[placed.order_id]
+
+
+async def test_a_cancel_asked_of_the_story_waits_until_the_order_is_handed_on(
     stories: Stories, runner: WorkflowRunner
 ) -> None:
     user_id = await stories.client()

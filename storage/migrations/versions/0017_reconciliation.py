@@ -1,4 +1,4 @@
-"""Reports that are not booked, days compared with the exchange's trade file, and orders at work."""
+"""Reports that are not booked, and days compared with the exchange's trade file."""
 
 from pathlib import Path
 from typing import Any

@@ -17,7 +17,3 @@ COMMENT ON COLUMN trade_file_comparisons.closed_ns IS 'when the exchange had ann
 COMMENT ON COLUMN trade_file_comparisons.filed IS 'legs in the exchange''s file; booked: in our trades; different: not alike';
 
 CREATE INDEX trades_undone ON trades (exchange, undone_by) WHERE undone_by IS NOT NULL;
-
--- Orders that the exchange may still fill, or will be told of.
-CREATE INDEX orders_working ON orders (order_id)
-    WHERE status IN ('PENDING_OPEN', 'OPEN', 'TRIGGER_PENDING', 'PARTIALLY_FILLED');

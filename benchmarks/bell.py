@@ -34,6 +34,7 @@ from domain.time import NANOS
 from exchange.simulator.control import ask
 from stack.errors import StackError
 from storage import cancellations, order_queue, submissions
+from storage.cancellations import CancelledBy
 from storage.database import Database
 from storage.intake import Intake, OrderRequest
 from storage.margin_book import MarginBook
@@ -142,9 +143,8 @@ async def arm(database: Database, redis: Redis, users: Sequence[int]) -> Armed:
             raise StackError(f"an order could not be armed: {refused[0]}")
     step = len(orders) // CANCELLED
     cancelled = orders[::step]
-    for placed in cancelled:
-        async with database.transaction() as conn:
-            await cancellations.cancel(conn, placed, f"{placed.order_id}-1")
+    async with database.transaction() as conn:
+        await cancellations.cancel(conn, [placed.order_id for placed in cancelled], CancelledBy("bench"))
     return Armed(orders, {placed.order_id for placed in cancelled})
 
 

@@ -10,31 +10,29 @@ Called by the order worker.
 
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from psycopg.types.json import Jsonb
 
 from domain.changes import Change, envelope, settled
 from domain.departure import Departure
 from domain.instructions import ReplaceOrder
-from domain.margin import Block, BlockOutcome, Hold, ResizeOutcome, position_key
+from domain.margin import Block, BlockOutcome, Hold, position_key
 from domain.money import rupees
-from domain.orders import OrderTerms, PlacedOrder, Product, Side
+from domain.orders import OrderTerms, PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.trading_states import enlarges
 from domain.validation import PRICED
-from storage import audit, books, instructions, risk_gate
+from storage import audit, books, hold_changes, instructions, risk_gate
 from storage.audit import OrderUpdate
 from storage.book_reads import PendingChange
 from storage.books import Booked
 from storage.cancellations import last_accepted
 from storage.database import Connection
 from storage.instructions import Owing
-from storage.margin_book import ResizeStep
 from storage.order_locks import LockedOrder, lock_orders
 from storage.order_steps import entry
-from storage.portfolios import LockedPortfolios, Portfolios
+from storage.portfolios import Portfolios
 from storage.submissions import Asked
 
 _STANDS = """
@@ -50,19 +48,7 @@ _UNSENT = """
     SELECT instruction FROM exchange_outbox
     WHERE order_id = %s AND kind = 'NEW' AND claimed_at_ns IS NULL AND withdrawn_at_ns IS NULL FOR UPDATE
 """
-_LEDGER = "SELECT generation, available_cash FROM margin_ledger WHERE user_id = %s"
-_FREE_SHARES = """
-    SELECT quantity - blocked_quantity AS free FROM holdings WHERE user_id = %s AND instrument_id = %s
-"""
-_WRITE_SHARES = """
-    UPDATE holdings SET blocked_quantity = blocked_quantity + %s WHERE user_id = %s AND instrument_id = %s
-"""
-_HOLD = """
-    UPDATE margin_holds SET unit_margin = %(unit)s, open_quantity = %(open)s, close_quantity = %(close)s,
-        change_id = %(change_id)s, changed_unit = %(changed)s, kept_unit = %(kept)s,
-        margin_price = GREATEST(margin_price, %(price)s)
-    WHERE order_id = %(order_id)s
-"""
+_COUNT = "UPDATE orders SET changes = changes + 1 WHERE order_id = %s"
 _PUT_RIGHT = """
     UPDATE exchange_outbox SET instruction = instruction || %s, revisions = revisions || %s::text
     WHERE order_id = %s AND kind = 'NEW'
@@ -111,6 +97,8 @@ async def change(
     order = (await lock_orders(conn, [placed.order_id]))[placed.order_id]
     booked = await books.catch_up(conn, portfolios, [placed.user_id], intraday_percent)
     changed = await _change(conn, portfolios, placed, order, cl_ord_id, asked, judge)
+    if changed.refusal is not None:
+        await hold_changes.restore(conn, portfolios, placed)
     return replace(changed, booked=booked)
 
 
@@ -137,23 +125,18 @@ async def _change(
     left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
     if (stopped := await _stopped(conn, left, to, leaves, more)) is not None:
         return Changed(stopped)
-    ledger = await _ledger(conn, placed)
-    promised = await _promise(conn, portfolios, placed, stands.hold, to, ledger)
-    if isinstance(promised, Changed):
-        return promised
+    promised = await hold_changes.promise(conn, portfolios, placed, stands.hold, to)
+    if not promised.is_kept:
+        return Changed(promised.refusal, promised.stale)
     pending = None if stands.unsent else PendingChange(cl_ord_id, unit, stands.hold.unit_margin)
-    await _write_hold(conn, placed, stands.hold, to, pending, leaves.margin_price)
-    await promised.write(conn)
+    await hold_changes.write(conn, placed, stands.hold, to, pending, leaves.margin_price)
+    if promised.derivatives is not None:
+        await promised.derivatives.write(conn)
+    await conn.execute(_COUNT, (placed.order_id,))
     if stands.unsent:
         return Changed(told=await _put_right(conn, placed, cl_ord_id, order, terms, leaves))
     await _ask(conn, placed, cl_ord_id, terms, leaves, more)
     return Changed()
-
-
-async def _ledger(conn: Connection, placed: PlacedOrder) -> dict[str, Any]:
-    ledger = await (await conn.execute(_LEDGER, (placed.user_id,))).fetchone()
-    assert ledger is not None
-    return ledger
 
 
 async def _stopped(
@@ -187,73 +170,6 @@ async def _standing(
     hold = Hold(terms.side, position, nets, *sizes)
     traded = seen.filled_quantity + seen.taken_back
     return Standing(terms, traded, hold, row["changes"], await unsent.fetchone() is not None)
-
-
-async def _promise(
-    conn: Connection,
-    portfolios: Portfolios,
-    placed: PlacedOrder,
-    hold: Hold,
-    to: Hold,
-    ledger: dict[str, Any],
-) -> Changed | LockedPortfolios:
-    """Shares and margin of the grown hold; when promised, in the view too, the derivatives to be written."""
-    derivative = portfolios.concern(placed)
-    derivatives = await portfolios.locked(conn, [placed.user_id] if derivative else [])
-    available = ledger["available_cash"] - sum(derivatives.turn().values())
-    more = to.blocked - hold.blocked
-    if more > 0 and more > max(available, 0):
-        return Changed(_insufficient(available))
-    shares, terms = _shares(to) - _shares(hold), placed.terms
-    sells = terms.product is Product.CNC and terms.side is Side.SELL
-    if sells and shares > 0:
-        held = await conn.execute(_FREE_SHARES, (placed.user_id, terms.instrument_id))
-        free = await held.fetchone()
-        if free is None or free["free"] < shares:
-            return Changed(Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity"))
-    if derivative:
-        promise = await derivatives.promise(placed, _shares(to), available - more)
-        if not promise.is_kept:
-            return Changed(promise.refusal, promise.stale)
-    step = ResizeStep(placed.user_id, placed.order_id, to, ledger["generation"])
-    outcome, available = await portfolios.view.resize(step)
-    if outcome is not ResizeOutcome.RESIZED:
-        if derivative:
-            await derivatives.take_back(placed.user_id)
-        void = outcome is ResizeOutcome.VOID
-        return Changed(stale=True) if void else Changed(_insufficient(available))
-    if sells and shares:
-        await conn.execute(_WRITE_SHARES, (shares, placed.user_id, terms.instrument_id))
-    return derivatives
-
-
-def _shares(hold: Hold) -> int:
-    return hold.open_quantity + hold.close_quantity
-
-
-def _insufficient(available: int) -> Refusal:
-    return Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(available))
-
-
-async def _write_hold(
-    conn: Connection,
-    placed: PlacedOrder,
-    hold: Hold,
-    to: Hold,
-    pending: PendingChange | None,
-    margin_price: int,
-) -> None:
-    change_id, changed, kept = astuple(pending) if pending else (None, None, None)
-    values: dict[str, Any] = {"unit": to.unit_margin, "open": to.open_quantity, "close": to.close_quantity}
-    values |= {"change_id": change_id, "changed": changed, "kept": kept}
-    values |= {"price": margin_price, "order_id": placed.order_id}
-    await conn.execute(_HOLD, values)
-    await conn.execute(
-        """UPDATE margin_ledger SET blocked_margin = blocked_margin + %s, updated_at_ns = %s
-           WHERE user_id = %s""",
-        (to.blocked - hold.blocked, time.time_ns(), placed.user_id),
-    )
-    await conn.execute("UPDATE orders SET changes = changes + 1 WHERE order_id = %s", (placed.order_id,))
 
 
 async def _put_right(

@@ -6,11 +6,15 @@ and fails closed when they differ. A missing view is rebuilt before the next ans
 their plain-Python twin: domain/margin.py. This module is the scripts' only caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from domain.margin import Account, Block, BlockOutcome, Hold, ResizeOutcome, Use
 from domain.orders import Side
@@ -20,6 +24,7 @@ from storage.margin_ledger import AccountUnknown, ledger_state
 HOLD_SECONDS = 3 * 24 * 3600
 """How long an answered block is remembered; far longer than an order's retries."""
 _LUA = Path(__file__).parent / "lua"
+log = structlog.get_logger()
 
 
 class FillStep(NamedTuple):
@@ -161,6 +166,15 @@ class MarginBook:
             view = await self.account(user_id)
             if view is None or view.generation != ledger["generation"]:
                 await self._rebuild(conn, user_id)
+
+    async def renew(self, user_ids: Collection[int]) -> None:
+        """Build views anew after a rollback, which may have left them ahead of the ledger. Raises nothing:
+        what cannot be done now the reconciliation comes to."""
+        try:
+            for user_id in user_ids:
+                await self.rebuild(user_id)
+        except (psycopg.Error, PoolTimeout, RedisError, OSError) as error:
+            log.warning("margin_views_left_ahead", error=str(error))
 
     async def rebuild(self, user_id: int) -> Account:
         """Load the ledger's state as a new generation, whatever stands. Raises AccountUnknown."""

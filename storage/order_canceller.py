@@ -40,8 +40,9 @@ class OrderCanceller:
             channels.append(wakeups.WITHDRAWN)
         if channels:
             await wakeups.wake(self._redis, *channels)
-        await updates.publish(self._redis, done.updates)
+        # What the client hears is gone he may spend at once.
         await self._release(done.unsubmitted)
+        await updates.publish(self._redis, done.updates)
         return done.outcomes
 
     async def _release(self, unsubmitted: Sequence[PlacedOrder]) -> None:

@@ -12,10 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
-from redis.exceptions import RedisError
 
 from domain.instruments import Instrument
 from domain.margin import ResizeOutcome
@@ -230,13 +227,8 @@ class LockedPortfolios:
 
         Whether the ledger has it is not known when a commit failed; the ledger's lock will tell.
         """
-        try:
-            for user_id, account in self._accounts.items():
-                if account.shown != account.ledger:
-                    await self._of.view.rebuild(user_id)
-        except (psycopg.Error, PoolTimeout, RedisError, OSError) as error:
-            # The reconciliation comes to it.
-            log.warning("margin_views_left_ahead", error=str(error))
+        ahead = [user_id for user_id, account in self._accounts.items() if account.shown != account.ledger]
+        await self._of.view.renew(ahead)
 
     async def write(self, conn: Connection) -> list[int]:
         """Into the ledger and the view; users whose figures are others than before."""

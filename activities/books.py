@@ -32,6 +32,8 @@ class Books:
     def __init__(self, database: Database, redis: Redis, keeping: BookKeeping, lingering: Lingering) -> None:
         self._database, self._redis, self._lingering = database, redis, lingering
         self._keeping, self._portfolios, self._book = keeping, keeping.portfolios, keeping.portfolios.view
+        self._asked_again: set[int] = set()
+        """Orders that a gate has refused once, on books that have moved on since."""
         self._submitting = GroupCommit(database, self._submit_group, self._submitted)
         self._refusing = GroupCommit(database, refusals.refuse, self._refused)
         self._booking = GroupCommit(database, self._book_group)
@@ -43,13 +45,18 @@ class Books:
         self._lingering.expect(placed.order_id)
         submission = await self._submitting.commit(submissions.Asked(placed, block, departure))
         if submission.refusal is not None:
-            # The gates judge by the books: what the client was told before he ordered has to be in them.
-            if await self._keeping.catch_up([placed.user_id]):
+            # The gates judge by the books: what the client was told before he ordered has to be in them. Once
+            # is enough, however they move on.
+            first, version = placed.order_id not in self._asked_again, submission.version
+            if first and version is not None and await self._keeping.moved_on(placed.user_id, version):
+                self._asked_again.add(placed.order_id)
                 await self._book.rebuild(placed.user_id)
                 said = "The books have taken in what the exchange reported; block again."
                 return Decision(said, STALE, time.time_ns())
+            self._asked_again.discard(placed.order_id)
             refusal = submission.refusal
             return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
+        self._asked_again.discard(placed.order_id)
         if submission.stale:
             await self._book.ensure(placed.user_id)
             return Decision("The margin view was rebuilt; block again.", STALE, time.time_ns())

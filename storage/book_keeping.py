@@ -6,16 +6,29 @@ margins are read, what is journaled of him is booked, whatever process that is. 
 order worker, the API's reads and dry runs, and the operations worker.
 """
 
+import time
 from collections.abc import Collection
 
 from redis.asyncio import Redis
 
 from domain.margin import Block, BlockOutcome
 from domain.orders import Side
+from domain.time import NANOS
 from storage import books, risk_alerts, unbooked
 from storage.books import Booked
 from storage.database import Database
+from storage.margin_book import ReleaseStep
 from storage.portfolios import Portfolios
+
+RECENT_NS = 60 * NANOS
+"""By then the story of an order that was cancelled has given its block back."""
+_VERSION = "SELECT version FROM margin_ledger WHERE user_id = %s"
+_ENDED_UNSUBMITTED = """
+    SELECT order_id FROM orders o
+    WHERE user_id = %s AND status IN ('CANCELLED', 'REJECTED') AND updated_at_ns >= %s AND parent_id IS NULL
+      AND NOT EXISTS (SELECT FROM margin_holds h WHERE h.order_id = o.order_id)
+    ORDER BY order_id DESC LIMIT 100
+"""
 
 
 class BookKeeping:
@@ -40,12 +53,35 @@ class BookKeeping:
     async def block(
         self, user_id: int, order_id: int, side: Side, position: str, nets: bool, quantity: int, unit: int
     ) -> Block:
-        """Block margin in the view; what is not covered is asked once more when the books lagged behind."""
+        """Block margin in the view; what is not covered is asked once more on books that lag behind nothing.
+
+        (Also where nothing was behind: another process may have booked since the first answer.)
+        """
         asked = (user_id, order_id, side, position, nets, quantity, unit)
         block = await self.portfolios.view.block(*asked)
-        if block.outcome is BlockOutcome.INSUFFICIENT and await self.catch_up([user_id]):
-            return await self.portfolios.view.block(*asked)
-        return block
+        if block.outcome is not BlockOutcome.INSUFFICIENT:
+            return block
+        await self.catch_up([user_id])
+        await self._release_unsubmitted(user_id)
+        return await self.portfolios.view.block(*asked)
+
+    async def moved_on(self, user_id: int, version: int) -> bool:
+        """Whether the books, brought up to the journals, are other than those of a version."""
+        await self.catch_up([user_id])
+        async with self._database.reading() as conn:
+            row = await (await conn.execute(_VERSION, (user_id,))).fetchone()
+        return row is not None and row["version"] != version
+
+    async def _release_unsubmitted(self, user_id: int) -> None:
+        """Give back what the view has blocked for orders that ended before they were submitted: their own
+        stories come to it later."""
+        async with self._database.reading() as conn:
+            found = await conn.execute(_ENDED_UNSUBMITTED, (user_id, time.time_ns() - RECENT_NS))
+            order_ids = [row["order_id"] for row in await found.fetchall()]
+        view = self.portfolios.view
+        for order_id in order_ids:
+            for block in await view.blocks(user_id, [order_id]):
+                await view.follow([ReleaseStep(user_id, order_id, block.generation)])
 
     async def follow_up(self, booked: Booked) -> None:
         """After the commit: the risk desk is told, voided margin views are built anew."""

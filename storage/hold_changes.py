@@ -110,8 +110,8 @@ async def write(
 
 
 async def restore(conn: Connection, portfolios: Portfolios, placed: PlacedOrder) -> None:
-    """Show the view the hold as the ledger has it: an earlier run of a change that is refused now may have died
-    between view and commit."""
+    """Show the view the hold as the ledger has it: an earlier run of a change that is refused now may have
+    died between view and commit."""
     found = await (await conn.execute(_HOLD, (placed.order_id,))).fetchone()
     if found is None:
         return

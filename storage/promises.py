@@ -14,7 +14,8 @@ from domain.rejects import Refusal, RejectCode
 from storage.database import Connection, columns
 
 _LOCK_LEDGERS = """
-    SELECT user_id, client_id, generation, available_cash FROM margin_ledger JOIN users USING (user_id)
+    SELECT user_id, client_id, generation, version, available_cash
+    FROM margin_ledger JOIN users USING (user_id)
     WHERE user_id = ANY(%s) ORDER BY user_id FOR UPDATE OF margin_ledger
 """
 _FREE_SHARES = """
@@ -62,6 +63,8 @@ class Accounts:
     """What the group may still promise, as its orders are taken one after the other."""
 
     generations: dict[int, int]
+    versions: dict[int, int]
+    """Of the books, as this transaction finds them."""
     client_ids: dict[int, str]
     available: dict[int, int]
     free_shares: dict[tuple[int, str], int]
@@ -110,6 +113,7 @@ async def lock_accounts(conn: Connection, asking: Sequence[Asking]) -> Accounts:
     rows = await locked.fetchall()
     return Accounts(
         {row["user_id"]: row["generation"] for row in rows},
+        {row["user_id"]: row["version"] for row in rows},
         {row["user_id"]: row["client_id"] for row in rows},
         {row["user_id"]: row["available_cash"] for row in rows},
         await free_shares(conn, orders),

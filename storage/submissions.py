@@ -70,6 +70,8 @@ class Submission:
     """Of slices that were submitted with this one and are not asked for here."""
     portfolio_margin: int = 0
     """Blocked with it for the whole portfolio, beside the order's own block."""
+    version: int | None = None
+    """Of the books on which it was decided now; None: by an earlier run, or of no account."""
 
 
 async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked]) -> list[Submission]:
@@ -98,7 +100,10 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
         if promise.is_kept and portfolios.concern(a.placed):
             promise = await _promise(derivatives, accounts, judged)
         answers[order.order_id] = Submission(
-            promise.refusal, promise.stale, portfolio_margin=promise.increase
+            promise.refusal,
+            promise.stale,
+            portfolio_margin=promise.increase,
+            version=accounts.versions.get(a.placed.user_id),
         )
         if promise.is_kept:
             desk.take(judged)

@@ -50,7 +50,7 @@ async def attempt(
         free = await free_shares(conn, [placed])
         left = account.available - block.required
         promise = await portfolios.preview(conn, placed, left) if portfolios.concern(placed) else Promise()
-    accounts = Accounts({}, {}, {user_id: account.available}, free)
+    accounts = Accounts({}, {}, {}, {user_id: account.available}, free)
     refusals = [*desk.refusals(asked), *accounts.refusals(placed, block)]
     if promise.refusal is not None and promise.refusal.code not in {refusal.code for refusal in refusals}:
         refusals.append(promise.refusal)

@@ -67,7 +67,7 @@ def place_one_of_each(client: Client, low: str) -> None:
 _MOVING = """
     SELECT (SELECT count(*) FROM orders JOIN users USING (user_id)
             WHERE client_id = ANY(%(clients)s) AND status IN ('PENDING_VALIDATION', 'PENDING_OPEN'))
-         + (SELECT count(*) FROM exchange_inbox JOIN orders USING (order_id) JOIN users USING (user_id)
+         + (SELECT count(*) FROM exchange_inbox JOIN users USING (user_id)
             WHERE client_id = ANY(%(clients)s) AND consumed_at_ns IS NULL AND broken IS NULL)
 """
 

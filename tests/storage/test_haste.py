@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from activities.decision import PASSED
-from domain.margin import position_key
+from domain.margin import Block, BlockOutcome, position_key
 from domain.orders import PlacedOrder, Product, Side
 from domain.reports import ExecType
 from storage import overdue_trades
@@ -158,6 +159,39 @@ async def test_what_a_cancel_has_freed_can_be_spent_and_sold_at_once(broker: Bro
     assert (await broker.cancel(withdrawn)).sentence == "Withdrawn before it left."
     again = await broker.place(user_id, quantity=10, price=PRICE)
     assert (await broker.submit(again)).decision == PASSED
+
+
+async def test_what_another_process_books_between_two_looks_counts(
+    broker: Brokerage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await broker.client(10 * PRICE * 20 // 100)
+    bought = await at_work(broker, user_id, product=Product.MIS, quantity=10)
+    await trade(broker, Side.SELL, 10)
+    block = broker.view.block
+
+    async def slow(*asked: Any) -> Block:
+        answer = await block(*asked)
+        await broker.book(bought)
+        return answer
+
+    monkeypatch.setattr(broker.view, "block", slow)
+    sale = await broker.place(user_id, side=Side.SELL, product=Product.MIS, quantity=10, price=PRICE)
+    assert (await broker.submit(sale)).decision == PASSED
+
+
+async def test_what_an_order_had_blocked_that_never_was_submitted_can_be_spent_at_once(
+    broker: Brokerage,
+) -> None:
+    user_id = await broker.client(10 * PRICE)
+    ended = await broker.place(user_id, quantity=10, price=PRICE)
+    key = position_key(broker.listed.instrument_id, Product.CNC)
+    assert (await broker.cancel(ended)).decision == PASSED
+    # Its story is on its way through the gates, and has not heard of the cancel.
+    late = await broker.view.block(user_id, ended.order_id, Side.BUY, key, False, 10, PRICE)
+    assert late.outcome is BlockOutcome.BLOCKED
+    again = await broker.place(user_id, quantity=10, price=PRICE)
+    assert (await broker.submit(again)).decision == PASSED
+    assert await blocked(broker, user_id) == 10 * PRICE
 
 
 async def test_what_is_not_there_is_still_refused(broker: Brokerage) -> None:

@@ -70,6 +70,13 @@ SCENARIOS: Mapping[str, Scenario] = {
         most={"change": 1, "dies": 1, "again": 1, "rebuild": 1, "claim": 1},
         depth=6,
     ),
+    "a change dies and a cancel overtakes it": Scenario(
+        Product.CNC,
+        {"Y": replace(PURCHASE, changes=(LARGER,))},
+        first=resting("Y"),
+        most={"change": 1, "dies": 1, "again": 1, "cancel": 1},
+        depth=4,
+    ),
     "the desk freezes the account": Scenario(
         Product.MIS,
         {"Y": replace(PURCHASE, changes=(LARGER,))},

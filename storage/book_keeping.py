@@ -24,10 +24,11 @@ RECENT_NS = 60 * NANOS
 """By then the story of an order that was cancelled has given its block back."""
 _VERSION = "SELECT version FROM margin_ledger WHERE user_id = %s"
 _ENDED_UNSUBMITTED = """
-    SELECT order_id FROM orders o
-    WHERE user_id = %s AND status IN ('CANCELLED', 'REJECTED') AND updated_at_ns >= %s AND parent_id IS NULL
-      AND NOT EXISTS (SELECT FROM margin_holds h WHERE h.order_id = o.order_id)
-    ORDER BY order_id DESC LIMIT 100
+    SELECT order_id FROM (
+        SELECT order_id, status, updated_at_ns, parent_id FROM orders WHERE user_id = %s
+        ORDER BY order_id DESC LIMIT 100) newest
+    WHERE status IN ('CANCELLED', 'REJECTED') AND updated_at_ns >= %s AND parent_id IS NULL
+      AND NOT EXISTS (SELECT FROM margin_holds h WHERE h.order_id = newest.order_id)
 """
 
 

@@ -12,7 +12,7 @@ from tests.support.clients import an_order, lower_band, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
 
-PHASE_SECONDS = 1.2
+PHASE_SECONDS = 2.5
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support.orders import new_users, submit
 @pytest.fixture
 async def order_id(database: Database) -> int:
     (user_id,) = await new_users(database, 1)
-    return await submit(database, user_id, "XC")
+    return await submit(database, user_id, "XR")
 
 
 async def numbers(database: Database, order_id: int, requests: int) -> list[int | None]:

@@ -146,13 +146,13 @@ async def test_what_a_dead_distributor_left_behind_halts_nothing_at_the_start_no
             await tick(database, publisher, NIFTY, CLOSE * 88 // 100, alive=False)
             await asyncio.sleep(0.5)
             assert ("", "CIRCUIT") not in await states(database)
-            # The value stands, and is acted on once somebody vouches for it again.
-            await publisher.beat()
 
+            # The value stands, and is acted on once somebody vouches for it again.
             async def halted() -> bool:
+                await publisher.beat()
                 return ("", "CIRCUIT") in await states(database)
 
-            await eventually(halted)
+            await eventually(halted, within=20)
 
 
 async def test_a_price_that_takes_an_account_above_its_limit_lets_it_only_reduce(

@@ -18,7 +18,7 @@ PHASE_SECONDS = 2.5
 @pytest.fixture
 async def client(market: Market) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=market.api_url, timeout=20) as http:
-        await sign_in(http, "DEMO0071")
+        await sign_in(http, "DEMO0057")
         yield http
 
 
@@ -39,7 +39,8 @@ async def reached(client: httpx.AsyncClient, wanted: str) -> None:
 async def net(client: httpx.AsyncClient, product: str, quantity: int) -> bool:
     """Whether the client holds so much of the product."""
     positions = (await client.get("/api/v1/portfolio/positions")).json()["positions"]
-    return bool(sum(row["net_quantity"] for row in positions if row["product"] == product) == quantity)
+    held = (row for row in positions if (row["instrument_id"], row["product"]) == ("NSE:RELIANCE", product))
+    return bool(sum(row["net_quantity"] for row in held) == quantity)
 
 
 async def bought(client: httpx.AsyncClient, quantity: int) -> None:

@@ -112,7 +112,9 @@ async def test_a_client_ends_with_the_days_last_values_and_every_update_whoever_
 
             await eventually(is_whole, within=30)
             await eventually(lambda: len(client.seqs) >= committed, within=15)
-            assert client.seqs == list(range(1, committed + 1)), "each once, in order"
+            # The last change may have been ended between its commit and its count.
+            assert len(client.seqs) - committed in (0, 1)
+            assert client.seqs == list(range(1, len(client.seqs) + 1)), "each once, in order"
             assert client.of("gap") == [] and len(exchange.last) > 40
             assert client.connections == come_back, "a dead Redis ends no connection"
     finally:

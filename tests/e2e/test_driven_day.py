@@ -92,8 +92,11 @@ async def test_after_market_orders_and_the_square_off_follow_the_played_day(
     await bought(client, 10)
     await reached(client, "CLOSING_AUCTION")
     late = await decided(client, await place(client, product="MIS"))
-    assert (late["status"], late["reject_code"]) == ("REJECTED", "INTRADAY_CLOSED")
-    assert "15:00 IST" in late["reject_reason"]
+    # By the gate, or by the square-off that finds it pending on its way there.
+    if late["status"] == "REJECTED":
+        assert late["reject_code"] == "INTRADAY_CLOSED" and "15:00 IST" in late["reject_reason"]
+    else:
+        assert late["status"] == "CANCELLED" and late["reject_reason"].startswith("Intraday positions")
     delivery = await decided(client, await place(client))
     assert delivery["status"] != "REJECTED"
     # The square-off closes what is open by the market's time, whatever the clock says, once.

@@ -214,7 +214,7 @@ async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_excha
         async def withdrawn() -> bool:
             return (await status())["withdrawn"] is not None
 
-        await eventually(withdrawn, every=0.01)
+        await eventually(withdrawn, within=30, every=0.01)
         stands = await status()
     after_ms = (int(stands["withdrawn"]) - committed_ns) / NANOS_A_MILLISECOND
     print(f"the change was withdrawn {after_ms:+.1f} ms after the freeze")

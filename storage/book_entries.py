@@ -5,7 +5,7 @@ make every value here the only writer's. Called by storage/books.py.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import Any, NamedTuple
 
@@ -129,7 +129,7 @@ async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence
     fills = [entry for entry in entries if isinstance(entry, Fill)]
     if fills:
         await conn.execute(_WRITE_TRADES, columns(_trade(fill, now) for fill in fills))
-        await conn.execute(_WRITE_POSTINGS, columns(row for fill in fills for row in _postings(fill, now)))
+        await post(conn, (row for fill in fills for row in _postings(fill, now)))
     touched = {(e.placed.user_id, e.placed.terms.instrument_id, e.placed.terms.product) for e in entries}
     held = [
         (user_id, instrument_id, *astuple(h))
@@ -148,6 +148,11 @@ async def write(conn: Connection, books: dict[int, UserBooks], entries: Sequence
     if holds := _holds(books, entries):
         await conn.execute(_WRITE_HOLDS, columns(holds))
     await conn.execute(_WRITE_LEDGERS, columns(_ledgers(entries, now)))
+
+
+async def post(conn: Connection, rows: Iterable[tuple[str, str, int, int]]) -> None:
+    """Post movement, account, amount and time; the database sums each movement to zero at the commit."""
+    await conn.execute(_WRITE_POSTINGS, columns(rows))
 
 
 def _trade(fill: Fill, now: int) -> tuple[Any, ...]:

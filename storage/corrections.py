@@ -13,7 +13,7 @@ from domain.margin import unit_margin
 from domain.orders import Product, Side
 from domain.positions import Holding, Position
 from domain.reports import ExecType, ExecutionReport
-from storage.book_entries import Entry, Reopening, Undone
+from storage.book_entries import Entry, Reopening, Undone, post
 from storage.database import Connection, columns
 from storage.unbooked import DueReport, JournaledOrder
 
@@ -36,7 +36,6 @@ _REALIZED = """
     FROM unnest(%s::text[], %s::bigint[]) AS r (exec_id, realized)
     WHERE t.exchange = %s AND t.exec_id = r.exec_id AND t.realized_pnl <> r.realized
 """
-_POST = "INSERT INTO ledger_postings (movement, account, amount, posted_at_ns) VALUES (%s, %s, %s, %s)"
 
 
 async def book(conn: Connection, books: UserBooks, due: DueReport, intraday_percent: int) -> list[Entry]:
@@ -129,5 +128,5 @@ async def _post(
     owed = placed.terms.side.sign * (value - undone.quantity * undone.price)
     if owed:
         movement, now = f"undone:{exchange}:{report.exec_id}", time.time_ns()
-        await conn.execute(_POST, (movement, f"unsettled:{placed.user_id}", -owed, now))
-        await conn.execute(_POST, (movement, f"clearing:{exchange}", owed, now))
+        accounts = ((f"unsettled:{placed.user_id}", -owed), (f"clearing:{exchange}", owed))
+        await post(conn, ((movement, account, amount, now) for account, amount in accounts))

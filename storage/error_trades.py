@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from domain.money import rupees
 from domain.orders import Side
 from domain.reports import ExecType, ExecutionReport
-from storage import risk_alerts
+from storage import book_entries, risk_alerts
 from storage.arrivals import Arrival
 from storage.database import Connection, columns
 from storage.risk_alerts import RiskAlert
@@ -24,10 +24,6 @@ _WRITE = """
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
                 %s::bigint[], %s::bigint[], %s::bigint[])
         AS t (exchange, exec_id, cl_ord_id, exchange_order_id, symbol, side, quantity, price, traded, booked)
-"""
-_POST = """
-    INSERT INTO ledger_postings (movement, account, amount, posted_at_ns)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])
 """
 _BOOKED = "UPDATE exchange_inbox SET booked_at_ns = %s WHERE seq = ANY(%s)"
 
@@ -67,7 +63,7 @@ async def book(conn: Connection, trades: Sequence[tuple[Arrival, int]]) -> list[
         for owed in [report.side.sign * report.last_quantity * report.last_price]
         for account, amount in ((f"error:{arrival.exchange}", -owed), (f"clearing:{arrival.exchange}", owed))
     ]
-    await conn.execute(_POST, columns(postings))
+    await book_entries.post(conn, postings)
     await conn.execute(_BOOKED, (now, [seq for _, seq in trades]))
     alerts = [_alert(arrival.exchange, report) for arrival, report in pairs]
     await risk_alerts.record(conn, alerts, ACTOR)

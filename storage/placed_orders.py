@@ -31,7 +31,23 @@ async def read(conn: Connection, order_ids: Iterable[int]) -> dict[int, PlacedOr
 
 def placed_order(row: DictRow) -> PlacedOrder:
     """An order from its row of COLUMNS."""
-    terms = OrderTerms(
+    return PlacedOrder(
+        row["order_id"],
+        row["user_id"],
+        row["seq"],
+        row["accepted_at_ns"],
+        order_terms(row),
+        row["traceparent"],
+        row["owner"],
+        row["by_house"],
+        None if row["parent_id"] is None else SliceOf(row["parent_id"], row["whole"]),
+        past_gates=row["status"] != OrderStatus.PENDING_VALIDATION,
+    )
+
+
+def order_terms(row: DictRow) -> OrderTerms:
+    """The terms of an order as its row has them now."""
+    return OrderTerms(
         row["instrument_id"],
         OrderType(row["order_type"]),
         Side(row["transaction_type"]),
@@ -41,16 +57,4 @@ def placed_order(row: DictRow) -> PlacedOrder:
         row["price"],
         row["trigger_price"],
         row["market_protection"],
-    )
-    return PlacedOrder(
-        row["order_id"],
-        row["user_id"],
-        row["seq"],
-        row["accepted_at_ns"],
-        terms,
-        row["traceparent"],
-        row["owner"],
-        row["by_house"],
-        None if row["parent_id"] is None else SliceOf(row["parent_id"], row["whole"]),
-        past_gates=row["status"] != OrderStatus.PENDING_VALIDATION,
     )

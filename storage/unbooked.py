@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.instruments import InstrumentKind
-from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
+from domain.orders import OrderStatus, OrderTerms
 from domain.reports import CancelRejected, ExecutionReport
 from storage.arrivals import report_of
 from storage.database import Connection
+from storage.placed_orders import order_terms
 
 _BEHIND = """
     SELECT user_id FROM exchange_inbox
@@ -48,8 +49,8 @@ _TAKE = """
                               WHERE order_id = ANY(%(followed)s) AND workflow_due_at_ns IS NOT NULL))
     )
     SELECT o.order_id, user_id, instrument_id, order_type, transaction_type, product, validity, price,
-           trigger_price, status, quantity - taken_back_quantity AS quantity, filled_quantity,
-           exchange_order_id, reject_code, reject_reason,
+           trigger_price, market_protection, status, quantity - taken_back_quantity AS quantity,
+           filled_quantity, exchange_order_id, reject_code, reject_reason,
            (SELECT kind FROM instruments n WHERE n.instrument_id = o.instrument_id) AS kind,
            (SELECT cl_ord_id FROM withdrawn w
             WHERE w.order_id = o.order_id AND w.kind = 'REPLACE') AS withdrawn_change,
@@ -123,21 +124,11 @@ async def take(conn: Connection, user_ids: Collection[int], followed: Sequence[i
 
 
 def _order(row: dict[str, Any]) -> JournaledOrder:
-    terms = OrderTerms(
-        row["instrument_id"],
-        OrderType(row["order_type"]),
-        Side(row["transaction_type"]),
-        Product(row["product"]),
-        Validity(row["validity"]),
-        row["quantity"],
-        row["price"],
-        row["trigger_price"],
-    )
     names = ("exchange_order_id", "reject_code", "reject_reason", "withdrawn_change", "is_withdrawn")
     return JournaledOrder(
         row["order_id"],
         row["user_id"],
-        terms,
+        order_terms(row),
         # One that the master does not list any more is booked as a share.
         InstrumentKind(row["kind"] or InstrumentKind.EQUITY),
         OrderStatus(row["status"]),

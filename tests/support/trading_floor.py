@@ -145,7 +145,8 @@ class TradingFloor:
     async def tell(self, placed: PlacedOrder, **report: Any) -> None:
         """The exchange speaks of the order, and it is booked."""
         number = next(_told)
-        facts = {"exec_id": f"{placed.order_id}/{number}", "symbol": placed.terms.symbol}
+        facts: dict[str, Any] = {"exec_id": f"{placed.order_id}/{number}", "symbol": placed.terms.symbol}
+        facts["transact_time_ns"] = time.time_ns()
         told: ExecutionReport = a_report(placed.order_id, side=placed.terms.side, **(facts | report))
         arrival = Arrival(placed.terms.exchange, "FIX.4.2:TEST->NSE", number, told, time.time_ns())
         async with self.database.transaction() as conn:

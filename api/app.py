@@ -29,7 +29,7 @@ from storage.redis_client import open_redis
 from storage.slices import SlicedIntake
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
-from workflows.connection import connect
+from workflows.connection import connect, connect_operations
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,8 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.intake = Intake(database, redis)
             app.state.sliced_intake = SlicedIntake(database, app.state.intake)
             app.state.canceller = OrderCanceller(database, redis)
-            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes need it.
+            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes
+            # and winding down need it.
             app.state.temporal = await connect(settings, "api", lazy=True)
+            app.state.operations = await connect_operations(settings, "api", lazy=True)
             yield
 
     app = FastAPI(

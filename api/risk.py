@@ -178,7 +178,7 @@ async def _wind_down(
     order = WindDown(selection, name, word.actor, word.reason, asked.flatten)
     about = subject.scope_id or "all"
     try:
-        await request.app.state.temporal.start_workflow(
+        await request.app.state.operations.start_workflow(
             WIND_DOWN_WORKFLOW,
             order,
             id=name,

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     redis_url: str | None = None
     temporal_address: str | None = None
     temporal_namespace: str = "default"
+    """Of orders alone: what support looks through."""
+    temporal_operations_namespace: str = "operations"
+    """Of what is done by the clock or for the risk desk: reconciliation, square-off, winding down."""
 
     realtime_gateways: int = Field(default=1, ge=1, le=16)
     """Each has its own stream port, the first `stream_port`, the next one higher."""

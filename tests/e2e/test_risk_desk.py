@@ -17,7 +17,7 @@ from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
 from workflows import contracts
-from workflows.payloads import DATA_CONVERTER
+from workflows.connection import connect_operations
 
 CLIENTS = 64
 NANOS_A_MILLISECOND = 1_000_000
@@ -237,7 +237,8 @@ async def test_the_day_roll_prepares_the_day_and_loads_the_margin_views(market: 
 
 
 async def connect(market: Market) -> Client:
-    return await Client.connect(market.settings.temporal_target, data_converter=DATA_CONVERTER)
+    """To the operations."""
+    return await connect_operations(market.settings, "test")
 
 
 async def buy_and_rest(market: Market, client: httpx.AsyncClient, client_id: str, instrument: str) -> None:

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     intraday_margin_percent: int = Field(default=20, ge=1, le=100)
     """Of an intraday position's value, either side."""
 
+    release_minutes: int = Field(default=10, ge=1, le=60)
+    """Within which a second person of the risk desk confirms the release of a market-wide or segment stop."""
+
     exchanges: tuple[str, ...] = ("NSE", "BSE")
     market_seed: int = 20261123
     """Seeds the simulated participants; the same seed gives the same quotes."""

@@ -1,4 +1,5 @@
-"""What the operations worker watches: the index for a market-wide halt, accounts for their exposure.
+"""What the operations worker watches: the index for a market-wide halt, accounts for their exposure, releases
+for those that nobody confirms.
 
 Prices come from the tick bus. An index value is acted on as it arrives; a price that is stale or that a dead
 distributor left behind counts for nothing. Several workers may watch: what they find is written once. Called
@@ -23,14 +24,14 @@ from domain.time import trade_date
 from exchange.last_prices import LastPrices
 from exchange.ticks import Ticks, group_of
 from realtime.bus import Watcher
-from storage import exposures, market_halts, risk_alerts, trading_states
+from storage import exposures, market_halts, releases, risk_alerts, trading_states
 from storage.database import Database
 from storage.risk_alerts import RiskAlert
 from storage.wakeups import Wakeup
 
 INDICES = ("NSE:NIFTY 50", "BSE:SENSEX")
 """Either may halt the market; one that is not in the master cannot be watched."""
-EXPOSURE_SECONDS, REOPEN_SECONDS, INDEX_SECONDS = 1.0, 0.5, 1.0
+EXPOSURE_SECONDS, REOPEN_SECONDS, INDEX_SECONDS, EXPIRE_SECONDS = 1.0, 0.5, 1.0, 1.0
 log = structlog.get_logger()
 
 
@@ -56,6 +57,7 @@ class MarketWatch:
         yield self._watch_indices()
         yield self._halt()
         yield self._reopen()
+        yield self._expire()
         yield self._reduce(limits_changed)
 
     async def _watch_indices(self) -> None:
@@ -109,6 +111,16 @@ class MarketWatch:
         async with self._database.transaction() as conn:
             alert = await market_halts.reopen(conn, trade_date(now_ns), now_ns)
         await self._tell(alert)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            await self._tried(self._expire_once())
+
+    async def _expire_once(self) -> None:
+        async with self._database.transaction() as conn:
+            alerts = await releases.expire(conn, time.time_ns())
+        await risk_alerts.tell(self._redis, alerts)
 
     async def _reduce(self, limits_changed: Wakeup) -> None:
         while True:

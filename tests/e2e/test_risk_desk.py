@@ -14,6 +14,7 @@ from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 
 from activities.wind_down import SquareOff
 from tests.support.clients import an_order, sign_in
+from tests.support.desk import lift_everything
 from tests.support.eventually import eventually
 from tests.support.market import Market
 from workflows import contracts
@@ -27,14 +28,12 @@ EFFECTIVE_WITHIN_MS = 1000
 
 @pytest.fixture
 async def desk(market: Market) -> AsyncIterator[httpx.AsyncClient]:
-    """RISK01; whatever it froze is lifted after the test."""
-    async with signed_in(market, "RISK01") as client:
+    """RISK01; whatever it froze is lifted after the test, by two people."""
+    async with signed_in(market, "RISK01") as client, signed_in(market, "RISK02") as second:
         try:
             yield client
         finally:
-            for state in (await client.get("/api/v1/risk/states")).json()["states"]:
-                about = {"scope": state["scope"], "id": state["id"] or None, "reason": "the test is over"}
-                await client.post("/api/v1/risk/unfreeze", json=about)
+            await lift_everything(client, second)
 
 
 @asynccontextmanager

@@ -50,6 +50,8 @@ class ProblemCode(StrEnum):
     """Nothing of that scope has this id."""
     SECOND_PERSON_REQUIRED = "SECOND_PERSON_REQUIRED"
     """A market-wide or segment stop is released by two of the risk desk; this one has asked already."""
+    HALT_STANDS = "HALT_STANDS"
+    """A halt of all or a segment is not turned into less by one person: it is released, and stopped anew."""
     WIND_DOWN_NOT_STARTED = "WIND_DOWN_NOT_STARTED"
     """The freeze stands; cancelling and closing was not set in motion."""
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"

@@ -9,12 +9,21 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.origin import origin
+from api.problems import ProblemCode
 from config.tokens import Session
 from storage.refused_requests import STRANGER, RefusedRequest
 
 ACTING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_NO_REFUSALS = frozenset({"METHOD_NOT_ALLOWED", "STORE_UNAVAILABLE", "INTERNAL_ERROR"})
-"""No such act, or its outcome is unknown."""
+_NO_REFUSALS = frozenset(
+    {
+        ProblemCode.METHOD_NOT_ALLOWED,
+        ProblemCode.STORE_UNAVAILABLE,
+        ProblemCode.INTERNAL_ERROR,
+        ProblemCode.ORDER_BUSY,
+        ProblemCode.WIND_DOWN_NOT_STARTED,
+    }
+)
+"""No such act, or one that may have been done, or was in part."""
 
 
 class Refusals:

@@ -29,7 +29,7 @@ from storage import releases, risk_alerts, risk_limits, trading_states, wakeups,
 from storage.cancellations import CancelledBy
 from storage.releases import Release, SecondPersonRequired
 from storage.risk_alerts import RiskAlert
-from storage.trading_states import Subject, Word
+from storage.trading_states import HaltStands, Subject, Word
 from storage.users import find_user
 from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
@@ -59,14 +59,18 @@ router = APIRouter(
 )
 
 
-@router.post("/freeze", openapi_extra=described(Freeze), responses=_WRITES)
+@router.post("/freeze", openapi_extra=described(Freeze), responses=_WRITES | documented(HTTPStatus.CONFLICT))
 async def freeze(request: Request, desk: RiskDesk) -> answers.Frozen:
     """Stop new orders, withdraw those in the outbox; on request cancel what is pending, close positions."""
     asked = await read_body(request, Freeze)
     subject = await _subject(request, asked.scope, asked.id)
     word = _word(request, desk, asked.reason)
-    async with request.app.state.database.transaction() as conn:
-        frozen = await trading_states.freeze(conn, subject, asked.state, Cause.DESK, word)
+    try:
+        async with request.app.state.database.transaction() as conn:
+            frozen = await trading_states.freeze(conn, subject, asked.state, Cause.DESK, word)
+    except HaltStands:
+        detail = "It is halted; what lets orders pass again is a release, by two people."
+        raise Problem(HTTPStatus.CONFLICT, ProblemCode.HALT_STANDS, detail) from None
     await _tell(request, frozen.alerts)
     wind_down = None
     if asked.cancel_pending or asked.flatten:

@@ -44,8 +44,10 @@ _SET = """
         actor = excluded.actor, since_ns = excluded.since_ns, reopens_at_ns = excluded.reopens_at_ns
     WHERE (s.state, s.reason, s.reopens_at_ns) IS DISTINCT FROM
           (excluded.state, excluded.reason, excluded.reopens_at_ns)
+      AND NOT (s.scope IN ('all', 'segment') AND (s.state, excluded.state) = ('HALTED', 'REDUCING'))
     RETURNING key
 """
+_STATE = "SELECT state FROM trading_states WHERE key = %s AND cause = %s"
 NO_RELEASE = """
     release_asked_by = NULL, release_asker = NULL, release_reason = NULL, release_until_ns = NULL
 """
@@ -104,6 +106,10 @@ class Frozen:
     """On record; to be told after the commit."""
 
 
+class HaltStands(Exception):
+    """Of everything or a segment: only a release, by two people, ends it."""
+
+
 async def freeze(
     conn: Connection,
     subject: Subject,
@@ -112,7 +118,10 @@ async def freeze(
     word: Word,
     reopens_at_ns: int | None = None,
 ) -> Frozen:
-    """Stop orders of the subject. Call `tell` after the commit."""
+    """Stop orders of the subject. Call `tell` after the commit.
+
+    Raises HaltStands where it would let orders pass that a wide halt stops: that is a release.
+    """
     alerts = await _void(conn, subject, word)
     values = {
         "key": subject.key,
@@ -127,6 +136,9 @@ async def freeze(
     }
     changed = await (await conn.execute(_SET, values)).fetchone()
     if changed is None:
+        stands = await (await conn.execute(_STATE, (subject.key, cause))).fetchone()
+        if stands is None or stands["state"] != state:
+            raise HaltStands
         return Frozen(False, alerts)
     detail: dict[str, Any] = {"state": state, "cause": cause}
     if reopens_at_ns is not None:

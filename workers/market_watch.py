@@ -98,8 +98,8 @@ class MarketWatch:
             halted = market_halt(close, value, now_ns, fired, rules)
             if halted is None:
                 return
-            alert = await market_halts.halt(conn, day, index.instrument_id, value, halted)
-        await self._tell(alert)
+            alerts = await market_halts.halt(conn, day, index.instrument_id, value, halted)
+        await self._tell(*alerts)
 
     async def _reopen(self) -> None:
         while True:
@@ -110,7 +110,8 @@ class MarketWatch:
         now_ns = time.time_ns()
         async with self._database.transaction() as conn:
             alert = await market_halts.reopen(conn, trade_date(now_ns), now_ns)
-        await self._tell(alert)
+        if alert is not None:
+            await self._tell(alert)
 
     async def _expire(self) -> None:
         while True:
@@ -134,12 +135,13 @@ class MarketWatch:
         for (user_id, client_id), (exposure, limit) in exposures.passed(positions, prices).items():
             async with self._database.transaction() as conn:
                 alert = await exposures.reduce(conn, user_id, client_id, exposure, limit)
-            await self._tell(alert)
+            if alert is not None:
+                await self._tell(alert)
 
-    async def _tell(self, alert: RiskAlert | None) -> None:
-        if alert is not None:
+    async def _tell(self, *alerts: RiskAlert) -> None:
+        if alerts:
             await trading_states.tell(self._redis, self._exchanges)
-            await risk_alerts.tell(self._redis, [alert])
+            await risk_alerts.tell(self._redis, list(alerts))
 
     async def _tried(self, look: Coroutine[Any, Any, None]) -> None:
         """What cannot be seen now is looked at again; the books and the bus have their own alarms."""

@@ -173,3 +173,32 @@ async def test_the_desk_is_alerted_of_each_step(desk: Desk, redis: Redis) -> Non
             return kinds == ["RELEASE_ASKED", "RELEASE_VOIDED", "RELEASE_ASKED", "RELEASED"]
 
         await eventually(told)
+
+
+@pytest.mark.parametrize(("scope", "id"), WIDE)
+async def test_a_halt_is_not_loosened_by_one_person_through_the_other_door(
+    desk: Desk, scope: str, id: str | None
+) -> None:
+    first, second = desk
+    await freeze(first, scope, id)
+    await unfreeze(first, scope, id)
+    less = {"scope": scope, "id": id, "state": "REDUCING", "reason": "a little is enough"}
+    for person in desk:
+        answer = await person.post("/api/v1/risk/freeze", json=less)
+        assert (answer.status_code, answer.json()["code"]) == (409, "HALT_STANDS")
+    [state] = await standing(first)
+    assert (state["state"], state["reason"]) == ("HALTED", "a fault at the exchange")
+    assert state["release"] is not None, "what was refused has voided nothing"
+    assert (await unfreeze(second, scope, id)).json()["lifted"] == ["DESK"]
+    for stop in (less, {**less, "state": "HALTED"}):
+        answer = await first.post("/api/v1/risk/freeze", json=stop)
+        assert (answer.status_code, answer.json()["changed"]) == (200, True), "more is a stop"
+
+
+@pytest.mark.parametrize(("scope", "id"), NARROW)
+async def test_one_person_loosens_what_one_person_may_release(desk: Desk, scope: str, id: str | None) -> None:
+    first, _ = desk
+    await freeze(first, scope, id)
+    less = {"scope": scope, "id": id, "state": "REDUCING", "reason": "a little is enough"}
+    answer = await first.post("/api/v1/risk/freeze", json=less)
+    assert (answer.status_code, answer.json()["changed"]) == (200, True)

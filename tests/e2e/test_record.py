@@ -41,7 +41,7 @@ class People:
         path = f"{ORDERS}/{order.json()['order_id']}"
 
         async def opened() -> bool:
-            return (await self.client.get(path)).json()["status"] == "OPEN"
+            return bool((await self.client.get(path)).json()["status"] == "OPEN")
 
         await eventually(opened, within=20)
         return path
@@ -153,7 +153,7 @@ async def test_its_refusal_is_on_record_with_its_origin(
     asks = people.client if path.startswith(RISK) else people.desk
     body = {"client_id": f"X{uuid4().hex[:12]}".upper(), "password": "demo"}
     path = path.format(order_id="991231000000001", client_id="DEMO0049")
-    asked = {"json": body} if path.endswith("/session") else {}
+    asked: dict[str, Any] = {"json": body} if path.endswith("/session") else {}
     answer = await asks.request(method, path, **asked)
     assert answer.status_code in (401, 403), answer.text
 
@@ -186,7 +186,7 @@ async def test_what_the_desk_s_freeze_cancels_says_where_the_freeze_came_from(
         }
 
         async def ended() -> bool:
-            return (await people.client.get(path)).json()["status"] == "CANCELLED"
+            return bool((await people.client.get(path)).json()["status"] == "CANCELLED")
 
         await eventually(ended, within=20)
     finally:

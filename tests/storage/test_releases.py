@@ -93,6 +93,7 @@ async def test_who_confirms_too_late_asks_anew(database: Database, stopped: Subj
     done = await release(database, stopped, word(2, first.at_ns + late))
     assert done.lifted == [] and done.asked is not None
     assert (done.asked.asker, done.asked.until_ns) == ("RISK02", first.at_ns + late + WITHIN)
+    assert [alert.kind for alert in done.alerts] == ["RELEASE_EXPIRED", "RELEASE_ASKED"]
     assert (await release(database, stopped, word(1, first.at_ns + late + 1))).lifted == [Cause.DESK]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from config.settings import Settings
+from config.settings import Settings, without_password
 from stack import data_dir, ports, servers
 from stack.errors import StackError
 from stack.processes import EXCHANGES, platform_processes, server_processes
@@ -69,7 +69,7 @@ def seed_now(settings: Settings) -> None:
     from storage.seed import seed
 
     async def run() -> None:
-        async with open_database(settings.postgres_dsn, size=2, application="seed") as database:
+        async with open_database(settings.postgres_owner_dsn, size=2, application="seed") as database:
             await seed(database, demo_accounts=settings.embedded)
 
     asyncio.run(run())
@@ -79,7 +79,7 @@ def _start(settings: Settings, supervisor: Supervisor) -> None:
     from storage.migrate import migrate
 
     def prepare_books() -> None:
-        _timed("migrate", lambda: migrate(settings.postgres_dsn, create_database=True))
+        _timed("migrate", lambda: migrate(settings.postgres_owner_dsn, create_database=True))
         _timed("seed", lambda: seed_now(settings))
 
     for wave, names in supervisor.waves().items():
@@ -123,8 +123,8 @@ def _welcome(settings: Settings, directory: Path, running: set[str]) -> str:
         "API": f"http://{host}:{settings.port('api')}/docs",
         "stream": f"http://{host}:{settings.port('stream')}/api/v1/stream",
         "Temporal UI": f"http://{host}:{settings.port('temporal_ui')}",
-        "PostgreSQL": settings.postgres_dsn,
-        "Redis": settings.redis_dsn,
+        "PostgreSQL": without_password(settings.postgres_dsn),
+        "Redis": without_password(settings.redis_dsn),
         "logs": str(directory / "logs"),
     }
     for name, process in (("API", "api"), ("stream", "realtime-0")):

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from config.settings import Settings, without_password
-from stack import data_dir, ports, servers
+from stack import cluster, data_dir, ports, servers
 from stack.errors import StackError
 from stack.processes import EXCHANGES, platform_processes, server_processes
 from stack.supervision import GONE, Supervisor, stop_leftovers, supervised
@@ -79,7 +79,8 @@ def _start(settings: Settings, supervisor: Supervisor) -> None:
     from storage.migrate import migrate
 
     def prepare_books() -> None:
-        _timed("migrate", lambda: migrate(settings.postgres_owner_dsn, create_database=True))
+        _timed("roles", lambda: cluster.make_roles(settings))
+        _timed("migrate", lambda: migrate(settings.postgres_owner_dsn))
         _timed("seed", lambda: seed_now(settings))
 
     for wave, names in supervisor.waves().items():

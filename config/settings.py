@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     def postgres_dsn(self) -> str:
         """A libpq URL for psycopg, in the application's role."""
         given = self.require("postgres_url").postgres_url
-        return given or self._postgres("hundi", self.secrets.postgres_application)
+        return given or self._postgres("hundi_app", self.secrets.postgres_application)
 
     @property
     def postgres_owner_dsn(self) -> str:

@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         return f"postgresql://{role}:{password}@{self.host}:{self.port('postgres')}/hundi"
 
     def _redis(self, user: str, password: str) -> str:
-        return f"redis://{self.host}:{self.port('redis')}/0"
+        return f"redis://{user}:{password}@{self.host}:{self.port('redis')}/0"
 
     @property
     def temporal_target(self) -> str:

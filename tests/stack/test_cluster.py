@@ -54,7 +54,7 @@ def test_data_of_the_time_before_credentials_is_kept_and_closed(fresh_settings: 
         supers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin").fetchall()
     assert (clients, others, supers) == ((100,), [], [("postgres",)])
     for role in ("hundi", "hundi_bootstrap", "hundi_app", "postgres"):
-        with pytest.raises(psycopg.OperationalError, match="password authentication failed|no pg_hba"):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(fresh_settings.postgres_dsn, user=role, password="guessed")
     stop(first)
 
@@ -63,7 +63,6 @@ def test_data_of_the_time_before_credentials_is_kept_and_closed(fresh_settings: 
     embedded_secrets.cache_clear()
     until_up(second := hundi(fresh_settings, "up", "--servers"))
     with psycopg.connect(fresh_settings.postgres_dsn) as connection:
-        assert connection.execute("SELECT count(*) FROM users WHERE client_id LIKE 'DEMO%'").fetchone() == (
-            100,
-        )
+        kept = connection.execute("SELECT count(*) FROM users WHERE client_id LIKE 'DEMO%'").fetchone()
+    assert kept == (100,)
     stop(second)

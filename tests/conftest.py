@@ -22,6 +22,8 @@ from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
 
+pytest_plugins = ["tests.support.market_data"]
+
 
 @contextmanager
 def a_data_directory() -> Iterator[Path]:

@@ -29,7 +29,6 @@ from tests.support.derivatives import (
     future,
     some_parameters,
 )
-from tests.support.market_data import MARKET_DATA
 
 NSE = read_master("NSE")
 
@@ -64,13 +63,6 @@ def test_every_future_and_option_of_the_master_has_its_array() -> None:
     derivatives = {contract_key(instrument) for instrument in NSE.values()} - {None}
     assert derivatives == set(TRADED)
     assert len(TRADED) == 96
-
-
-def test_the_exchange_s_own_file_survives_being_written_again(tmp_path: Path) -> None:
-    span = read_span_file(MARKET_DATA / "margin" / "nsccl_x.20170526.i01.spn.gz")
-    again = tmp_path / "again.spn"
-    again.write_bytes(span_document(span))
-    assert read_span_file(again) == span
 
 
 def test_spreads_within_and_between_commodities_survive_too(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
 from workers.report_watch import ReportWatch
+from workers.series_roll import end_at_next_roll
 from workers.square_off import SquareOffWatch
 from workers.story_sweep import StorySweep
 from workflows import contracts
@@ -49,6 +50,7 @@ from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    end_at_next_roll()
     with telemetry(settings(), "operations"):
         uvloop.run(_run(settings()))
 

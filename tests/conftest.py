@@ -24,6 +24,8 @@ from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
 
+pytest_plugins = ["tests.support.market_data"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two lanes for `pytest -n 2`: those that share the whole market, and all others."""

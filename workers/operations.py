@@ -39,6 +39,7 @@ from workers.health import reporting
 from workers.market_watch import MarketWatch
 from workers.operations_move import leave_orders
 from workers.report_watch import ReportWatch
+from workers.series_roll import end_at_next_roll
 from workers.square_off import SquareOffWatch
 from workers.story_sweep import StorySweep
 from workflows import contracts
@@ -50,6 +51,8 @@ from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url", "temporal_address")
+    end_at_next_roll()
     with telemetry(settings(), "operations"):
         uvloop.run(_run(settings()))
 

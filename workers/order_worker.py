@@ -46,6 +46,7 @@ from telemetry import stages
 from telemetry.process import telemetry
 from telemetry.spans import past_span
 from workers.health import reporting
+from workers.series_roll import end_at_next_roll
 from workflows import contracts, stories
 from workflows.connection import connect
 from workflows.late_reports import LateReportsWorkflow
@@ -59,7 +60,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; steps under way are finished first."""
-    ours = settings()
+    ours = settings().require("postgres_url", "redis_url", "temporal_address")
+    end_at_next_roll()
     with telemetry(ours, ours.worker_id):
         uvloop.run(_run(ours))
 

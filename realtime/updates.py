@@ -1,14 +1,11 @@
 """Every connected user's order updates, from Redis to that user's clients and nobody else's.
 
 A gateway subscribes to the channels of its connected users only. An update that comes early waits until those
-before it are found in the kept tail or refilled from the audit log; a hole that is not filled in HEAL_SECONDS
-is announced. A user begins where the tail or the record says, and waits while neither can be asked. Redis may
-be away: the clients stay, and after it is back what was missed is handed out. Called by realtime/gateway.py;
-the publishers' side is storage/updates.py.
+before it are found (realtime/update_healing.py). Redis may be away: the clients stay, and after it is back
+what was missed is handed out. Called by realtime/gateway.py; the publishers' side is storage/updates.py.
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 
 import msgspec
@@ -17,16 +14,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from realtime.clients import Client
-from realtime.messages import Refused
 from realtime.record_queries import RecordQueries
 from realtime.telemetry import update_pushed
+from realtime.update_healing import RETRY_SECONDS, Healing
 from realtime.user_stream import UserStream, replay
 from storage import updates
 from storage.redis_client import Subscriber
-from storage.updates import KEPT_UPDATES, Cursor
+from storage.updates import Cursor
 
-RETRY_SECONDS, POLL_SECONDS = 0.1, 5.0
-CURSOR_AHEAD = "CURSOR_AHEAD"
+POLL_SECONDS = 5.0
 _PREFIX = updates.channel(0).removesuffix("0").encode()
 log = structlog.get_logger()
 
@@ -54,6 +50,7 @@ class Updates:
         self._pubsub: Subscriber | None = None
         self._check = asyncio.Event()
         self._record = RecordQueries(redis)
+        self._healing = Healing(redis, self._record)
 
     async def join(self, client: Client, after_seq: int | None) -> int:
         """Attach a client, from now on or from after a cursor; the seq it has then.
@@ -103,10 +100,10 @@ class Updates:
         stream = self._streams[client.session.user_id]
         async with client.replaying:
             await stream.known.wait()
-            await self._reach(stream, after_seq)
+            await self._healing.reach(stream, after_seq)
             client.held = {}
             stream.clients.add(client)
-            kept = await self._kept(stream, after_seq)
+            kept = await self._healing.kept(stream, after_seq)
             last_seq = stream.last_seq
             frames = {seq: frame for seq, frame in kept.items() if seq <= last_seq} | client.held
             client.held, client.cursor = None, after_seq
@@ -159,86 +156,16 @@ class Updates:
             # The first time the stream begins here; again, and something may have been missed.
             if stream.known.is_set():
                 self._check.set()
-            self._heal(stream)
+            self._healing.begin(stream)
         elif (answer := updates.answer_in(data)) is not None:
             self._record.answered(stream.user_id, answer)
-            self._heal(stream)
+            self._healing.begin(stream)
         else:
             frame = _decode(data)
             stream.arrived(frame.seq, data)
             update_pushed(frame.timestamp, frame.traceparent)
             if not stream.is_whole:
-                self._heal(stream)
-
-    def _heal(self, stream: UserStream) -> None:
-        stream.changed = True
-        if stream.healing is None or stream.healing.done():
-            stream.healing = asyncio.create_task(self._healing(stream), name=f"heal {stream.user_id}")
-
-    async def _healing(self, stream: UserStream) -> None:
-        since, last_seq, pause = _now(), stream.last_seq, 0.0
-        while True:
-            stream.changed = False
-            await self._read(stream)
-            if stream.is_whole:
-                if stream.changed:
-                    continue
-                return
-            if stream.last_seq != last_seq:
-                # The next hole has its own time.
-                since, last_seq = _now(), stream.last_seq
-            if stream.known.is_set() and self._record.is_overdue(since):
-                from_seq, last_seq = stream.give_up()
-                log.warning("order updates lost", user=stream.user_id, from_seq=from_seq, to_seq=last_seq)
-            else:
-                await asyncio.sleep(pause)
-                await self._ask(stream)
-                pause = RETRY_SECONDS
-
-    async def _ask(self, stream: UserStream) -> None:
-        """Have the tail refilled, or learn where a stream begins of which nothing is known."""
-        cursor = stream.last_seq if stream.known.is_set() else None
-        last_seq = await self._record.ask(Cursor(stream.user_id, cursor))
-        if last_seq is not None and not stream.known.is_set():
-            stream.begin(last_seq)
-
-    async def _read(self, stream: UserStream) -> None:
-        """Take what the tail holds; waits for Redis."""
-        while True:
-            try:
-                if stream.known.is_set():
-                    kept = await updates.kept(self._redis, stream.user_id, stream.last_seq)
-                    for seq, frame in kept.items():
-                        stream.arrived(seq, frame)
-                elif (last_seq := await updates.last_kept(self._redis, stream.user_id)) is not None:
-                    stream.begin(last_seq)
-                return
-            except (RedisError, OSError):
-                self._record.lost()
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _reach(self, stream: UserStream, after_seq: int) -> None:
-        """Wait until it is certain that there was such an update. Raises Refused when there was none."""
-        while stream.last_seq < after_seq:
-            last_seq = await self._record.ask(Cursor(stream.user_id, stream.last_seq))
-            if last_seq is not None and last_seq < after_seq:
-                raise Refused(CURSOR_AHEAD, f"The last order update is {last_seq}: read the orders anew.")
-            if last_seq is not None:
-                return
-
-    async def _kept(self, stream: UserStream, after_seq: int) -> dict[int, bytes]:
-        """The kept frames after a cursor, refilled until all are there that can be; waits for Redis."""
-        since, pause = _now(), 0.0
-        while True:
-            try:
-                found = await updates.kept(self._redis, stream.user_id, after_seq)
-                if _is_whole(found, after_seq, stream.last_seq) or self._record.is_overdue(since):
-                    return found
-            except (RedisError, OSError):
-                self._record.lost()
-            await asyncio.sleep(pause)
-            await self._record.ask(Cursor(stream.user_id, after_seq))
-            pause = RETRY_SECONDS
+                self._healing.begin(stream)
 
     async def _checking(self) -> None:
         while True:
@@ -248,13 +175,3 @@ class Updates:
             self._check.clear()
             known = [s for s in self._streams.values() if s.known.is_set()]
             await self._record.check([Cursor(stream.user_id, stream.last_seq) for stream in known])
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _is_whole(kept: Mapping[int, bytes], after_seq: int, last_seq: int) -> bool:
-    """Whether all of a tail is there between the two, or as much of it as is kept."""
-    oldest = max(after_seq, max(kept, default=last_seq) - KEPT_UPDATES)
-    return sum(oldest < seq <= last_seq for seq in kept) >= last_seq - oldest

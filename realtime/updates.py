@@ -128,7 +128,6 @@ class Updates:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_on(self, pubsub: Subscriber) -> None:
-        await pubsub.connect()  # type: ignore[no-untyped-call]
         self._pubsub = pubsub
         try:
             if channels := [updates.channel(user_id) for user_id in self._streams]:

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from realtime.gateway import Gateway
-from realtime.line import MESSAGE_BYTES_MAX, Line, Lines
+from realtime.line import MESSAGE_BYTES_MAX, Line
+from realtime.lines import Lines
 from realtime.plain import Plain
 from realtime.socket_io import SocketIo
 

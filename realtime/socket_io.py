@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 from realtime.clients import Client, Closing
 from realtime.engine import Driver, Outbox
 from realtime.gateway import Gateway
-from realtime.line import MESSAGE_BYTES_MAX, PULSE_SECONDS
+from realtime.line import MESSAGE_BYTES_MAX
+from realtime.lines import PULSE_SECONDS
 from realtime.messages import Refused
 
 PONG_SECONDS, GOODBYE_SECONDS = 10, 2

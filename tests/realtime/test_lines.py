@@ -30,8 +30,10 @@ class Echo:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.gone_times = 0
+        self.followed: list[str | bytes] = []
 
     async def follow(self, message: str | bytes) -> None:
+        self.followed.append(message)
         await asyncio.sleep(0.001)
         if message == "die":
             raise ValueError(message)
@@ -132,6 +134,7 @@ async def test_pings_of_a_client_that_is_behind_are_not_answered() -> None:
         for _ in range(20):
             await websocket.ping(b"p")
         await websocket.send_str("after the pings")
+        await eventually(lambda: front.echoes[0].followed)
         transport.resume_reading()
         kinds = set()
         while (message := await websocket.receive()).data != "after the pings":

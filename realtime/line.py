@@ -113,8 +113,10 @@ class Line(asyncio.Protocol):
         self._transport.close()
 
     @property
-    def peer(self) -> str:
-        return str(self._transport.get_extra_info("peername"))
+    def peer(self) -> tuple[str, int]:
+        """Its address and port; empty for one that is gone."""
+        found = self._transport.get_extra_info("peername") or ("", 0)
+        return found[0], found[1]
 
     @property
     def is_stalled(self) -> bool:

@@ -7,9 +7,12 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
+import msgspec
 from websockets.frames import Opcode
 
-from tests.support.stream import GatewayProcess
+from tests.support.eventually import eventually
+from tests.support.stream import STREAM, GatewayProcess
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 NOTHING = b"\0\0\0\0"
@@ -73,3 +76,49 @@ async def goodbye(reader: asyncio.StreamReader) -> tuple[int, str] | None:
         if opcode is Opcode.CLOSE:
             return int.from_bytes(payload[:2], "big"), payload[2:].decode()
     return None
+
+
+class PollingClient:
+    """A polling session that says and hears just what a test wants."""
+
+    def __init__(self, gateway: GatewayProcess, http: aiohttp.ClientSession) -> None:
+        self._url, self._http = f"{gateway.url}{STREAM}/?EIO=4&transport=polling", http
+        self._session = ""
+
+    async def open(self) -> None:
+        status, body = await self.get()
+        assert status == 200, body
+        self._session = msgspec.json.decode(body[1:])["sid"]
+
+    async def sign_in(self, token: str) -> None:
+        assert await self.post(f'40{{"token":"{token}"}}') == (200, "ok")
+        await eventually(lambda: self.hears("40{"))
+
+    async def hears(self, word: str) -> bool:
+        return any(packet.startswith(word) for packet in await self.poll())
+
+    async def poll(self) -> list[str]:
+        status, body = await self.get()
+        assert status == 200, body
+        return body.split("\x1e")
+
+    async def get(self) -> tuple[int, str]:
+        return await self._say("GET")
+
+    async def post(self, *packets: str) -> tuple[int, str]:
+        """Status and body; nothing may take longer than ten seconds to answer."""
+        return await self._say("POST", "\x1e".join(packets))
+
+    async def _say(self, method: str, body: str | None = None) -> tuple[int, str]:
+        query = f"{self._url}&sid={self._session}" if self._session else self._url
+        async with asyncio.timeout(10), self._http.request(method, query, data=body) as answer:
+            return answer.status, await answer.text()
+
+
+@asynccontextmanager
+async def polling(gateway: GatewayProcess) -> AsyncIterator[PollingClient]:
+    """A session that is open and not signed in."""
+    async with aiohttp.ClientSession() as http:
+        client = PollingClient(gateway, http)
+        await client.open()
+        yield client

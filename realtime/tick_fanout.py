@@ -212,13 +212,15 @@ class TickFanout:
     def _flush(self, client: Client, now: float) -> None:
         """What was pushed and not written yet, in its order, as one frame."""
         elements, client.elements = client.elements, []
-        if not elements or client.behind_since is not None:
-            return
-        if client.wire.is_behind:
+        if elements and not self._lags(client, now):
+            client.wire.push_list("ticks", b",".join(elements))
+
+    def _lags(self, client: Client, now: float) -> bool:
+        """Whether it is behind: it is told nothing, and a snapshot of everything when it has caught up."""
+        if client.behind_since is None and client.wire.is_behind:
             client.behind_since = now
             self._behind.add(client)
-        else:
-            client.wire.push_list("ticks", b",".join(elements))
+        return client.behind_since is not None
 
     def _catch_up(self, now: float) -> None:
         """The latest values to clients who can take them again."""
@@ -232,7 +234,10 @@ class TickFanout:
 
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
         """What was pushed last: the deltas that follow are against it, so those before it go first."""
-        self._flush(client, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._flush(client, now)
+        if self._lags(client, now):
+            return
         found, rows = self._table.pushed(client.turn, list(slots))
         times = rows["time_ns"].tolist()
         elements = [

@@ -83,12 +83,12 @@ class PollingClient:
 
     def __init__(self, gateway: GatewayProcess, http: aiohttp.ClientSession) -> None:
         self._url, self._http = f"{gateway.url}{STREAM}/?EIO=4&transport=polling", http
-        self._session = ""
+        self.session = ""
 
     async def open(self) -> None:
         status, body = await self.get()
         assert status == 200, body
-        self._session = msgspec.json.decode(body[1:])["sid"]
+        self.session = msgspec.json.decode(body[1:])["sid"]
 
     async def sign_in(self, token: str) -> None:
         assert await self.post(f'40{{"token":"{token}"}}') == (200, "ok")
@@ -110,7 +110,7 @@ class PollingClient:
         return await self._say("POST", "\x1e".join(packets))
 
     async def _say(self, method: str, body: str | None = None) -> tuple[int, str]:
-        query = f"{self._url}&sid={self._session}" if self._session else self._url
+        query = f"{self._url}&sid={self.session}" if self.session else self._url
         async with asyncio.timeout(10), self._http.request(method, query, data=body) as answer:
             return answer.status, await answer.text()
 

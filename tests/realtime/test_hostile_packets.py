@@ -87,6 +87,14 @@ async def test_binary_frames_are_refused(gateway: GatewayProcess) -> None:
         assert await asyncio.wait_for(goodbye(reader), 10) == (CloseCode.POLICY_VIOLATION, "BINARY_REFUSED")
 
 
+async def test_a_polling_client_that_takes_none_of_its_answers_is_cut_off(gateway: GatewayProcess) -> None:
+    async with polling(gateway) as client:
+        await client.sign_in(a_token(gateway.settings, next(_users)))
+        told = [await client.post(subscribe(number, ["?"] * 3000)) for number in range(7)]
+        assert [status for status, _ in told[:3]] == [200] * 3
+        assert told[-1][0] == 400, "a megabyte of answers waits for it"
+
+
 async def watching(redis: Redis) -> int:
     """Gateways that take the group of WATCHED from the bus."""
     group = channel(group_of("NSE", WATCHED.token))

@@ -55,15 +55,13 @@ class Line(asyncio.Protocol):
     def __init__(self, lines: Lines, *, server_state: ServerState, **_uvicorn: Any) -> None:
         self._lines = lines
         self._connections: set[Any] = server_state.connections
-        self._handshake: Handshake | None = None
-        """Until it is answered."""
+        self._handshake: Handshake | None = None  # until it is answered
         self._receiver: Receiver | None = None
         self._reader = Reader(MESSAGE_BYTES_MAX)
         self._pace = Pace(FRAMES_A_SECOND, FRAMES_AT_ONCE)
         self._following: asyncio.Task[None] | None = None
         self._was_heard = True
-        self.is_open = False
-        """Frames may be written."""
+        self.is_open = False  # frames may be written
         self.is_behind = False
         """So much waits for the client that ticks should not be added."""
 

@@ -36,8 +36,8 @@ from storage.audit import OrderUpdate
 EACH, BEATS_A_SECOND = 10, 4
 PATIENCE_SECONDS = 120
 USERS, _FIRST_USER = 10_000, 10**6
-CONNECTING = 200
-"""Clients that connect at once."""
+CONNECTING = 50
+"""Clients that connect at once; fewer than one address may have that have not signed in."""
 INSTRUMENTS = [i for i in read_master("NSE").values() if i.tradable][:100]
 IDS = [instrument.instrument_id for instrument in INSTRUMENTS]
 _BIN = Path(sys.executable).parent

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     stream_behind_seconds: float = Field(default=10.0, gt=0)
     """How long a client of the stream may be behind with reading before its connection ends."""
 
+    connections: int = Field(default=10_000, ge=1)
+    """Of clients, at the API and at each stream gateway; never more than the process may open files."""
+    connections_per_address: int = Field(default=500, ge=1)
+    """The same of one client's address. Raise it where many clients share one without `trusted_proxies`."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded-For is believed; others stand with their own address."""
 

@@ -4,6 +4,7 @@ Run by workers/realtime.py.
 """
 
 import asyncio
+import secrets
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from domain.problem_documents import EVERY_ANSWER, MEDIA_TYPE, ProblemCode, problem_document
 from realtime.gateway import Gateway
 from realtime.line import MESSAGE_BYTES_MAX, Line, Lines
 from realtime.plain import Plain
@@ -66,23 +68,16 @@ def _refusal(headers: Headers) -> JSONResponse | None:
         return _document(HTTPStatus.LENGTH_REQUIRED, "A body says its length.")
     if int(headers.get("content-length", "0")) > MESSAGE_BYTES_MAX:
         detail = f"A body has at most {MESSAGE_BYTES_MAX} bytes."
-        return _document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        return _document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, ProblemCode.BODY_TOO_LARGE)
     return None
 
 
 async def _problem(_request: Request, error: Exception) -> JSONResponse:
-    status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
-    return _document(status, _WHERE)
+    assert isinstance(error, HTTPException)
+    return _document(HTTPStatus(error.status_code), _WHERE)
 
 
-def _document(status: HTTPStatus, detail: str) -> JSONResponse:
-    """A problem document (RFC 9457), as the API has them."""
-    body = {
-        "type": f"urn:hundi:problem:{status.name.lower().replace('_', '-')}",
-        "title": status.phrase,
-        "status": status.value,
-        "code": status.name,
-        "detail": detail,
-        "retryable": False,
-    }
-    return JSONResponse(body, status.value, media_type="application/problem+json")
+def _document(status: HTTPStatus, detail: str, code: ProblemCode | None = None) -> JSONResponse:
+    trace_id = secrets.token_hex(16)
+    body = problem_document(status, code or ProblemCode[status.name], detail, trace_id)
+    return JSONResponse(body, status.value, {"X-Trace-Id": trace_id, **EVERY_ANSWER}, MEDIA_TYPE)

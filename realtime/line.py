@@ -89,6 +89,7 @@ class Line(asyncio.Protocol):
 
     __slots__ = (
         "_connections",
+        "_ended",
         "_following",
         "_handshake",
         "_inbox",
@@ -102,8 +103,15 @@ class Line(asyncio.Protocol):
         "is_open",
     )
 
-    def __init__(self, lines: Lines, *, server_state: ServerState, **_uvicorn: Any) -> None:
-        self._lines = lines
+    def __init__(
+        self,
+        lines: Lines,
+        *,
+        server_state: ServerState,
+        ended: Callable[[], None] = lambda: None,
+        **_uvicorn: Any,
+    ) -> None:
+        self._lines, self._ended = lines, ended
         self._connections: set[Any] = server_state.connections
         self._handshake: tuple[ServerProtocol, Request] | None = None
         """Until it is answered."""
@@ -154,6 +162,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_open = False
         self._connections.discard(self)
+        self._ended()
         if self._following is not None:
             self._following.cancel()
         # The receiver knows the line, too: without the cycle the collector has nothing to do.

@@ -15,6 +15,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from domain.problem_documents import EVERY_ANSWER, MEDIA_TYPE, problem_document
 from domain.problem_documents import ProblemCode as ProblemCode
@@ -121,6 +122,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return _document(request, invalid(error.errors()))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _left(request: Request, _left: ClientDisconnect) -> JSONResponse:
+        # Gone in the middle of its own request: nobody reads this, and it is no fault of ours to log.
+        detail = "The request ended before its body did."
+        return _document(request, Problem(HTTPStatus.BAD_REQUEST, ProblemCode.BAD_REQUEST, detail))
 
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

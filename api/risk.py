@@ -9,7 +9,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from temporalio.service import RPCError
 
 from api import risk_answers as answers
@@ -17,7 +17,7 @@ from api.bodies import read_body
 from api.openapi import described
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import Freeze, SetLimits, Unfreeze
-from api.session import SignedIn
+from api.session import RiskDesk
 from config.tokens import Session
 from domain.risk_limits import RiskLimits
 from domain.time import rfc3339, trade_date
@@ -29,19 +29,9 @@ from storage.trading_states import Subject, Word
 from storage.users import find_user
 from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
-RISK = "RISK"
 START_SECONDS = 5
 
 
-async def risk_desk(session: SignedIn) -> Session:
-    """The session of a member of the risk desk; 403 for anyone else."""
-    if session.role != RISK:
-        detail = "Only the risk desk may ask this."
-        raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
-    return session
-
-
-RiskDesk = Annotated[Session, Depends(risk_desk)]
 ClientId = Annotated[str, Path(pattern=r"^[A-Z0-9]{1,20}$")]
 _WRITES = documented(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 router = APIRouter(

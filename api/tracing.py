@@ -32,6 +32,9 @@ class Tracing:
             await self._app(scope, receive, send)
             return
         span = trace.get_current_span()
+        if scope["query_string"] and span.is_recording():
+            # FastAPI would put it on the span, and so in the logs: people put tokens and passwords there.
+            span.set_attribute("url.query", "REDACTED")
         # Where no provider is started, the context is our own and nothing is recorded.
         known = span.get_span_context().is_valid
         traceparent = traceparent_of(span) if known else _minted()

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-]+(:[0-9]{1,5})?$")]
 EMBEDDED_SECRET = "embedded-default-not-for-production-0123456789"
 
 
@@ -66,6 +67,9 @@ class Settings(BaseSettings):
     """The same of one client's address. Raise it where many clients share one without `trusted_proxies`."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded-For is believed; others stand with their own address."""
+
+    cors_origins: tuple[Origin, ...] = ()
+    """Whose pages may use the API in a browser, exactly: `["https://trade.example"]`; nobody's by default."""
 
     jwt_secret: SecretStr | None = None
     session_hours: int = Field(default=12, ge=1, le=24)

@@ -33,8 +33,6 @@ class ProblemCode(StrEnum):
     TOKEN_MISSING = "TOKEN_MISSING"
     TOKEN_REFUSED = "TOKEN_REFUSED"
     CREDENTIALS_WRONG = "CREDENTIALS_WRONG"
-    ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
-    """Of a page of another origin than HUNDI_CORS_ORIGINS names."""
     ORDER_UNKNOWN = "ORDER_UNKNOWN"
     ORDER_BUSY = "ORDER_BUSY"
     """The order's workflow does not answer yet; ask again."""

@@ -185,6 +185,7 @@ def _trace_id(request: Request) -> str:
 
 def _document(request: Request, problem: Problem) -> JSONResponse:
     code = str(problem.code)
+    request.state.problem_code = code
     body = problem_document(
         problem.status,
         code,

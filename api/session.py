@@ -14,16 +14,22 @@ from fastapi.security import HTTPBearer, SecurityScopes
 from api.answers import Token
 from api.bodies import read_body
 from api.openapi import described
+from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import SignIn
 from config.tokens import Session, TokenRefused, issue, verify
 from domain.time import NANOS, rfc3339
+from storage import audit
+from storage.audit import AuditEntry
 from storage.users import find_user
 
 router = APIRouter(prefix="/api/v1", tags=["session"])
 _hasher = PasswordHasher()
 # Verified when there is no such client, so that the time of an answer tells nobody which clients exist.
 _NOBODY = _hasher.hash("nobody")
+
+
+SIGNED_IN = "SIGNED_IN"
 
 
 class Role(StrEnum):
@@ -54,6 +60,8 @@ class _Bearer(HTTPBearer):
             session = verify(request.app.state.settings, credentials.credentials)
         except TokenRefused as refusal:
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_REFUSED, str(refusal)) from None
+        # Whose refusal it is, if it is refused after all (api/refusals.py).
+        request.state.session = session
         if session.role not in allowed.scopes:
             detail = _WHOSE[Role(allowed.scopes[0])]
             raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
@@ -81,16 +89,21 @@ RiskDesk = Annotated[Session, Security(_bearer, scopes=[Role.RISK.value])]
     ),
 )
 async def sign_in(request: Request) -> Token:
-    """A bearer token for the trading day."""
+    """A bearer token for the trading day; none that is not on record."""
     asked = await read_body(request, SignIn)
+    request.state.claimed = asked.client_id
     user = await find_user(request.app.state.database, asked.client_id)
     password_hash = user.password_hash if user else _NOBODY
     right = await asyncio.to_thread(_matches, password_hash, asked.password)
     if user is None or not right:
         detail = "Client id or password is wrong."
         raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.CREDENTIALS_WRONG, detail)
-    now = int(time.time())
-    token, session = issue(request.app.state.settings, user.user_id, user.client_id, user.role, now)
+    now_ns = time.time_ns()
+    who = (user.user_id, user.client_id, user.role)
+    token, session = issue(request.app.state.settings, *who, now_ns // NANOS)
+    entry = AuditEntry(now_ns, user.user_id, SIGNED_IN, user.client_id, detail={"role": user.role})
+    async with request.app.state.database.transaction() as conn:
+        await audit.append(conn, [audit.coming_from(origin(request), entry)])
     return Token(access_token=token, expires_at=rfc3339(session.expires_at * NANOS))
 
 

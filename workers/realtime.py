@@ -20,6 +20,7 @@ from realtime.line import Line
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.http_limits import http_limits
+from workers.series_roll import end_at_next_roll
 from workers.serving import serve
 
 BACKLOG = 2048
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    settings().require("jwt_secret", "redis_url")
+    end_at_next_roll()
     with telemetry(settings(), settings().realtime_id):
         uvloop.run(_serve())
 

@@ -106,6 +106,8 @@ async def serving(ours: Settings, contestant: Contestant) -> AsyncIterator[int]:
     environment = os.environ | {
         "HUNDI_PORT_OFFSET": str(ours.port_offset),
         "HUNDI_DATA_DIR": str(ours.data_dir),
+        # The whole crowd comes from one address.
+        "HUNDI_CONNECTIONS_PER_ADDRESS": str(USERS),
     }
     if contestant.prepare is not None:
         await contestant.prepare()

@@ -122,7 +122,7 @@ async def test_a_polling_client_that_leaves_while_its_message_waits_is_not_subsc
         assert await client.post("41", "1") == (200, "ok")
         status, body = await waiting
         assert (status, json.loads(body)["code"]) == (400, "SESSION_ENDED")
-        for _ in range(15):
+        for _ in range(10):
             assert await watching(redis) == 0
             await asyncio.sleep(0.1)
 
@@ -136,7 +136,7 @@ async def test_a_polling_client_whose_session_ends_while_its_message_waits_is_no
         waiting = await has_said_much(client)
         await waiting
         await eventually(lambda: has_ended(client))
-        for _ in range(15):
+        for _ in range(10):
             assert await watching(redis) == 0
             await asyncio.sleep(0.1)
 

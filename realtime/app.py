@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from domain.problem_documents import ProblemCode
 from realtime.engine import STRANGER
 from realtime.gateway import Gateway
 from realtime.line import MESSAGE_BYTES_MAX, Line
@@ -93,7 +94,7 @@ def _refusal(headers: Headers) -> JSONResponse | None:
         return document(HTTPStatus.LENGTH_REQUIRED, "A body says its length.")
     if int(headers.get("content-length", "0")) > MESSAGE_BYTES_MAX:
         detail = f"A body has at most {MESSAGE_BYTES_MAX} bytes."
-        return document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        return document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, ProblemCode.BODY_TOO_LARGE)
     return None
 
 

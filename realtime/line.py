@@ -9,6 +9,7 @@ client that does not read is cut off, whatever it is sent. Source: RFC 6455.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ class Line(asyncio.Protocol):
 
     __slots__ = (
         "_connections",
+        "_ended",
         "_following",
         "_handshake",
         "_lines",
@@ -52,8 +54,15 @@ class Line(asyncio.Protocol):
         "is_open",
     )
 
-    def __init__(self, lines: Lines, *, server_state: ServerState, **_uvicorn: Any) -> None:
-        self._lines = lines
+    def __init__(
+        self,
+        lines: Lines,
+        *,
+        server_state: ServerState,
+        ended: Callable[[], None] = lambda: None,
+        **_uvicorn: Any,
+    ) -> None:
+        self._lines, self._ended = lines, ended
         self._connections: set[Any] = server_state.connections
         self._handshake: Handshake | None = None  # until it is answered
         self._receiver: Receiver | None = None
@@ -97,6 +106,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_open = False
         self._connections.discard(self)
+        self._ended()
         if self._following is not None:
             self._following.cancel()
         # The receiver knows the line, too: without the cycle the collector has nothing to do.

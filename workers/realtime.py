@@ -19,6 +19,7 @@ from realtime.gateway import Gateway
 from realtime.line import Line
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
+from workers.http_limits import http_limits
 from workers.series_roll import end_at_next_roll
 from workers.serving import serve
 
@@ -53,6 +54,7 @@ async def _serve() -> None:
                 redis,
                 ours.realtime_id,
                 trusted_proxies=ours.trusted_proxies,
+                limits=http_limits(ours),
                 lifespan="off",
                 backlog=BACKLOG,
                 ws=partial(Line, stream.lines),

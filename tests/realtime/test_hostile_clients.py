@@ -81,7 +81,7 @@ async def test_a_huge_message_ends_the_connection_or_is_refused(
         async with httpx.AsyncClient(base_url=gateway.url) as http:
             query = "EIO=4&transport=polling"
             huge = await http.post(f"{STREAM}/?{query}", content=b"x" * (MESSAGE_BYTES_MAX + 1))
-            assert (huge.status_code, huge.json()["code"]) == (413, "REQUEST_ENTITY_TOO_LARGE")
+            assert (huge.status_code, huge.json()["code"]) == (413, "BODY_TOO_LARGE")
 
             async def drip() -> AsyncIterator[bytes]:
                 yield b"x"

@@ -16,6 +16,7 @@ from tests.support.stream import STREAM, GatewayProcess, a_token
 
 WEBSOCKET = f"{STREAM}/?EIO=4&transport=websocket"
 WATCHED = next(i for i in read_master("NSE").values() if i.instrument_id == "NSE:ITC")
+UNKNOWN = [f"?{number}" for number in range(3000)]
 MUCH = f"42{json.dumps(['subscribe', {'instruments': [0] * 3000}])}"
 """It is refused in a word, and counts as much as a subscription to three thousand instruments."""
 _users = count(7_600_000)
@@ -90,7 +91,7 @@ async def test_binary_frames_are_refused(gateway: GatewayProcess) -> None:
 async def test_a_polling_client_that_takes_none_of_its_answers_is_cut_off(gateway: GatewayProcess) -> None:
     async with polling(gateway) as client:
         await client.sign_in(a_token(gateway.settings, next(_users)))
-        told = [await client.post(subscribe(number, ["?"] * 3000)) for number in range(7)]
+        told = [await client.post(subscribe(number, UNKNOWN)) for number in range(7)]
         assert [status for status, _ in told[:3]] == [200] * 3
         assert told[-1][0] == 400, "a megabyte of answers waits for it"
 

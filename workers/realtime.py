@@ -43,7 +43,7 @@ async def _serve() -> None:
     async with open_redis(ours.redis_dsn) as redis:
         instruments = [i for exchange in ours.exchanges for i in read_master(exchange).values()]
         gateway = Gateway(ours, redis, instruments)
-        stream = Stream(gateway)
+        stream = Stream(gateway, ours.trusted_proxies)
         running = asyncio.create_task(_run(gateway, stream), name="gateway")
         running.add_done_callback(_fatal)
         try:

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from domain.problem_documents import EVERY_ANSWER
-from realtime.line import Line, Lines
+from realtime.line import Line
+from realtime.lines import Lines
 from stack import probes
 from tests.support.edge import start, until
 from tests.support.serving import Answer, Echo, Stranger, served

@@ -70,7 +70,7 @@ async def test_by_default_no_other_origin_is_let_in(http: httpx.AsyncClient) -> 
 async def test_a_listed_origin_is_let_in_without_cookies(shared: httpx.AsyncClient, origin: str) -> None:
     preflight = await shared.options("/api/v1/orders", headers=PREFLIGHT | {"Origin": origin})
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, origin)
-    refused = await shared.post("/api/v1/orders", headers={"Origin": origin})
+    refused = await shared.get("/api/v1/orders", headers={"Origin": origin})
     assert refused.json()["code"] == "TOKEN_MISSING"
     assert refused.headers["access-control-allow-origin"] == origin
     assert "X-Trace-Id" in refused.headers["access-control-expose-headers"]

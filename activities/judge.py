@@ -24,6 +24,7 @@ from domain.departure import (
 )
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
+from domain.nearest import agreed
 from domain.orders import OrderTerms, OrderType
 from domain.price_bands import protection_refusal
 from domain.rejects import Refusal, RejectCode
@@ -77,6 +78,8 @@ class Judge:
         if instrument is None:
             return Judgement(refusals, None)
         now_ns = time.time_ns()
+        if unknown := self._day.unknown(now_ns):
+            return Judgement([*refusals, unknown], None)
         phase = await self._phases.asked(instrument)
         session_class = self._day.session_class(instrument, now_ns)
         market_ns = self._phases.market_time_ns(instrument.exchange, now_ns)
@@ -89,7 +92,7 @@ class Judge:
             refusals = [expired, *refusals]
         last = await self.last_trades(terms) if instrument.segment is Segment.FO else None
         beyond = self.beyond_protection(terms, entered, last)
-        return Judgement([*refusals, beyond] if beyond else refusals, entered)
+        return Judgement(agreed([*refusals, beyond]) if beyond else refusals, entered)
 
     async def last_trades(self, terms: OrderTerms) -> int | None:
         """The last price: it stands for the exchange's own average of the last trades, which protects
@@ -114,6 +117,8 @@ class Judge:
         """As what an order under way that is to have these terms leaves, or why it may not; `last` is what
         `last_trades` answers."""
         now_ns = time.time_ns()
+        if unknown := self._day.unknown(now_ns):
+            return unknown
         instrument = self._phases.present(self._instruments[terms.instrument_id])
         today, phase = trade_date(now_ns), self._phases.phase(instrument)
         refusals = change_refusals(stands.terms, asked, stands.filled, stands.changes, instrument, today)
@@ -121,7 +126,7 @@ class Judge:
         if not stands.unsent:
             entered = Entry(phase or MarketPhase.CLOSED)
             others = [phase_refusal(terms, phase), self.beyond_protection(terms, entered, last), *others]
-        refusals += [refusal for refusal in others if refusal is not None]
+        refusals = agreed([*refusals, *(refusal for refusal in others if refusal is not None)])
         if refusals:
             return refusals[0]
         # An order that can be changed has a price or a trigger: it is never refused for want of a last price.

@@ -8,7 +8,10 @@ from fastapi import Depends, FastAPI
 
 from activities.judge import Judge
 from activities.trading_day import TradingDay
-from api import market, openapi, orders, portfolio, portfolio_stream, problems, risk, session
+from api import market, openapi, orders, pages, portfolio, portfolio_stream, problems, risk, session
+from api.cross_origin import CrossOrigin
+from api.listing import Listing
+from api.refusals import Refusals
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
 from config.settings import Settings
@@ -26,10 +29,11 @@ from storage.market_phases import MarketPhases
 from storage.order_canceller import OrderCanceller
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
+from storage.refused_requests import RefusedRequests, recording
 from storage.slices import SlicedIntake
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
-from workflows.connection import connect
+from workflows.connection import connect, connect_operations
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
             open_redis(settings.redis_dsn) as redis,
             refilling(redis, database),
             portfolio_stream.answering(redis, database),
+            recording(refused_requests := RefusedRequests(database)),
             wakeups.listening(redis, wakeups.TRADING_STATES) as frozen,
             following(states := TradingStates(database), frozen),
             wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
@@ -49,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
             span_files.following(spans := SpanFiles(settings.risk_files, settings.exchanges)),
         ):
             app.state.trading_states = states
+            app.state.refused_requests = refused_requests
             app.state.redis = redis
             app.state.last_prices = LastPrices(redis)
             app.state.settings = settings
@@ -62,11 +68,14 @@ def create_app(settings: Settings) -> FastAPI:
             percent = settings.intraday_margin_percent
             app.state.keeping = BookKeeping(database, redis, app.state.portfolios, percent)
             app.state.session_rules = session_rules()
+            app.state.listing = Listing(app.state.instruments, phases.present, session_rules())
             app.state.intake = Intake(database, redis)
             app.state.sliced_intake = SlicedIntake(database, app.state.intake)
             app.state.canceller = OrderCanceller(database, redis)
-            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes need it.
+            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes
+            # and winding down need it.
             app.state.temporal = await connect(settings, "api", lazy=True)
+            app.state.operations = await connect_operations(settings, "api", lazy=True)
             yield
 
     app = FastAPI(
@@ -76,6 +85,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         # No way to a path of ours is built from a Host header.
         redirect_slashes=False,
+        # Ours (api/pages.py) load nothing from elsewhere.
+        docs_url=None,
+        redoc_url=None,
         telemetry=FASTAPI_TELEMETRY,
         dependencies=[Depends(openapi.known_parameters)],
         responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR),
@@ -84,5 +96,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     openapi.install(app)
     problems.install(app)
+    pages.install(app)
+    app.add_middleware(Refusals)
+    if settings.cors_origins:
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(Tracing)
     return app

@@ -2,21 +2,25 @@
 
 import asyncio
 import time
+from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from fastapi import APIRouter, Depends, Request
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, Request, Security
+from fastapi.security import HTTPBearer, SecurityScopes
 
 from api.answers import Token
 from api.bodies import read_body
 from api.openapi import described
+from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import SignIn
 from config.tokens import Session, TokenRefused, issue, verify
 from domain.time import NANOS, rfc3339
+from storage import audit
+from storage.audit import AuditEntry
 from storage.users import find_user
 
 router = APIRouter(prefix="/api/v1", tags=["session"])
@@ -25,41 +29,53 @@ _hasher = PasswordHasher()
 _NOBODY = _hasher.hash("nobody")
 
 
-class _Bearer(HTTPBearer):
-    """The session of the request; 401 without a valid token. One dependency: it is asked on the hot path."""
+SIGNED_IN = "SIGNED_IN"
 
-    async def __call__(self, request: Request) -> Session:  # type: ignore[override]
+
+class Role(StrEnum):
+    CLIENT = "CLIENT"
+    RISK = "RISK"
+    SUPPORT = "SUPPORT"
+    COMPLIANCE = "COMPLIANCE"
+
+
+_WHOSE = {
+    Role.CLIENT: "Only clients have orders and portfolios.",
+    Role.RISK: "Only the risk desk may ask this.",
+}
+
+
+class _Bearer(HTTPBearer):
+    """The session of the request: 401 without a valid token, 403 for a role that the route does not name.
+
+    One dependency: it is asked on the hot path.
+    """
+
+    async def __call__(self, request: Request, allowed: SecurityScopes) -> Session:  # type: ignore[override]
         credentials = await super().__call__(request)
         if credentials is None:
             detail = "This needs a bearer token; sign in first."
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_MISSING, detail)
         try:
-            return verify(request.app.state.settings, credentials.credentials)
+            session = verify(request.app.state.settings, credentials.credentials)
         except TokenRefused as refusal:
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_REFUSED, str(refusal)) from None
-
-
-CLIENT = "CLIENT"
-
-
-class _ClientBearer(_Bearer):
-    """The session of a client; 403 for staff, who have no orders."""
-
-    async def __call__(self, request: Request) -> Session:  # type: ignore[override]
-        session = await super().__call__(request)
-        if session.role != CLIENT:
-            detail = "Only clients have orders."
+        # Whose refusal it is, if it is refused after all (api/refusals.py).
+        request.state.session = session
+        if session.role not in allowed.scopes:
+            detail = _WHOSE[Role(allowed.scopes[0])]
             raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
         return session
 
 
-_SCHEME: dict[str, Any] = {
-    "scheme_name": "HTTPBearer",
-    "auto_error": False,
-    "description": "The access_token of POST /api/v1/session",
-}
-SignedIn = Annotated[Session, Depends(_Bearer(**_SCHEME))]
-ClientSession = Annotated[Session, Depends(_ClientBearer(**_SCHEME))]
+_bearer = _Bearer(
+    scheme_name="HTTPBearer",
+    auto_error=False,
+    description="The access_token of POST /api/v1/session; a route lists the roles it is for",
+)
+# The roles of a route are those of its OpenAPI security requirement, which is made of these.
+ClientSession = Annotated[Session, Security(_bearer, scopes=[Role.CLIENT.value])]
+RiskDesk = Annotated[Session, Security(_bearer, scopes=[Role.RISK.value])]
 
 
 @router.post(
@@ -73,16 +89,21 @@ ClientSession = Annotated[Session, Depends(_ClientBearer(**_SCHEME))]
     ),
 )
 async def sign_in(request: Request) -> Token:
-    """A bearer token for the trading day."""
+    """A bearer token for the trading day; none that is not on record."""
     asked = await read_body(request, SignIn)
+    request.state.claimed = asked.client_id
     user = await find_user(request.app.state.database, asked.client_id)
     password_hash = user.password_hash if user else _NOBODY
     right = await asyncio.to_thread(_matches, password_hash, asked.password)
     if user is None or not right:
         detail = "Client id or password is wrong."
         raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.CREDENTIALS_WRONG, detail)
-    now = int(time.time())
-    token, session = issue(request.app.state.settings, user.user_id, user.client_id, user.role, now)
+    now_ns = time.time_ns()
+    who = (user.user_id, user.client_id, user.role)
+    token, session = issue(request.app.state.settings, *who, now_ns // NANOS)
+    entry = AuditEntry(now_ns, user.user_id, SIGNED_IN, user.client_id, detail={"role": user.role})
+    async with request.app.state.database.transaction() as conn:
+        await audit.append(conn, [audit.coming_from(origin(request), entry)])
     return Token(access_token=token, expires_at=rfc3339(session.expires_at * NANOS))
 
 

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.secrets import EmbeddedSecrets, embedded_secrets, weakness
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-]+(:[0-9]{1,5})?$")]
 _URLS = ("postgres_url", "postgres_owner_url", "redis_url")
 _SECRETS = ("jwt_secret", "fix_secret")
 
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
     """With user and password."""
     temporal_address: str | None = None
     temporal_namespace: str = "default"
+    """Of orders alone: what support looks through."""
+    temporal_operations_namespace: str = "operations"
+    """Of what is done by the clock or for the risk desk: reconciliation, square-off, winding down."""
 
     realtime_gateways: int = Field(default=1, ge=1, le=16)
     """Each has its own stream port, the first `stream_port`, the next one higher."""
@@ -72,8 +76,15 @@ class Settings(BaseSettings):
     stream_behind_seconds: float = Field(default=10.0, gt=0)
     """How long a client of the stream may be behind with reading before its connection ends."""
 
+    connections: int = Field(default=10_000, ge=1)
+    """Of clients, at the API and at each stream gateway; never more than the process may open files."""
+    connections_per_address: int = Field(default=500, ge=1)
+    """The same of one client's address. Raise it where many clients share one without `trusted_proxies`."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded-For is believed; others stand with their own address."""
+
+    cors_origins: tuple[Origin, ...] = ()
+    """Whose pages may use the API in a browser, exactly: `["https://trade.example"]`; nobody's by default."""
 
     jwt_secret: SecretStr | None = None
     fix_secret: SecretStr | None = None
@@ -88,6 +99,9 @@ class Settings(BaseSettings):
 
     intraday_margin_percent: int = Field(default=20, ge=1, le=100)
     """Of an intraday position's value, either side."""
+
+    release_minutes: int = Field(default=10, ge=1, le=60)
+    """Within which a second person of the risk desk confirms the release of a market-wide or segment stop."""
 
     exchanges: tuple[str, ...] = ("NSE", "BSE")
     market_seed: int = 20261123

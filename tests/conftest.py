@@ -5,6 +5,7 @@
 `hundi up`; nothing in it restarts by itself, so that a test can kill a process and look.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,9 @@ from stack.processes import server_processes
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
+
+# Tests want a market that answers them, not one that is busy with itself; every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
 
 pytest_plugins = ["tests.support.market_data"]
 

@@ -1,6 +1,6 @@
 """How lively the simulated market is: who acts next, a liquid instrument ten times as often as another.
 
-Liquid are the front futures and what they stand on, indices included. Counted in beats, never by the clock, so
+Liquid are the front futures and what they stand on, indices included. Counted in beats, never by the clock:
 a seed gives the same market again. Called by floor.py.
 """
 

@@ -4,6 +4,7 @@ Each suite says which processes it needs and gets these alone, so that nothing e
 servers are as durable as in `hundi up`: fsync and synchronous commit on. Opened once by benchmarks/main.py.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -93,6 +94,10 @@ class Market:
         """So that no suite meets the backlog of another; orders are only ever forgotten here."""
         async with database.transaction() as conn:
             await conn.execute(_FORGET)
+
+
+# What is measured is the platform: the simulated market is quiet meanwhile. Every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
 
 
 @contextmanager

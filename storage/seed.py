@@ -19,7 +19,7 @@ from storage.database import Connection, Database
 DEMO_CLIENTS = [f"DEMO{number:04d}" for number in range(1, 101)]
 DEMO_PASSWORD = "demo"
 DEMO_CASH = 10_00_000 * PAISE_PER_RUPEE
-STAFF = {"RISK01": "RISK", "SUPPORT01": "SUPPORT", "COMPLY01": "COMPLIANCE"}
+STAFF = {"RISK01": "RISK", "RISK02": "RISK", "SUPPORT01": "SUPPORT", "COMPLY01": "COMPLIANCE"}
 # Quantity and how often: every client, every second, every third.
 DEMO_HOLDINGS = {
     "NSE:RELIANCE": (100, 1),

@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url")
     end_at_next_roll()
     with telemetry(settings(), "distributor"):
         uvloop.run(run(settings()))

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    settings().require("jwt_secret", "redis_url")
     end_at_next_roll()
     with telemetry(settings(), settings().realtime_id):
         uvloop.run(_serve())

@@ -215,6 +215,7 @@ async def _publish(redis: Redis, beats_a_second: float) -> None:
             row["token"], row["ltp"], row["volume"] = instrument.token, 10_005 + beat, beat
             row["time_ns"] = time.time_ns()
             groups.setdefault(group_of(instrument.exchange, instrument.token), []).append(row)
+        await publisher.beat()
         await publisher.publish({group: np.concatenate(parts) for group, parts in groups.items()})
         await _until(began + 1 / beats_a_second)
 

@@ -93,7 +93,6 @@ class Portfolios:
         while True:
             with suppress(RedisError, OSError):
                 async with Subscriber(self._redis) as self._pubsub:
-                    await self._pubsub.connect()
                     await self._subscribe(self._portfolios)
                     while True:
                         message = await self._pubsub.get_message(timeout=POLL_SECONDS)

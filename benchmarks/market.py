@@ -102,6 +102,10 @@ class Market:
             await conn.execute(_FORGET)
 
 
+# What is measured is the platform: the simulated market is quiet meanwhile. Every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
+
+
 @contextmanager
 def market() -> Iterator[Market]:
     """The stores, migrated and seeded; what else runs is said by `run_only`. Raises StackError."""

@@ -4,10 +4,10 @@ import asyncio
 import sys
 from pathlib import Path
 
+from cli.books import opened
 from config.settings import settings
 from exchange.ban_list import BanList, BanListError, read_ban_list
 from storage import derivative_bans
-from storage.database import open_database
 
 EXCHANGE = "NSE"
 
@@ -26,7 +26,7 @@ async def _write(banned: BanList) -> None:
     underlyings = [f"{EXCHANGE}:{symbol}" for symbol in banned.symbols]
     dsn = settings().postgres_dsn
     async with (
-        open_database(dsn, size=2, application="ban-list") as database,
+        opened(dsn, "ban-list") as database,
         database.transaction() as conn,
     ):
         await derivative_bans.replace(conn, banned.trade_date, underlyings)

@@ -65,7 +65,7 @@ async def serve(
         **options,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([_bound(host, port)]))
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
     if listening.done():
@@ -74,3 +74,19 @@ async def serve(
     else:
         listening.cancel()
         await serving
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens here once the server does.
+
+    Raises OSError when the port is taken: uvicorn, left to bind it, ends the process with a traceback.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from None
+    return bound

@@ -62,7 +62,7 @@ def migrate() -> None:
     from storage.migrate import migrate as run
 
     with one_sentence():
-        run(settings().postgres_dsn, create_database=settings().embedded)
+        run(settings().postgres_owner_dsn)
 
 
 @app.command()

@@ -3,7 +3,8 @@
 import socket
 
 import httpx
-import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -14,12 +15,9 @@ SECONDS = 1.0
 
 
 def postgres_answers(settings: Settings) -> bool:
-    """Accepts a session (on the maintenance database: ours may not be made yet)."""
-    try:
-        psycopg.connect(settings.postgres_dsn, dbname="postgres", connect_timeout=2).close()
-    except psycopg.Error:
-        return False
-    return True
+    """Accepts sessions; asked as pg_isready asks, since the roles may not be made yet."""
+    where = make_conninfo(settings.postgres_dsn, password="", connect_timeout=2)
+    return pq.PGconn.ping(where.encode()) == pq.Ping.OK
 
 
 def redis_answers(settings: Settings) -> bool:

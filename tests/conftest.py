@@ -18,6 +18,7 @@ from temporalio.client import Client
 
 from config.settings import Settings
 from stack.processes import server_processes
+from stack.servers import redis_admin_dsn
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
@@ -56,6 +57,13 @@ async def database(servers: Settings) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture(scope="session")
 async def redis(servers: Settings) -> AsyncIterator[Redis]:
     async with open_redis(servers.redis_dsn) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session")
+async def redis_admin(servers: Settings) -> AsyncIterator[Redis]:
+    """May do what no process of ours may: forget everything, say."""
+    async with open_redis(redis_admin_dsn(servers)) as opened:
         yield opened
 
 

@@ -11,6 +11,7 @@ from workers.serving import serve
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
+    settings().require("jwt_secret", "postgres_url", "redis_url", "temporal_address")
     with telemetry(settings(), "api"):
         uvloop.run(_serve())
 

@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url")
     with telemetry(settings(), "distributor"):
         uvloop.run(run(settings()))
 

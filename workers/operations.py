@@ -49,6 +49,7 @@ from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url", "temporal_address")
     with telemetry(settings(), "operations"):
         uvloop.run(_run(settings()))
 

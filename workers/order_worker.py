@@ -57,7 +57,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; steps under way are finished first."""
-    ours = settings()
+    ours = settings().require("postgres_url", "redis_url", "temporal_address")
     with telemetry(ours, ours.worker_id):
         uvloop.run(_run(ours))
 

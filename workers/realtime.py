@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    settings().require("jwt_secret", "redis_url")
     with telemetry(settings(), settings().realtime_id):
         uvloop.run(_serve())
 

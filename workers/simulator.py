@@ -30,7 +30,7 @@ from exchange.simulator.tape import FeedSocket
 
 def main(exchange: str) -> None:
     """Run until told to stop."""
-    config = settings()
+    config = settings().require("fix_secret")
     if exchange not in config.exchanges:
         sys.exit(f"hundi: {exchange[:10]!r} is none of the exchanges {', '.join(config.exchanges)}")
     _serve(config, exchange)
@@ -50,7 +50,7 @@ def _serve(config: Settings, exchange: str) -> None:
     market = Market(exchange, master, here, seed, send, feed, by_calendar, trades)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
-    acceptor = Acceptor(exchange, config.host, port, store, market.inbox)
+    acceptor = Acceptor(exchange, (config.host, port), config.fix_key, store, market.inbox)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: market.inbox.put(Stop()))
     market.recover()

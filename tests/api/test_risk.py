@@ -111,12 +111,12 @@ async def test_an_order_from_before_the_freeze_is_acknowledged_again(
 
 
 async def test_a_freeze_is_known_although_redis_forgets_everything(
-    desk: httpx.AsyncClient, client: httpx.AsyncClient, redis: Redis
+    desk: httpx.AsyncClient, client: httpx.AsyncClient, redis_admin: Redis
 ) -> None:
     await freeze(desk, "user", CLIENT)
-    await redis.flushall()
+    await redis_admin.flushall()
     await refused(client, "USER_FROZEN")
-    await redis.flushall()
+    await redis_admin.flushall()
     await refused(client, "USER_FROZEN")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cli.up import seed_now
 from config.settings import Settings
-from stack import ports, servers
+from stack import cluster, ports, servers
 from stack.processes import EXCHANGES, Process, platform_processes, server_processes
 from stack.supervision import STOPPED, Supervisor, supervised
 from storage.migrate import migrate
@@ -136,7 +136,8 @@ def start_and_wait(supervisor: Supervisor, names: list[str]) -> None:
 
 
 def prepare_books(settings: Settings) -> None:
-    migrate(settings.postgres_dsn, create_database=True)
+    cluster.make_roles(settings)
+    migrate(settings.postgres_owner_dsn)
     seed_now(settings)
 
 

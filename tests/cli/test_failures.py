@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from config.settings import Settings
 from exchange.feed import FeedLine, feed_port
+from stack.cluster import superuser_dsn
 from tests.support.command_line import hundi, the_sentence
 
 
@@ -37,8 +38,8 @@ def test_what_is_not_there_is_named(fresh_settings: Settings, line: list[str], s
 
 @pytest.mark.parametrize("line", [["seed"], ["reconcile"]])
 def test_a_database_that_nobody_migrated_is_said(servers: Settings, line: list[str]) -> None:
-    """As a URL of the same server, of a database that every PostgreSQL has."""
-    bare = servers.postgres_dsn.rpartition("/")[0] + "/postgres"
+    """On the same server, the database that every PostgreSQL has."""
+    bare = superuser_dsn(servers).rpartition("/")[0] + "/postgres"
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("HUNDI_POSTGRES_URL", bare)
         patched.setenv("HUNDI_POSTGRES_OWNER_URL", bare)

@@ -5,7 +5,7 @@ RUN pip install --no-cache-dir uv
 WORKDIR /hundi
 ENV UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1
 # The dependencies first: QuickFIX compiles for minutes, and only when the lock file changes.
-COPY pyproject.toml uv.lock README.md ./
+COPY pyproject.toml uv.lock ./
 RUN uv sync --frozen --no-dev --no-install-project
 COPY . .
 # Compiled now, for the process that runs it cannot write here.

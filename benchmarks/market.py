@@ -105,8 +105,6 @@ class Market:
 def market() -> Iterator[Market]:
     """The stores, migrated and seeded; what else runs is said by `run_only`. Raises StackError."""
     with tempfile.TemporaryDirectory(prefix="hundi-bench-") as scratch, load_process() as load:
-        # PostgreSQL may run as another user, who must be able to pass.
-        Path(scratch).chmod(0o755)
         ours = settings().model_copy(
             update={"data_dir": Path(scratch), "port_offset": settings().port_offset + PORT_OFFSET}
         )

@@ -138,8 +138,11 @@ def supervised(
         stderr=(directory / "logs" / "supervisord.stderr").open("w"),
         # Ctrl-C is for us alone: we stop the processes in order.
         start_new_session=True,
+        umask=0o077,
         env={
             **os.environ,
+            # Of root's own, where they become an ordinary user's processes, they could not read anything.
+            **({"HOME": str(directory)} if os.geteuid() == 0 else {}),
             "HUNDI_DATA_DIR": str(directory),
             "HUNDI_PORT_OFFSET": str(settings.port_offset),
         },

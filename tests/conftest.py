@@ -27,7 +27,6 @@ from tests.support.market import Market, free_offset, running
 @contextmanager
 def a_data_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="hundi-test-"))
-    directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

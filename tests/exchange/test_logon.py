@@ -3,15 +3,12 @@
 import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from exchange.listener import a_free_port, listening_at
 from tests.support.exchange_process import SESSIONS, Exchange
-
-LISTEN = "0A"
-"""The state of a listening socket in /proc/net/tcp."""
+from tests.support.sockets import listened_at
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +18,6 @@ def nse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     exchange.disconnect()
     yield exchange
     assert exchange.stop() == 0
-
-
-def listened_at(pid: int) -> set[str]:
-    """Addresses, as the kernel has them, at which a process takes TCP connections."""
-    links = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
-    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    rows += [line.split() for line in Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()[1:]]
-    return {row[1] for row in rows if row[3] == LISTEN and row[9] in inodes}
 
 
 def test_the_exchange_listens_on_loopback_alone(nse: Exchange) -> None:

@@ -23,7 +23,9 @@ def make_as_before(settings: Settings) -> None:
     give(data)
     program = postgres_bin() / "initdb"
     command = [str(program), "-D", str(data), "-U", "hundi", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-    subprocess.run(as_ordinary_user(command, [program, data]), check=True, capture_output=True, cwd="/")
+    subprocess.run(
+        as_ordinary_user(command, [program, settings.data_dir]), check=True, capture_output=True, cwd="/"
+    )
     with (data / "pg_hba.conf").open("a") as rules:
         rules.write("host all all samehost trust\n")
     serving = subprocess.Popen(

@@ -17,7 +17,7 @@ from redis import Redis
 
 from config.settings import Settings
 from stack.processes import platform_processes
-from stack.servers import TEMPORAL_LIMITS, TEMPORAL_SEARCH_ATTRIBUTES
+from stack.servers import TEMPORAL_LIMITS, TEMPORAL_SEARCH_ATTRIBUTES, VALKEY_USERS
 from tests.support.command_line import environment_of
 from workers.health import Health
 
@@ -51,7 +51,10 @@ NEEDED = {
 
 def test_every_process_of_the_stack_is_a_service_with_its_command() -> None:
     services = {name: SERVICES[name]["command"] for name in OURS}
-    started = {process.name: process.command[3:] for process in platform_processes(Settings(order_workers=2))}
+    started = {
+        process.name: process.command[process.command.index("cli.main") + 1 :]
+        for process in platform_processes(Settings(order_workers=2))
+    }
     assert services == started | {"migrate": ["migrate"], "seed": ["seed"], "demo": ["demo"]}
 
 
@@ -100,6 +103,13 @@ def test_postgresql_and_temporal_have_roles_of_their_own() -> None:
     assert "SUPERUSER" not in roles
     handed = {key for key in SERVICES["postgres"]["environment"] if key.endswith("_PASSWORD")}
     assert handed == set(re.findall(r"\$(POSTGRES_\w+_PASSWORD)", roles)) | {"POSTGRES_PASSWORD"}
+
+
+def test_valkey_knows_the_user_of_the_embedded_server_and_no_other() -> None:
+    """The administrator of the embedded server is for tests; here nobody needs one."""
+    rules = [line for line in VALKEY_USERS.splitlines() if "admin " not in line]
+    written = re.findall(r"^user .*$", Path("deploy/valkey/start.sh").read_text(), re.MULTILINE)
+    assert written == [rule.replace("{application}", "$digest") for rule in rules]
 
 
 def test_temporal_runs_as_the_embedded_server_does() -> None:

@@ -48,16 +48,17 @@ def test_no_example_is_in_a_language_that_nobody_runs() -> None:
 
 
 def test_every_command_that_a_page_names_is_one() -> None:
-    """In backticks, as in `hundi fix ORDER_ID` or `make run`."""
+    """In backticks, as in `hundi fix ORDER_ID` or `make run`, and in examples of the shell."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     targets = re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE)
-    named = [
-        word for page in PAGES for word in re.findall(r"`((?:hundi|make) [a-z-]+)", page.read_text())
-    ] + [line.split("#")[0].strip() for example in examples("sh") for line in example.text.splitlines()]
-    assert len(named) > 10
-    for word in named:
-        program, name = word.split()[:2]
-        assert name in (commands if program == "hundi" else targets), word
+    named = [word for page in PAGES for word in re.findall(r"`((?:hundi|make) [a-z-]+)", page.read_text())]
+    lines = [line.split("#")[0].split() for example in examples("sh") for line in example.text.splitlines()]
+    assert len(named) > 5 and len(lines) > 4
+    for program, name, *_ in [*map(str.split, named), *lines]:
+        if program in ("hundi", "make"):
+            assert name in (commands if program == "hundi" else targets), (program, name)
+        else:
+            assert shutil.which(program) or program == "docker", program
 
 
 @pytest.fixture(scope="module")

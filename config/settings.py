@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """With user and password."""
     temporal_address: str | None = None
     temporal_namespace: str = "default"
+    """Of orders alone: what support looks through."""
+    temporal_operations_namespace: str = "operations"
+    """Of what is done by the clock or for the risk desk: reconciliation, square-off, winding down."""
 
     realtime_gateways: int = Field(default=1, ge=1, le=16)
     """Each has its own stream port, the first `stream_port`, the next one higher."""
@@ -88,6 +91,9 @@ class Settings(BaseSettings):
 
     intraday_margin_percent: int = Field(default=20, ge=1, le=100)
     """Of an intraday position's value, either side."""
+
+    release_minutes: int = Field(default=10, ge=1, le=60)
+    """Within which a second person of the risk desk confirms the release of a market-wide or segment stop."""
 
     exchanges: tuple[str, ...] = ("NSE", "BSE")
     market_seed: int = 20261123

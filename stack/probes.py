@@ -29,13 +29,13 @@ def redis_answers(settings: Settings) -> bool:
 
 
 def temporal_answers(settings: Settings) -> bool:
-    """The UI is there and, through it, the frontend knows our namespace."""
-    ui = f"http://{settings.host}:{settings.port('temporal_ui')}"
+    """The UI is there and, through it, the frontend knows our namespaces."""
+    ui = f"http://{settings.host}:{settings.port('temporal_ui')}/api/v1/namespaces"
+    ours = (settings.temporal_namespace, settings.temporal_operations_namespace)
     try:
-        answer = httpx.get(f"{ui}/api/v1/namespaces/{settings.temporal_namespace}", timeout=2 * SECONDS)
+        return all(httpx.get(f"{ui}/{name}", timeout=2 * SECONDS).is_success for name in ours)
     except httpx.HTTPError:
         return False
-    return answer.is_success
 
 
 def accepts(host: str, port: int) -> bool:

@@ -91,6 +91,8 @@ def temporal_command(settings: Settings, directory: Path) -> list[str]:
     command = [script("temporal"), "server", "start-dev", "--log-level", "warn"]
     command += ["--ip", settings.host, "--port", str(settings.port("temporal"))]
     command += ["--ui-ip", settings.host, "--ui-port", str(settings.port("temporal_ui"))]
+    for namespace in (settings.temporal_namespace, settings.temporal_operations_namespace):
+        command += ["--namespace", namespace]
     command += ["--db-filename", str(directory / "temporal" / "temporal.db")]
     command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]
     for name in TEMPORAL_SEARCH_ATTRIBUTES:

@@ -26,6 +26,7 @@ from exchange.simulator.acceptor import Acceptor
 from exchange.simulator.market import Market, Stop
 from exchange.simulator.span_publisher import publish_span
 from exchange.simulator.tape import FeedSocket
+from workers.series_roll import end_at_next_roll
 
 
 def main(exchange: str) -> None:
@@ -33,6 +34,7 @@ def main(exchange: str) -> None:
     config = settings().require("fix_secret")
     if exchange not in config.exchanges:
         sys.exit(f"hundi: {exchange[:10]!r} is none of the exchanges {', '.join(config.exchanges)}")
+    end_at_next_roll()
     _serve(config, exchange)
 
 

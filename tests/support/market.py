@@ -142,8 +142,12 @@ def prepare_books(settings: Settings) -> None:
 
 
 def free_offset() -> int:
-    """An offset at which every port of the stack is free now, below the kernel's ephemeral ones."""
-    for offset in random.sample(range(2_000, 20_000, 20), 200):
+    """An offset at which every port of the stack is free now, below the kernel's ephemeral ones.
+
+    Of two runs side by side each has every second one, and no port of one is a port of the other.
+    """
+    lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+    for offset in random.sample(range(2_000 + 20 * lane, 20_000, 40), 200):
         settings = Settings(port_offset=offset)
         if all(ports.is_free(settings.host, port) for port in ports.ports(settings)):
             return offset

@@ -134,6 +134,8 @@ def test_temporal_runs_as_the_embedded_server_does() -> None:
     }
     assert (environment["DB"], environment["NUM_HISTORY_SHARDS"]) == ("postgres12_pgx", "64")
     [script] = SERVICES["namespace"]["command"]
+    named = (Settings().temporal_namespace, Settings().temporal_operations_namespace)
+    assert f"for namespace in {' '.join(named)}; do" in script
     assert re.findall(r"--name (\w+) --type Keyword", script) == list(TEMPORAL_SEARCH_ATTRIBUTES)
 
 

@@ -92,7 +92,9 @@ def test_a_server_that_dies_is_restarted(fresh_settings: Settings) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert process.stdout is not None
-    assert "valkey died and was restarted" in next(line for line in process.stdout if "valkey" in line)
+    told = next(line for line in process.stdout if "valkey" in line)
+    assert "valkey died and was restarted" in told
+    assert ": terminated by SIGKILL (see " in told
     stop(process)
 
 

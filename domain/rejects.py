@@ -52,6 +52,8 @@ class RejectCode(StrEnum):
     INTRADAY_CLOSED = "INTRADAY_CLOSED"
     PRICE_UNKNOWN = "PRICE_UNKNOWN"
     # with what
+    OPEN_ORDERS_LIMIT_REACHED = "OPEN_ORDERS_LIMIT_REACHED"
+    SELF_TRADE_PREVENTED = "SELF_TRADE_PREVENTED"
     ORDER_VALUE_LIMIT_EXCEEDED = "ORDER_VALUE_LIMIT_EXCEEDED"
     POSITION_LIMIT_EXCEEDED = "POSITION_LIMIT_EXCEEDED"
     EXPOSURE_LIMIT_EXCEEDED = "EXPOSURE_LIMIT_EXCEEDED"
@@ -121,6 +123,8 @@ SENTENCES: dict[RejectCode, str] = {
     _C.PRICE_UNKNOWN: "The last price is not known, so a market order cannot be protected.",
     _C.MARKET_PROTECTION_OUT_OF_RANGE: "The market protection must be above 0 and not above the limit.",
     _C.HOLDINGS_INSUFFICIENT: "Not enough shares are held, free of other sell orders.",
+    _C.OPEN_ORDERS_LIMIT_REACHED: "This account has as many open and pending orders as it may have.",
+    _C.SELF_TRADE_PREVENTED: "The order could trade with another order of this client.",
     _C.ORDER_VALUE_LIMIT_EXCEEDED: "The order's value is above this account's limit.",
     _C.POSITION_LIMIT_EXCEEDED: "The position would pass this account's limit for an instrument.",
     _C.EXPOSURE_LIMIT_EXCEEDED: "The account's exposure would pass its limit.",
@@ -180,6 +184,8 @@ RETRYABLE = frozenset(
         _C.MARKET_CLOSED,
         _C.INTRADAY_CLOSED,
         _C.PRICE_UNKNOWN,
+        _C.OPEN_ORDERS_LIMIT_REACHED,
+        _C.SELF_TRADE_PREVENTED,
         _C.SPAN_FILE_MISSING,
         _C.SPAN_FILE_STALE,
         _C.CHANGE_ALREADY_PENDING,

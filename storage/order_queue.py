@@ -1,5 +1,7 @@
 """What an order worker has to do: orders to start, and reports and withdrawals to tell workflows of.
 
+Orders are claimed by their turn (storage/intake.py), so that nobody waits behind another's backlog; a user's
+own turns follow his acknowledgements.
 Claims are leases: a row that was claimed and not started in time is claimed by another worker, a report
 that was told and not booked in time is told again. Telling twice is harmless.
 """
@@ -17,20 +19,32 @@ LEASE_NS = 2_000_000_000
 FOREIGN_AFTER_NS = 1_000_000_000
 """A report that its owner has not taken by then is anyone's."""
 TELL_AGAIN_NS = 5_000_000_000
+IN_HAND_MAX = 10
+"""Orders of one user that workers have in hand at once; as many as may be in flight to the exchange."""
 
+# In hand is what workers have claimed and not decided: so many at most of a user, and of an owner.
 # Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's. (An
 # array, not a join: a table that a burst has just filled has no statistics.)
-_CLAIM = f"""
-    WITH before_gate AS (
-        SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
-        WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND status = 'PENDING_VALIDATION'
+CLAIM = f"""
+    WITH in_hand AS MATERIALIZED (
+        SELECT o.user_id, o.owner FROM orders o JOIN order_intake i USING (order_id)
+        WHERE o.status = 'PENDING_VALIDATION' AND o.owner IS NOT NULL AND gate_passed_at_ns IS NULL
           AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
+    ), users AS MATERIALIZED (
+        SELECT user_id, count(*) AS orders FROM in_hand GROUP BY user_id
     ), next AS MATERIALIZED (
-        SELECT order_id FROM order_intake
+        SELECT order_id, user_id, seq FROM order_intake
         WHERE started_at_ns IS NULL AND (claimed_at_ns IS NULL OR claimed_at_ns < %(now)s - %(lease)s)
-        ORDER BY seq LIMIT GREATEST(0, %(most)s - (SELECT n FROM before_gate)) FOR UPDATE SKIP LOCKED
+          AND user_id <> ALL(ARRAY(SELECT user_id FROM users WHERE orders >= {IN_HAND_MAX}))
+        ORDER BY turn_ns, seq
+        LIMIT GREATEST(0, %(most)s - (SELECT count(*) FROM in_hand WHERE owner = %(owner)s))
+        FOR UPDATE SKIP LOCKED
+    ), fair AS (
+        SELECT order_id
+        FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY seq) AS nth FROM next) n
+        LEFT JOIN users USING (user_id) WHERE nth + COALESCE(orders, 0) <= {IN_HAND_MAX}
     ), free AS MATERIALIZED (
-        SELECT order_id FROM orders WHERE order_id = ANY(ARRAY(SELECT order_id FROM next))
+        SELECT order_id FROM orders WHERE order_id = ANY(ARRAY(SELECT order_id FROM fair))
         FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE order_intake SET claimed_by = %(owner)s, claimed_at_ns = %(now)s
@@ -61,10 +75,10 @@ _SENTENCES = {
 
 
 async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -> list[PlacedOrder]:
-    """Orders to start now, oldest first; at most `most` of this owner are before the gate at once."""
+    """Orders to start now, in the users' turns; at most `most` of this owner are in hand at once."""
     values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS}
     async with database.transaction() as conn:
-        rows = await (await conn.execute(_CLAIM, values)).fetchall()
+        rows = await (await conn.execute(CLAIM, values)).fetchall()
     return [placed_order(row) for row in sorted(rows, key=lambda row: row["seq"])]
 
 

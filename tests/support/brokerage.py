@@ -36,8 +36,9 @@ from storage.arrivals import Arrival
 from storage.book_keeping import BookKeeping
 from storage.database import Connection, Database
 from storage.exchange_journal import write
-from storage.intake import Acknowledgement, Intake, OrderRequest
+from storage.intake import Intake
 from storage.market_phases import MarketPhases
+from storage.order_requests import Acknowledgement, OrderRequest
 from storage.outbox import Owed, Sent
 from tests.support.builders import an_instrument, some_terms
 from tests.support.clients import Request

@@ -123,9 +123,9 @@ async def _change(
     to = grow(stands.hold, unit, terms.quantity, stands.filled)
     more = enlarges(stands.terms, terms)
     left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
-    if (stopped := await _stopped(conn, left, to, leaves, more)) is not None:
+    if (stopped := await _stopped(conn, left, stands.filled, to, leaves, more)) is not None:
         return Changed(stopped)
-    promised = await hold_changes.promise(conn, portfolios, placed, stands.hold, to)
+    promised = await hold_changes.promise(conn, portfolios, placed, stands.hold, to, stands.filled)
     if not promised.is_kept:
         return Changed(promised.refusal, promised.stale)
     pending = None if stands.unsent else PendingChange(cl_ord_id, unit, stands.hold.unit_margin)
@@ -140,13 +140,17 @@ async def _change(
 
 
 async def _stopped(
-    conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure, enlarging: bool
+    conn: Connection, left: PlacedOrder, filled: int, to: Hold, leaves: Departure, enlarging: bool
 ) -> Refusal | None:
-    """Why the desk stops the change; one that enlarges is judged as a new order of what is left."""
+    """Why the desk stops the change; one that enlarges is judged as a new order of what is left, beside what
+    has been filled."""
     block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
     asked = Asked(left, block, leaves)
     gate = await risk_gate.read(conn, [asked])
-    return next(gate.refusals(asked), None) if enlarging else gate.halted(left)
+    refusal = next(gate.refusals(asked), None) if enlarging else gate.halted(left)
+    if refusal is None or refusal.field != "quantity" or refusal.nearest is None:
+        return refusal
+    return replace(refusal, nearest=str(int(refusal.nearest) + filled))
 
 
 async def _standing(

@@ -16,6 +16,7 @@ from config.rules import order_rules
 from domain.money import rupees, unscaled
 from domain.order_rules import OrderRules
 from domain.orders import OrderEvent, OrderStatus
+from domain.rejects import Refusal
 from domain.time import order_id_floor, trade_date
 from storage import audit, intake_keys, updates, wakeups
 from storage.audit import AuditEntry, OrderUpdate
@@ -87,6 +88,13 @@ class Intake:
             first = await intake_keys.first_answers(conn, [request])
         found = first.get((request.user_id, request.key))
         return None if found is None else found.repeated_to(request)
+
+    async def room_refusal(self, user_id: int, at_ns: int, orders: int) -> Refusal | None:
+        """Why so many more orders would not be taken now."""
+        rules = self.rules(trade_date(at_ns))
+        async with self._database.reading() as conn:
+            living = await intake_keys.living_orders(conn, [user_id])
+        return None if rules.have_room(living[user_id], orders) else rules.no_room
 
     async def _write(
         self, conn: Connection, requests: Sequence[OrderRequest]

@@ -74,9 +74,14 @@ async def claim(conn: Connection, requests: Sequence[OrderRequest], order_ids: l
             [r.received_at_ns for r in requests],
         ),
     )
-    counted = await conn.execute(_LIVING, (users,))
-    living = {row["user_id"]: row["living"] async for row in counted}
+    living = await living_orders(conn, users)
     return ClaimedKeys({row["order_id"] async for row in claimed}, living)
+
+
+async def living_orders(conn: Connection, user_ids: Sequence[int]) -> dict[int, int]:
+    """How many orders of each user are not final."""
+    counted = await conn.execute(_LIVING, (list(user_ids),))
+    return {row["user_id"]: row["living"] async for row in counted}
 
 
 async def first_answers(

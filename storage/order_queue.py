@@ -23,13 +23,14 @@ IN_HAND_MAX = 10
 """Orders of one user that workers have in hand at once; as many as may be in flight to the exchange."""
 
 # In hand is what workers have claimed and not decided: so many at most of a user, and of an owner.
-# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's. (An
-# array, not a join: a table that a burst has just filled has no statistics.)
+# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's.
+# (Arrays and a subquery, not joins: a table that a burst has just filled has no statistics.)
 CLAIM = f"""
     WITH in_hand AS MATERIALIZED (
-        SELECT o.user_id, o.owner FROM orders o JOIN order_intake i USING (order_id)
-        WHERE o.status = 'PENDING_VALIDATION' AND o.owner IS NOT NULL AND gate_passed_at_ns IS NULL
-          AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
+        SELECT user_id, owner FROM orders o WHERE status = 'PENDING_VALIDATION' AND owner IS NOT NULL
+          AND (SELECT gate_passed_at_ns IS NULL
+                      AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
+               FROM order_intake i WHERE i.order_id = o.order_id)
     ), users AS MATERIALIZED (
         SELECT user_id, count(*) AS orders FROM in_hand GROUP BY user_id
     ), next AS MATERIALIZED (

@@ -73,6 +73,8 @@ class RejectCode(StrEnum):
     EXCHANGE_DUPLICATE_ORDER = "EXCHANGE_DUPLICATE_ORDER"
     EXCHANGE_INCORRECT_QUANTITY = "EXCHANGE_INCORRECT_QUANTITY"
     EXCHANGE_NO_LIQUIDITY = "EXCHANGE_NO_LIQUIDITY"
+    EXCHANGE_CANCELLED = "EXCHANGE_CANCELLED"
+    EXCHANGE_EXPIRED = "EXCHANGE_EXPIRED"
     EXCHANGE_OTHER = "EXCHANGE_OTHER"
     # what can be asked of an order
     ORDER_ALREADY_FINAL = "ORDER_ALREADY_FINAL"
@@ -142,6 +144,8 @@ SENTENCES: dict[RejectCode, str] = {
     _C.EXCHANGE_DUPLICATE_ORDER: "The exchange has this order already.",
     _C.EXCHANGE_INCORRECT_QUANTITY: "The exchange refused the quantity.",
     _C.EXCHANGE_NO_LIQUIDITY: "Nothing was on the other side of the book.",
+    _C.EXCHANGE_CANCELLED: "The exchange has cancelled the order; its own words are attached.",
+    _C.EXCHANGE_EXPIRED: "The market closed before the order was filled.",
     _C.EXCHANGE_OTHER: "The exchange refused the order; its own words are attached.",
     _C.ORDER_ALREADY_FINAL: "The order is finished; nothing can be changed any more.",
     _C.CANCEL_ALREADY_PENDING: "A cancel of this order is already on its way to the exchange.",

@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner
 from api.app import create_app
 from config.settings import Settings
 from config.tokens import issue
-from domain.orders import Product, Side
+from domain.orders import PlacedOrder, Product, Side
 from domain.risk_limits import RiskLimits
 from domain.time import trade_date
 from storage import risk_limits
@@ -59,6 +59,8 @@ class Case:
     cash: int = RICH
     shares: int = 0
     limits: RiskLimits = WIDE
+    beside: dict[str, Any] | None = None
+    """Another order of the same account."""
 
 
 MIS, SELL = {"product": Product.MIS}, {"side": Side.SELL}
@@ -71,6 +73,7 @@ CASES = {
     "ORDER_VALUE_LIMIT_EXCEEDED": Case({"quantity": 30}, limits=RiskLimits(10**14, 10**8, 50_000_00)),
     "POSITION_LIMIT_EXCEEDED": Case({"quantity": 30}, MIS, limits=RiskLimits(10**14, 15, 10**14)),
     "EXPOSURE_LIMIT_EXCEEDED": Case({"quantity": 30}, MIS, limits=RiskLimits(50_000_00, 10**8, 10**14)),
+    "SELF_TRADE_PREVENTED": Case({"price": "2470.00"}, shares=10, beside={**SELL, "price": 2460_00}),
 }
 
 
@@ -90,6 +93,19 @@ def signed_in(http: httpx.AsyncClient, servers: Settings, user_id: int) -> None:
     http.headers["Authorization"] = f"Bearer {token}"
 
 
+async def submitted(stories: Stories, user_id: int, **terms: Any) -> PlacedOrder:
+    """In the outbox."""
+    placed = await stories.place(user_id, **terms)
+    await stories.start(placed)
+    query = "SELECT 1 FROM exchange_outbox WHERE order_id = %s"
+
+    async def in_the_outbox() -> bool:
+        return bool(await stories.rows(query, placed.order_id))
+
+    assert await eventually(in_the_outbox)
+    return placed
+
+
 def told(failure: dict[str, Any]) -> dict[str, Any]:
     return {name: failure.get(name) for name in ("code", "field", "limit", "nearest")}
 
@@ -99,20 +115,15 @@ async def test_a_refused_change_tells_what_a_dry_run_of_the_changed_order_tells(
     http: httpx.AsyncClient, servers: Settings, stories: Stories, code: str
 ) -> None:
     case = CASES[code]
-    user_id = await an_account(stories, case)
+    user_id, twin = await an_account(stories, case), await an_account(stories, case)
     async with stories.worker(UnsandboxedWorkflowRunner()):
-        placed = await stories.place(user_id, **case.order)
-        await stories.start(placed)
-
-        async def in_the_outbox() -> bool:
-            return bool(
-                await stories.rows("SELECT 1 FROM exchange_outbox WHERE order_id = %s", placed.order_id)
-            )
-
-        assert await eventually(in_the_outbox)
+        if case.beside is not None:
+            for account in (user_id, twin):
+                await submitted(stories, account, **case.beside)
+        placed = await submitted(stories, user_id, **case.order)
         signed_in(http, servers, user_id)
         refused = await http.put(f"/api/v1/orders/{placed.order_id}", json=case.change)
-    signed_in(http, servers, await an_account(stories, case))
+    signed_in(http, servers, twin)
     terms = placed.terms
     asked = {
         "instrument_id": terms.instrument_id,

@@ -77,6 +77,8 @@ class Judge:
         if instrument is None:
             return Judgement(refusals, None)
         now_ns = time.time_ns()
+        if unknown := self._day.unknown(now_ns):
+            return Judgement([*refusals, unknown], None)
         phase = await self._phases.asked(instrument)
         session_class = self._day.session_class(instrument, now_ns)
         market_ns = self._phases.market_time_ns(instrument.exchange, now_ns)
@@ -114,6 +116,8 @@ class Judge:
         """As what an order under way that is to have these terms leaves, or why it may not; `last` is what
         `last_trades` answers."""
         now_ns = time.time_ns()
+        if unknown := self._day.unknown(now_ns):
+            return unknown
         instrument = self._phases.present(self._instruments[terms.instrument_id])
         today, phase = trade_date(now_ns), self._phases.phase(instrument)
         refusals = change_refusals(stands.terms, asked, stands.filled, stands.changes, instrument, today)

@@ -5,12 +5,16 @@ Each step is idempotent; together they are done after midnight, before the open,
 
 import time
 
+import structlog
 from temporalio import activity
 
+from config.sessions import session_rules
 from domain.time import trade_date
 from storage import day_roll, market_day
 from storage.database import Database
 from storage.margin_book import MarginBook
+
+log = structlog.get_logger()
 
 
 class MarketDay:
@@ -19,11 +23,15 @@ class MarketDay:
 
     @activity.defn(name="prepare_day")
     async def prepare_day(self) -> str:
-        """Session classes of today, partitions of today and tomorrow."""
+        """Contracts and session classes of today, partitions of today and tomorrow."""
         day = trade_date(time.time_ns())
         async with self._database.transaction() as conn:
             await market_day.prepare(conn, day)
-        return f"{day} is prepared: session classes are set, the partitions of it and the next day are there."
+        said = f"{day} is prepared: its contracts are listed, session classes set, partitions are there."
+        warning = session_rules().calendar.warning(day)
+        if warning is not None:
+            log.warning("calendar_ends", said=warning)
+        return f"{said} {warning}" if warning else said
 
     @activity.defn(name="roll_figures")
     async def roll_figures(self) -> str:

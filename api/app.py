@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from activities.judge import Judge
 from activities.trading_day import TradingDay
 from api import market, openapi, orders, portfolio, portfolio_stream, problems, risk, session
+from api.refusals import Refusals
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
 from config.settings import Settings
@@ -26,10 +27,11 @@ from storage.market_phases import MarketPhases
 from storage.order_canceller import OrderCanceller
 from storage.portfolios import Portfolios
 from storage.redis_client import open_redis
+from storage.refused_requests import RefusedRequests, recording
 from storage.slices import SlicedIntake
 from storage.trading_states import TradingStates
 from storage.update_refills import refilling
-from workflows.connection import connect
+from workflows.connection import connect, connect_operations
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             open_redis(settings.redis_dsn) as redis,
             refilling(redis, database),
             portfolio_stream.answering(redis, database),
+            recording(refused_requests := RefusedRequests(database)),
             wakeups.listening(redis, wakeups.TRADING_STATES) as frozen,
             following(states := TradingStates(database), frozen),
             wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
@@ -49,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
             span_files.following(spans := SpanFiles(settings.risk_files, settings.exchanges)),
         ):
             app.state.trading_states = states
+            app.state.refused_requests = refused_requests
             app.state.redis = redis
             app.state.last_prices = LastPrices(redis)
             app.state.settings = settings
@@ -65,8 +69,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.intake = Intake(database, redis)
             app.state.sliced_intake = SlicedIntake(database, app.state.intake)
             app.state.canceller = OrderCanceller(database, redis)
-            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes need it.
+            # Lazy: orders are acknowledged and cancelled even while Temporal is away; only changes
+            # and winding down need it.
             app.state.temporal = await connect(settings, "api", lazy=True)
+            app.state.operations = await connect_operations(settings, "api", lazy=True)
             yield
 
     app = FastAPI(
@@ -84,5 +90,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     openapi.install(app)
     problems.install(app)
+    app.add_middleware(Refusals)
     app.add_middleware(Tracing)
     return app

@@ -15,13 +15,17 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.decision import Decision
+from api.origin import origin
 from api.problems import Problem, ProblemCode, refused
 from domain.changes import Change, change_refusals
+from domain.money import rupees
 from domain.orders import OrderTerms
 from domain.rejects import Refusal, RejectCode, by_precedence
 from domain.time import trade_date
 from domain.trading_states import enlarges
-from storage import change_requests, unfinished
+from storage import audit, change_requests, unfinished
+from storage.audit import AuditEntry
+from storage.change_requests import CHANGE_REQUESTED
 from storage.database import Database
 from workflows import stories
 from workflows.contracts import CHANGE, order_workflow_id
@@ -37,7 +41,9 @@ async def request_change(
     refusals = await _refusals(state, order_id, user_id, terms, filled, change)
     if refusals:
         raise refused(refusals)
-    number = await change_requests.take_number(state.database, order_id)
+    number = await change_requests.take_number(
+        state.database, order_id, _entry(request, order_id, user_id, change)
+    )
     if number is None:
         raise await _too_many(state.database, order_id)
     try:
@@ -69,6 +75,17 @@ async def _refusals(
     today = trade_date(time.time_ns())
     refusals = change_refusals(terms, change, filled, under_way.changes, instrument, today)
     return by_precedence([*refusals, *(one for one in (frozen, under_way.refusal) if one is not None)])
+
+
+def _entry(request: Request, order_id: int, user_id: int, change: Change) -> AuditEntry:
+    """The act as it is on record; not the order's own entry, for nothing has become of the order yet."""
+    amounts = {"price": change.price, "trigger_price": change.trigger_price}
+    wanted = {name: rupees(amount) for name, amount in amounts.items() if amount is not None}
+    if change.quantity is not None:
+        wanted["quantity"] = str(change.quantity)
+    detail = {"order_id": str(order_id), **wanted}
+    entry = AuditEntry(time.time_ns(), user_id, CHANGE_REQUESTED, "client", detail=detail)
+    return audit.coming_from(origin(request), entry)
 
 
 async def _too_many(database: Database, order_id: int) -> Problem:

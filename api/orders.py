@@ -6,7 +6,6 @@
 import hashlib
 import time
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Annotated, Any
 
 import msgspec
@@ -17,6 +16,7 @@ from api.asking import request_change
 from api.bodies import read_body
 from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
+from api.origin import origin
 from api.problems import Problem, ProblemCode, documented, refused
 from api.schemas import ChangeOrder, PlaceOrder
 from api.session import ClientSession
@@ -66,6 +66,7 @@ async def place(
     if trial:
         met = await dry_run(state, session.user_id, terms, sliced=asked.auto_slice)
         return Response(met.model_dump_json(), HTTPStatus.OK, media_type="application/json")
+    come = origin(request)
     order = OrderRequest(
         user_id=session.user_id,
         key=asked.idempotency_key,
@@ -73,9 +74,9 @@ async def place(
         terms=terms,
         received_at_ns=received_at_ns,
         tag=asked.tag,
-        client_ip=_address(request),
-        device=_device(request),
-        traceparent=request.state.traceparent,
+        client_ip=come.client_ip,
+        device=come.device,
+        traceparent=come.traceparent,
     )
     try:
         acknowledged = await _acknowledge(state, order, sliced=asked.auto_slice)
@@ -188,8 +189,7 @@ async def cancel(request: Request, session: ClientSession, order_id: OrderId) ->
     left, or the exchange is asked, which decides; what became of it follows as an order update."""
     row = await _open_order(request, session, order_id)
     still = [r["order_id"] for r in row.get("children", [row]) if not OrderStatus(r["status"]).is_final]
-    client_ip = request.client.host if request.client else None
-    by = CancelledBy("client", client_ip=client_ip, device=_device(request))
+    by = CancelledBy("client", origin=origin(request))
     outcomes = list((await request.app.state.canceller.cancel(still, by)).values())
     refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
     if len(refusals) == len(outcomes):
@@ -237,16 +237,3 @@ def _hash(asked: PlaceOrder) -> bytes:
     """Of what was meant, not of how it was written: 2450.5 and "2450.50" are the same body."""
     sliced = (True,) if asked.auto_slice else ()
     return hashlib.sha256(msgspec.json.encode((asked.terms, asked.tag, *sliced))).digest()
-
-
-def _address(request: Request) -> str | None:
-    """Where the request comes from, without an interface's name; None where that is no address."""
-    try:
-        return str(ip_address(request.client.host.partition("%")[0])) if request.client else None
-    except ValueError:
-        return None
-
-
-def _device(request: Request) -> str | None:
-    named = request.headers.get("x-device-fingerprint") or request.headers.get("user-agent") or ""
-    return "".join(filter(str.isprintable, named))[:200] or None

@@ -48,6 +48,10 @@ class ProblemCode(StrEnum):
     ROLE_REQUIRED = "ROLE_REQUIRED"
     SUBJECT_UNKNOWN = "SUBJECT_UNKNOWN"
     """Nothing of that scope has this id."""
+    SECOND_PERSON_REQUIRED = "SECOND_PERSON_REQUIRED"
+    """A market-wide or segment stop is released by two of the risk desk; this one has asked already."""
+    HALT_STANDS = "HALT_STANDS"
+    """A halt of all or a segment is not turned into less by one person: it is released, and stopped anew."""
     WIND_DOWN_NOT_STARTED = "WIND_DOWN_NOT_STARTED"
     """The freeze stands; cancelling and closing was not set in motion."""
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
@@ -210,6 +214,7 @@ def _trace_id(request: Request) -> str:
 
 def _document(request: Request, problem: Problem) -> JSONResponse:
     code = str(problem.code)
+    request.state.problem_code = code
     body = {
         "type": f"urn:hundi:problem:{code.lower().replace('_', '-')}",
         "title": next((text for key, text in SENTENCES.items() if key == code), problem.status.phrase),

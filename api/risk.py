@@ -1,31 +1,35 @@
 """The risk desk: freeze and unfreeze, see what is frozen, and set what an account may risk.
 
-A freeze is committed before its answer, and effective with the commit (storage/stops.py). Cancelling what is
-pending and closing positions is a workflow of its own, named in the answer.
+What stops everything or a segment is released by two people: the first unfreeze asks (202), another person's
+confirms. A freeze is committed before its answer, and effective with the commit (storage/stops.py).
+Cancelling what is pending and closing positions is a workflow of its own, named in the answer.
 """
 
 import time
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 from temporalio.service import RPCError
 
 from api import risk_answers as answers
 from api.bodies import read_body
 from api.openapi import described
+from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import Freeze, SetLimits, Unfreeze
 from api.session import SignedIn
 from config.tokens import Session
 from domain.risk_limits import RiskLimits
-from domain.time import rfc3339, trade_date
-from domain.trading_states import Cause, Scope
+from domain.time import NANOS, rfc3339, trade_date
+from domain.trading_states import TWO_PERSONS, Cause, Scope
 from domain.wind_down import Selection, WindDown
-from storage import risk_limits, trading_states, wakeups, wind_downs
+from storage import releases, risk_alerts, risk_limits, trading_states, wakeups, wind_downs
 from storage.cancellations import CancelledBy
-from storage.trading_states import Subject, Word
+from storage.releases import Release, SecondPersonRequired
+from storage.risk_alerts import RiskAlert
+from storage.trading_states import HaltStands, Subject, Word
 from storage.users import find_user
 from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
@@ -44,6 +48,10 @@ async def risk_desk(session: SignedIn) -> Session:
 RiskDesk = Annotated[Session, Depends(risk_desk)]
 ClientId = Annotated[str, Path(pattern=r"^[A-Z0-9]{1,20}$")]
 _WRITES = documented(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+_ASKED: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.ACCEPTED.value: {"model": answers.Unfrozen, "description": "Another person must confirm"},
+    **documented(HTTPStatus.CONFLICT),
+}
 router = APIRouter(
     prefix="/api/v1/risk",
     tags=["risk"],
@@ -51,15 +59,19 @@ router = APIRouter(
 )
 
 
-@router.post("/freeze", openapi_extra=described(Freeze), responses=_WRITES)
+@router.post("/freeze", openapi_extra=described(Freeze), responses=_WRITES | documented(HTTPStatus.CONFLICT))
 async def freeze(request: Request, desk: RiskDesk) -> answers.Frozen:
     """Stop new orders, withdraw those in the outbox; on request cancel what is pending, close positions."""
     asked = await read_body(request, Freeze)
     subject = await _subject(request, asked.scope, asked.id)
     word = _word(request, desk, asked.reason)
-    async with request.app.state.database.transaction() as conn:
-        changed = await trading_states.freeze(conn, subject, asked.state, Cause.DESK, word)
-    await _tell(request)
+    try:
+        async with request.app.state.database.transaction() as conn:
+            frozen = await trading_states.freeze(conn, subject, asked.state, Cause.DESK, word)
+    except HaltStands:
+        detail = "It is halted; what lets orders pass again is a release, by two people."
+        raise Problem(HTTPStatus.CONFLICT, ProblemCode.HALT_STANDS, detail) from None
+    await _tell(request, frozen.alerts)
     wind_down = None
     if asked.cancel_pending or asked.flatten:
         selection = _selection(subject)
@@ -69,24 +81,48 @@ async def freeze(request: Request, desk: RiskDesk) -> answers.Frozen:
         scope=subject.scope,
         id=subject.scope_id,
         state=asked.state,
-        changed=changed,
+        changed=frozen.changed,
         timestamp=rfc3339(word.at_ns),
         wind_down=wind_down,
     )
 
 
-@router.post("/unfreeze", openapi_extra=described(Unfreeze), responses=_WRITES)
-async def unfreeze(request: Request, desk: RiskDesk) -> answers.Unfrozen:
-    """Lift what the desk or a passed limit has frozen; a market-wide halt is the exchange's to lift."""
+@router.post("/unfreeze", openapi_extra=described(Unfreeze), responses=_WRITES | _ASKED)
+async def unfreeze(request: Request, response: Response, desk: RiskDesk) -> answers.Unfrozen:
+    """Lift what the desk or a passed limit has frozen; a market-wide halt is the exchange's to lift.
+
+    Of all or a segment: 202, another person of the desk must ask the same by `release.until`; 200, lifted.
+    """
     asked = await read_body(request, Unfreeze)
     subject = await _subject(request, asked.scope, asked.id)
-    word = _word(request, desk, asked.reason)
-    async with request.app.state.database.transaction() as conn:
-        lifted = await trading_states.unfreeze(conn, subject, (Cause.DESK, Cause.LIMITS), word)
-    await _tell(request)
+    done = await _release(request, subject, _word(request, desk, asked.reason))
+    asks = None
+    if done.asked is not None:
+        response.status_code = HTTPStatus.ACCEPTED
+        asks = answers.Asked(asked_by=done.asked.asker, until=rfc3339(done.asked.until_ns))
     return answers.Unfrozen(
-        scope=subject.scope, id=subject.scope_id, lifted=lifted, timestamp=rfc3339(word.at_ns)
+        scope=subject.scope,
+        id=subject.scope_id,
+        lifted=done.lifted,
+        timestamp=rfc3339(time.time_ns()),
+        release=asks,
     )
+
+
+async def _release(request: Request, subject: Subject, word: Word) -> Release:
+    """Lifted or asked for, and told. Raises Problem when the same person would confirm."""
+    causes, within_ns = (Cause.DESK, Cause.LIMITS), request.app.state.settings.release_minutes * 60 * NANOS
+    try:
+        async with request.app.state.database.transaction() as conn:
+            if subject.scope in TWO_PERSONS:
+                done = await releases.release(conn, subject, causes, word, within_ns)
+            else:
+                done = Release(await trading_states.unfreeze(conn, subject, causes, word), None, [])
+    except SecondPersonRequired as refusal:
+        status, code = HTTPStatus.CONFLICT, ProblemCode.SECOND_PERSON_REQUIRED
+        raise Problem(status, code, str(refusal)) from None
+    await _tell(request, done.alerts)
+    return done
 
 
 @router.get("/states")
@@ -145,11 +181,12 @@ async def _subject(request: Request, scope: Scope, asked: str | None, field: str
 
 
 def _word(request: Request, desk: Session, reason: str) -> Word:
-    return Word(desk.client_id, desk.user_id, reason, request.state.traceparent)
+    return Word(desk.client_id, desk.user_id, reason, origin(request))
 
 
-async def _tell(request: Request) -> None:
+async def _tell(request: Request, alerts: list[RiskAlert]) -> None:
     await trading_states.tell(request.app.state.redis, request.app.state.settings.exchanges)
+    await risk_alerts.tell(request.app.state.redis, alerts)
 
 
 def _selection(subject: Subject) -> Selection:
@@ -166,7 +203,7 @@ async def _cancel_pending(request: Request, selection: Selection, word: Word) ->
     """Take back what is pending now, Temporal or not; the wind-down looks after what is left."""
     state = request.app.state
     pending = await wind_downs.pending_orders(state.database, selection)
-    by = CancelledBy(word.actor, word.reason)
+    by = CancelledBy(word.actor, word.reason, word.origin)
     await state.canceller.cancel([one.order_id for one in pending if not one.cancel_requested], by)
 
 
@@ -178,7 +215,7 @@ async def _wind_down(
     order = WindDown(selection, name, word.actor, word.reason, asked.flatten)
     about = subject.scope_id or "all"
     try:
-        await request.app.state.temporal.start_workflow(
+        await request.app.state.operations.start_workflow(
             WIND_DOWN_WORKFLOW,
             order,
             id=name,

@@ -10,6 +10,13 @@ from domain.time import rfc3339
 from domain.trading_states import Cause, Scope, TradingState
 
 
+class Asked(BaseModel):
+    """A release that another of the risk desk must confirm."""
+
+    asked_by: str
+    until: Time
+
+
 class State(BaseModel):
     """In force now; what is not listed is ACTIVE."""
 
@@ -21,13 +28,16 @@ class State(BaseModel):
     actor: str
     since: Time
     reopens_at: Time | None
+    release: Asked | None = Field(None, description="asked for, and to be confirmed by another person")
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Self:
-        reopens = row["reopens_at_ns"]
+        reopens, asker = row["reopens_at_ns"], row["release_asker"]
+        asked = None if asker is None else Asked(asked_by=asker, until=rfc3339(row["release_until_ns"]))
         return cls(
             id=row["scope_id"],
             since=rfc3339(row["since_ns"]),
+            release=asked,
             reopens_at=None if reopens is None else rfc3339(reopens),
             **{name: row[name] for name in ("scope", "state", "cause", "reason", "actor")},
         )
@@ -51,8 +61,9 @@ class Frozen(BaseModel):
 class Unfrozen(BaseModel):
     scope: Scope
     id: str
-    lifted: list[Cause] = Field(description="empty: the desk had nothing to lift")
+    lifted: list[Cause] = Field(description="empty: the desk had nothing to lift, or only asks yet")
     timestamp: Time
+    release: Asked | None = Field(None, description="202: nothing is lifted until another confirms")
 
 
 class Limits(BaseModel):

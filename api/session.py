@@ -13,10 +13,13 @@ from fastapi.security import HTTPBearer
 from api.answers import Token
 from api.bodies import read_body
 from api.openapi import described
+from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import SignIn
 from config.tokens import Session, TokenRefused, issue, verify
 from domain.time import NANOS, rfc3339
+from storage import audit
+from storage.audit import AuditEntry
 from storage.users import find_user
 
 router = APIRouter(prefix="/api/v1", tags=["session"])
@@ -34,12 +37,16 @@ class _Bearer(HTTPBearer):
             detail = "This needs a bearer token; sign in first."
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_MISSING, detail)
         try:
-            return verify(request.app.state.settings, credentials.credentials)
+            session = verify(request.app.state.settings, credentials.credentials)
         except TokenRefused as refusal:
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_REFUSED, str(refusal)) from None
+        # Whose refusal it is, if it is refused after all (api/refusals.py).
+        request.state.session = session
+        return session
 
 
 CLIENT = "CLIENT"
+SIGNED_IN = "SIGNED_IN"
 
 
 class _ClientBearer(_Bearer):
@@ -73,16 +80,21 @@ ClientSession = Annotated[Session, Depends(_ClientBearer(**_SCHEME))]
     ),
 )
 async def sign_in(request: Request) -> Token:
-    """A bearer token for the trading day."""
+    """A bearer token for the trading day; none that is not on record."""
     asked = await read_body(request, SignIn)
+    request.state.claimed = asked.client_id
     user = await find_user(request.app.state.database, asked.client_id)
     password_hash = user.password_hash if user else _NOBODY
     right = await asyncio.to_thread(_matches, password_hash, asked.password)
     if user is None or not right:
         detail = "Client id or password is wrong."
         raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.CREDENTIALS_WRONG, detail)
-    now = int(time.time())
-    token, session = issue(request.app.state.settings, user.user_id, user.client_id, user.role, now)
+    now_ns = time.time_ns()
+    who = (user.user_id, user.client_id, user.role)
+    token, session = issue(request.app.state.settings, *who, now_ns // NANOS)
+    entry = AuditEntry(now_ns, user.user_id, SIGNED_IN, user.client_id, detail={"role": user.role})
+    async with request.app.state.database.transaction() as conn:
+        await audit.append(conn, [audit.coming_from(origin(request), entry)])
     return Token(access_token=token, expires_at=rfc3339(session.expires_at * NANOS))
 
 

@@ -64,7 +64,7 @@ async def rows(market: Market, database: Database) -> list[AnyRow]:
     finally:
         for store in STORES:
             market.unpin(store)
-    await market.forget_orders(database)
+    await market.forget_orders()
     return [*(row for crowd in crowds for row in crowd), *alone, *half]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import quickfix
 
 from exchange.codec import FixVersion
+from exchange.listener import a_free_port, listening_at
 from exchange.quickfix_bridge import BEGIN_STRING, FixSession, acceptor_settings, initiator_settings
 
 BROKER = FixSession(FixVersion.FIX50SP2, "BARE", "COUNTER")
@@ -85,10 +86,11 @@ def _send(host: str, port: int, store: Path, times: int) -> float:
 def _listen(host: str, port: int, store: Path, ended: Any) -> None:
     store.mkdir()
     path = store / "acceptor.cfg"
-    path.write_text(acceptor_settings([COUNTER], host, port, store))
+    path.write_text(acceptor_settings([COUNTER], a_free_port(), store))
     settings = quickfix.SessionSettings(str(path))
     application, stores = _Silent(), quickfix.FileStoreFactory(settings)
     acceptor = quickfix.SocketAcceptor(application, stores, settings)
-    acceptor.start()
+    with listening_at(host, port):
+        acceptor.start()
     ended.wait()
     acceptor.stop()

@@ -85,7 +85,7 @@ class Armed:
 
 async def rows(market: Market, database: Database, redis: Redis) -> list[Row]:
     """One row each; raises StackError when a round is not as it has to be."""
-    await market.forget_orders(database)
+    await market.forget_orders()
     async with database.transaction() as conn:
         await conn.execute(_USERS, (USERS,))
         await conn.execute(_LEDGERS, (CASH,))

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psycopg
+
 from benchmarks import cpu
 from benchmarks.load import load_process
 from cli.up import seed_now
 from config.settings import Settings, settings
 from config.tokens import issue
-from stack import data_dir, ports, probes, servers
+from stack import cluster, data_dir, ports, probes, servers
 from stack.processes import EXCHANGES, PLATFORM, Process, platform_processes, server_processes
 from stack.supervision import Supervisor, supervised
 from storage.database import Database
@@ -33,7 +35,10 @@ SAMPLED = {"0": "api-unsampled", "0.1": "api-sampled-tenth", "1": "api-sampled-a
 PEERS = {"peer-insert": "benchmarks.peers.insert", "peer-tutorial": "benchmarks.peers.tutorial"}
 OFF_AIR = "simulator-nse-off-air"
 """The NSE's simulator in the place of the market's own, its feed where nobody listens."""
-_FORGET = "TRUNCATE orders, order_intake, idempotency_keys, audit_log"
+_FORGET = """
+    SET session_replication_role = replica;  -- The record is truncated by nobody else.
+    TRUNCATE orders, order_intake, idempotency_keys, audit_log
+"""
 _CLIENTS = "SELECT user_id, client_id FROM users WHERE client_id LIKE 'DEMO%%' ORDER BY user_id LIMIT %s"
 
 
@@ -89,9 +94,10 @@ class Market:
         now = int(time.time())
         return [issue(self.settings, row["user_id"], row["client_id"], "CLIENT", now)[0] for row in clients]
 
-    async def forget_orders(self, database: Database) -> None:
+    async def forget_orders(self) -> None:
         """So that no suite meets the backlog of another; orders are only ever forgotten here."""
-        async with database.transaction() as conn:
+        where = cluster.superuser_dsn(self.settings)
+        async with await psycopg.AsyncConnection.connect(where, autocommit=True) as conn:
             await conn.execute(_FORGET)
 
 
@@ -112,7 +118,8 @@ def market() -> Iterator[Market]:
             with supervised(ours, directory, processes, restart=False) as supervisor:
                 opened = Market(ours, supervisor, load, extra)
                 opened.run_only()
-                migrate(ours.postgres_dsn, create_database=True)
+                cluster.make_roles(ours)
+                migrate(ours.postgres_owner_dsn)
                 seed_now(ours)
                 yield opened
 

@@ -32,7 +32,7 @@ async def rows(market: Market, database: Database) -> list[Row]:
     for api in SAMPLED.values():
         market.pin(api, cpu.SERVER_CORE)
     acknowledged = await compare("POSTs, by share traced", _trials(_posts, market, posts), rounds=ROUNDS)
-    await market.forget_orders(database)
+    await market.forget_orders()
     market.run_only(*(name for name in market.platform if name != "api"), *SAMPLED.values())
     whole = partial(_orders, database=database)
     work = "orders a CPU-second, by share traced"

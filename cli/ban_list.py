@@ -1,13 +1,17 @@
 """`hundi ban-list FILE`: take over the exchange's list of securities banned for derivatives."""
 
 import asyncio
+import getpass
 import sys
 from pathlib import Path
+from platform import node
 
 from config.settings import settings
 from exchange.ban_list import BanList, BanListError, read_ban_list
 from storage import derivative_bans
+from storage.audit import Origin
 from storage.database import open_database
+from storage.trading_states import Word
 
 EXCHANGE = "NSE"
 
@@ -18,15 +22,17 @@ def main(file: str) -> None:
         banned = read_ban_list(Path(file).read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError, BanListError) as error:
         sys.exit(f"hundi: {file} is not taken: {error}")
-    asyncio.run(_write(banned))
+    asyncio.run(_write(banned, Path(file).name))
     print(f"{len(banned.symbols)} securities may only be reduced on {banned.trade_date}")
 
 
-async def _write(banned: BanList) -> None:
+async def _write(banned: BanList, name: str) -> None:
+    # Who runs a command here is the machine's word, not ours: it is on record as such.
+    word = Word(f"cli:{getpass.getuser()}"[:60], 0, f"The exchange's list {name}", Origin(device=node()))
     underlyings = [f"{EXCHANGE}:{symbol}" for symbol in banned.symbols]
     dsn = settings().postgres_dsn
     async with (
         open_database(dsn, size=2, application="ban-list") as database,
         database.transaction() as conn,
     ):
-        await derivative_bans.replace(conn, banned.trade_date, underlyings)
+        await derivative_bans.replace(conn, banned.trade_date, underlyings, word)

@@ -81,7 +81,7 @@ def migrate() -> None:
     from storage.migrate import migrate as run
 
     with _one_sentence():
-        run(settings().postgres_dsn, create_database=settings().embedded)
+        run(settings().postgres_owner_dsn)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import Settings, settings
+from config.settings import Settings, settings, without_password
 from domain.time import NANOS
 from stack import data_dir, probes
 from stack.errors import StackError
@@ -21,9 +21,11 @@ def main() -> None:
     """Print the table; raises StackError when Redis, where health is kept, is away."""
     here = settings()
     if not probes.redis_answers(here):
-        raise StackError(f"hundi is not running: Redis does not answer at {here.redis_dsn}")
+        raise StackError(f"hundi is not running: Redis does not answer at {without_password(here.redis_dsn)}")
     table = Table("process", "health", "pid", "up for", "detail", title=_title(), title_justify="left")
-    table.add_row("postgres", _word(probes.postgres_answers(here)), "", "", here.postgres_dsn)
+    table.add_row(
+        "postgres", _word(probes.postgres_answers(here)), "", "", without_password(here.postgres_dsn)
+    )
     table.add_row("valkey", _word(True), "", "", here.redis_dsn)
     table.add_row("temporal", _word(probes.temporal_answers(here)), "", "", here.temporal_target)
     for index, exchange in enumerate(here.exchanges):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from config.settings import Settings
-from stack import data_dir, ports, servers
+from config.settings import Settings, without_password
+from stack import cluster, data_dir, ports, servers
 from stack.errors import StackError
 from stack.processes import EXCHANGES, platform_processes, server_processes
 from stack.supervision import GONE, Supervisor, stop_leftovers, supervised
@@ -69,7 +69,7 @@ def seed_now(settings: Settings) -> None:
     from storage.seed import seed
 
     async def run() -> None:
-        async with open_database(settings.postgres_dsn, size=2, application="seed") as database:
+        async with open_database(settings.postgres_owner_dsn, size=2, application="seed") as database:
             await seed(database, demo_accounts=settings.embedded)
 
     asyncio.run(run())
@@ -79,7 +79,8 @@ def _start(settings: Settings, supervisor: Supervisor) -> None:
     from storage.migrate import migrate
 
     def prepare_books() -> None:
-        _timed("migrate", lambda: migrate(settings.postgres_dsn, create_database=True))
+        _timed("roles", lambda: cluster.make_roles(settings))
+        _timed("migrate", lambda: migrate(settings.postgres_owner_dsn))
         _timed("seed", lambda: seed_now(settings))
 
     for wave, names in supervisor.waves().items():
@@ -123,8 +124,8 @@ def _welcome(settings: Settings, directory: Path, running: set[str]) -> str:
         "API": f"http://{host}:{settings.port('api')}/docs",
         "stream": f"http://{host}:{settings.port('stream')}/api/v1/stream",
         "Temporal UI": f"http://{host}:{settings.port('temporal_ui')}",
-        "PostgreSQL": settings.postgres_dsn,
-        "Redis": settings.redis_dsn,
+        "PostgreSQL": without_password(settings.postgres_dsn),
+        "Redis": without_password(settings.redis_dsn),
         "logs": str(directory / "logs"),
     }
     for name, process in (("API", "api"), ("stream", "realtime-0")):

@@ -20,6 +20,7 @@ from domain.order_rules import OrderRules, SelfTradePolicy
 from domain.portfolio_margin import ExposureRate
 from domain.price_bands import BandRules, ProtectionRule
 from domain.risk_limits import RiskLimits
+from domain.series import ListingRule
 from domain.time import NANOS
 
 FOLDER = Path(__file__).parent
@@ -124,6 +125,20 @@ def _protection_rules(rows: Iterable[dict[str, str]]) -> Iterable[ProtectionRule
             width_basis_points=_basis_points(row["width_percent"]) if row["width_percent"] else None,
             window_ns=int(row["reference_seconds"]) * NANOS,
         )
+
+
+def listing_rules(day: date, folder: Path = FOLDER) -> tuple[ListingRule, ...]:
+    """Which expiries of derivatives are listed."""
+    return tuple(
+        ListingRule(
+            exchange=row["exchange"],
+            weekly=row["cycle"] == "WEEKLY",
+            underlying=row["underlying"],
+            weekday=int(row["weekday"]),
+            listed=int(row["listed"]),
+        )
+        for row in rows_in_force(folder / "market" / "listings.csv", day)
+    )
 
 
 def house_limits(folder: Path = FOLDER) -> list[tuple[date, RiskLimits]]:

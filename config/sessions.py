@@ -50,7 +50,10 @@ def _calendar() -> Calendar:
     }
     for row in _rows("calendar"):
         days[row["kind"]][date.fromisoformat(row["day"])] = row["name"]
-    return Calendar(*days.values())
+    yearly = {(int(row["month"]), int(row["day"])): row["name"] for row in _rows("yearly_holidays")}
+    return Calendar(
+        days["HOLIDAY"], days["SETTLEMENT_HOLIDAY"], days["TRADING_DAY"], days["SPECIAL_SESSION"], yearly
+    )
 
 
 def _start(row: Row, dated: str) -> Start:

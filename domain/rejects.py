@@ -47,6 +47,7 @@ class RejectCode(StrEnum):
     TRIGGER_PRICE_WRONG_SIDE = "TRIGGER_PRICE_WRONG_SIDE"
     MARKET_PROTECTION_OUT_OF_RANGE = "MARKET_PROTECTION_OUT_OF_RANGE"
     # when
+    RULES_UNKNOWN = "RULES_UNKNOWN"
     MARKET_PHASE_UNKNOWN = "MARKET_PHASE_UNKNOWN"
     MARKET_CLOSED = "MARKET_CLOSED"
     INTRADAY_CLOSED = "INTRADAY_CLOSED"
@@ -119,6 +120,7 @@ SENTENCES: dict[RejectCode, str] = {
     _C.TRIGGER_PRICE_NOT_TICK_MULTIPLE: "The trigger price is not a multiple of the tick size.",
     _C.TRIGGER_PRICE_OUT_OF_BAND: "The trigger price is outside the price band as it stands.",
     _C.TRIGGER_PRICE_WRONG_SIDE: "The trigger price lies on the wrong side of the price.",
+    _C.RULES_UNKNOWN: "The rules of this day are not known, so nothing can be judged by them.",
     _C.MARKET_PHASE_UNKNOWN: "The exchange has not told its market phase.",
     _C.MARKET_CLOSED: "The market does not take this order in its present phase.",
     _C.INTRADAY_CLOSED: "New intraday orders are taken only until the hour of the day's square-off.",
@@ -163,6 +165,7 @@ HTTP_STATUS: dict[RejectCode, HTTPStatus] = {
     _C.TRADING_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.SEGMENT_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.INSTRUMENT_HALTED: HTTPStatus.SERVICE_UNAVAILABLE,
+    _C.RULES_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.MARKET_PHASE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.PRICE_UNKNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     _C.SPAN_FILE_MISSING: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -184,6 +187,7 @@ RETRYABLE = frozenset(
         _C.TRADING_HALTED,
         _C.SEGMENT_HALTED,
         _C.INSTRUMENT_HALTED,
+        _C.RULES_UNKNOWN,
         _C.MARKET_PHASE_UNKNOWN,
         _C.MARKET_CLOSED,
         _C.INTRADAY_CLOSED,

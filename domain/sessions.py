@@ -2,7 +2,7 @@
 
 Phases are dated rows (config/market/), never literals: a rule change is a row. A moment that the exchange
 draws at random is an interval here; until its end the earlier phase is assumed, and what the exchange
-announces (FIX TradingSessionStatus) decides. A day outside the calendar is not a trading day.
+announces (FIX TradingSessionStatus) decides. A day before the calendar is not a trading day.
 Called by the simulator's clock, the API and the order path. Source: market-rules section 1.
 """
 
@@ -18,6 +18,7 @@ from domain.time import ist_ns, trade_date
 
 _SATURDAY = 5
 _LOOK_DAYS = 30
+_WARNED_DAYS = 60
 
 
 class SessionClass(StrEnum):
@@ -129,7 +130,11 @@ class ClosingRule:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The days of trading and of settlement; names by day. Covers whole years, from the first listed day."""
+    """The days of trading and of settlement; names by day. Kept for whole years, from the first listed day.
+
+    After the kept years it goes by rule: weekends, and the holidays that have the same date every year. The
+    exchange will name more, so whoever depends on such a day has been warned in time (`warning`).
+    """
 
     holidays: Mapping[date, str]
     settlement_holidays: Mapping[date, str]
@@ -137,26 +142,48 @@ class Calendar:
     weekend_trading: Mapping[date, str]
     special_sessions: Mapping[date, str]
     """Days that trade at hours of their own, such as Muhurat."""
+    yearly: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """Holidays by month and day."""
+
+    @property
+    def kept_until(self) -> date:
+        return max(self.holidays).replace(month=12, day=31)
 
     def covers(self, day: date) -> bool:
-        return min(self.holidays) <= day <= max(self.holidays).replace(month=12, day=31)
+        return min(self.holidays) <= day
+
+    def warning(self, day: date) -> str | None:
+        """What the house must be told when the kept calendar is about to end, or has."""
+        left = (self.kept_until - day).days
+        if left > _WARNED_DAYS:
+            return None
+        ends = "ended" if left < 0 else "ends"
+        return (
+            f"The trading calendar {ends} on {self.kept_until}; after it only weekends and fixed holidays "
+            "are known. Add the exchange's list to config/market/calendar.csv."
+        )
+
+    def is_holiday(self, day: date) -> bool:
+        if day <= self.kept_until:
+            return day in self.holidays
+        return day in self.holidays or (day.month, day.day) in self.yearly
 
     def is_trading_day(self, day: date) -> bool:
-        if not self.covers(day) or day in self.holidays:
+        if not self.covers(day) or self.is_holiday(day):
             return False
         return day.weekday() < _SATURDAY or day in self.weekend_trading or day in self.special_sessions
 
     def next_trading_day(self, day: date) -> date | None:
-        """The day itself if it is one; None where the calendar ends before."""
+        """The day itself if it is one; None before the calendar begins."""
         days = (day + timedelta(ahead) for ahead in range(_LOOK_DAYS))
         return next((d for d in days if self.is_trading_day(d)), None)
 
     def is_settlement_day(self, day: date) -> bool:
         weekday = self.covers(day) and day.weekday() < _SATURDAY
-        return weekday and day not in self.holidays and day not in self.settlement_holidays
+        return weekday and not self.is_holiday(day) and day not in self.settlement_holidays
 
     def settlement_day(self, traded: date, days: int = 1) -> date:
-        """T + `days`. Raises LookupError where the calendar ends before."""
+        """T + `days`. Raises LookupError for a day before the calendar begins."""
         day = traded
         while days:
             day += timedelta(1)
@@ -194,7 +221,7 @@ class SessionRules:
         return begun[-1].phase if begun else MarketPhase.CLOSED
 
     def next_change(self, time_ns: int, session_class: SessionClass) -> Change | None:
-        """The first change after an instant; None where the calendar ends before."""
+        """The first change after an instant; None before the calendar begins."""
         today = trade_date(time_ns)
         for ahead in range(_LOOK_DAYS):
             for change in self.changes(today + timedelta(ahead), session_class):

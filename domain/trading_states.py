@@ -31,6 +31,10 @@ class Scope(StrEnum):
     USER = "user"
 
 
+TWO_PERSONS = frozenset({Scope.ALL, Scope.SEGMENT})
+"""A stop of these the desk releases by two people; a stop itself needs one."""
+
+
 class Cause(StrEnum):
     """Whose state it is; each lifts its own."""
 

@@ -97,11 +97,13 @@ def initiator_settings(sessions: Iterable[tuple[FixSession, str, int]], store: P
     return _settings(head, store, [(s, _connect(host, port)) for s, host, port in sessions])
 
 
-def acceptor_settings(sessions: Iterable[FixSession], host: str, port: int, store: Path) -> str:
-    """Settings text of an acceptor for sessions named from its own side (`sender` is the exchange)."""
+def acceptor_settings(sessions: Iterable[FixSession], port: int, store: Path) -> str:
+    """Settings text of an acceptor for sessions named from its own side (`sender` is the exchange).
+
+    It listens on every address: start it inside `listener.listening_at`.
+    """
     head = [
         "ConnectionType=acceptor",
-        f"SocketAcceptHost={host}",
         f"SocketAcceptPort={port}",
         "SocketReuseAddress=Y",
     ]

@@ -2,8 +2,9 @@
 
 Facts come from the market files at HUNDI_MARKET_DATA (Kite lists and F&O bhavcopy of December 2025, price
 bands, freeze quantities, the 2017 ISIN lists, the tick day of June 2021); the files themselves stay there.
-Derivatives are the January 2026 contracts rolled forward to the December 2026 series: lots, ticks, strikes,
-tokens and settlement prices are the exchange's, the month is moved so that the embedded market trades them.
+Derivatives are models, without an expiry: the January 2026 contracts' lots, ticks, strikes and settlement
+prices are the exchange's, and domain/series.py makes of each the contracts of a day. They are only ever added
+to, at the end: a contract's token counts them.
 Shares that are no longer listed keep their last token and their price of the tick day. ISINs are of 2017.
 Run by hand: `python -m stack.master`. Rules of tick and band: NSE, as in the instrument master's columns.
 """
@@ -12,16 +13,15 @@ import csv
 import gzip
 import os
 from collections.abc import Iterator
-from datetime import date, timedelta
 from pathlib import Path
 
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.money import paise
+from domain.series import option_band
 
 MASTER = Path(__file__).parent.parent / "storage" / "instrument_master.csv"
 COLUMNS = list(Instrument.__dataclass_fields__)
 SOURCE_EXPIRY = "2026-01-27"
-SERIES = date(2026, 12, 1)
 FREEZE_UNLISTED = 100_000
 """Largest order of an instrument that the exchange's freeze list does not name."""
 DELISTED_TOKENS = {"HDFC": 1330, "TATAMOTORS": 3456}
@@ -73,9 +73,6 @@ class Sources:
         }
         listed = self.rows("instruments/nse_equity_list_2017-05-26.csv")
         self.isins = {row["SYMBOL"]: row["ISIN NUMBER"] for row in listed}
-        self.holidays = {
-            row["date"] for row in self.rows("instruments/nse_holidays.csv") if row["name"] != "Test"
-        }
         self.tick_day = {
             row["symbol"]: rounded(row["ltp"])
             for row in self.rows("ticks/nse_ticks_2021-06-11_nifty50_and_indices.csv.gz")
@@ -113,23 +110,6 @@ def band(close: int, percent: int, tick: int) -> tuple[int, int]:
     return max(lower, tick), close * (100 + percent) // (100 * tick) * tick
 
 
-def option_band(close: int, tick: int) -> tuple[int, int]:
-    """Options to Rs 50 move Rs 20 either way, dearer ones 40%."""
-    if close > 5_000:
-        return band(close, 40, tick)
-    return max(close - 2_000, tick), close + 2_000
-
-
-def last_tuesday(month: date, holidays: set[str]) -> date:
-    """The monthly expiry of the NSE, moved to the trading day before when it is a holiday."""
-    day = (month.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-    while day.weekday() != 1:
-        day -= timedelta(days=1)
-    while day.isoformat() in holidays or day.weekday() > 4:
-        day -= timedelta(days=1)
-    return day
-
-
 def cash(source: Sources, symbol: str, kind: InstrumentKind, close: int) -> Instrument:
     listed = source.cash.get(symbol)
     tick = paise(listed["tick_size"]) if listed else cash_tick(close)
@@ -156,14 +136,14 @@ def index(source: Sources, symbol: str, close: int) -> Instrument:
     )  # fmt: skip
 
 
-def contract(source: Sources, row: Row, expiry: date) -> Instrument:
-    """A future or option of the bhavcopy's January series, moved to the series of `expiry`."""
+def model(source: Sources, row: Row) -> Instrument:
+    """A future or option of the bhavcopy's January series, without its month."""
     underlying = row["TckrSymb"]
     option = row["OptnTp"] or None
     tick = paise(source.contracts[row["FinInstrmId"]]["tick_size"])
     close = max(tick, rounded(row["SttlmPric"]) // tick * tick)
     lower, upper = option_band(close, tick) if option else band(close, 10, tick)
-    symbol = row["FinInstrmNm"].replace("26JAN", f"{expiry:%y%b}".upper())
+    symbol = row["FinInstrmNm"].replace("26JAN", "", 1)
     lot = int(row["NewBrdLotQty"])
     return Instrument(
         instrument_id=f"NSE:{symbol}", exchange="NSE", symbol=symbol, token=int(row["FinInstrmId"]),
@@ -171,8 +151,8 @@ def contract(source: Sources, row: Row, expiry: date) -> Instrument:
         isin=None, tick_size=tick, lot_size=lot,
         freeze_quantity=max(source.freezes.get(underlying, FREEZE_UNLISTED) // lot, 1) * lot,
         previous_close=close, lower_band=lower, upper_band=upper, dynamic_band=option is None, tradable=True,
-        underlying=f"NSE:{INDICES.get(underlying, underlying)}", expiry=expiry,
-        strike=paise(row["StrkPric"]) if option else None, option_type=option,
+        underlying=f"NSE:{INDICES.get(underlying, underlying)}", option_type=option,
+        strike=paise(row["StrkPric"]) if option else None,
     )  # fmt: skip
 
 
@@ -187,15 +167,14 @@ def nearest_strikes(rows: list[Row], count: int) -> list[Row]:
 
 
 def derivatives(source: Sources) -> Iterator[Instrument]:
-    expiry = last_tuesday(SERIES, source.holidays)
     for row in source.series:
         is_future = row["FinInstrmTp"] in {"IDF", "STF"}
         if is_future and row["TckrSymb"] in {*FUTURES, *INDICES}:
-            yield contract(source, row, expiry)
+            yield model(source, row)
     for underlying, count in OPTION_STRIKES.items():
         rows = [row for row in source.series if row["TckrSymb"] == underlying and row["OptnTp"]]
         for row in nearest_strikes(rows, count):
-            yield contract(source, row, expiry)
+            yield model(source, row)
 
 
 def on_bse(shares: list[Instrument], source: Sources) -> Iterator[Instrument]:

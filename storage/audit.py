@@ -5,7 +5,7 @@ an `order_update` of its user's stream. The database numbers it per user without
 the lock of the user's sequence row, so entries must be appended in ascending user id.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -36,6 +36,19 @@ _AFTER = """
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an act comes from; of the house's own acts nothing: the actor is the process, and says why."""
+
+    client_ip: str | None = None
+    device: str | None = None
+    """As the client names it."""
+    traceparent: str = ""
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """`detail` is shown to the client: amounts are rupee strings, and nothing in it is internal."""
 
@@ -59,6 +72,12 @@ class OrderUpdate:
     user_id: int
     body: dict[str, Any]
     """The `order_update` frame: seq, order_id, event, status, timestamp and the entry's detail."""
+
+
+def coming_from(origin: Origin, entry: AuditEntry) -> AuditEntry:
+    """The entry with where the act comes from; without a trace of its own it keeps the order's."""
+    trace = origin.traceparent or entry.traceparent
+    return replace(entry, client_ip=origin.client_ip, device=origin.device, traceparent=trace)
 
 
 async def append(conn: Connection, entries: list[AuditEntry]) -> list[OrderUpdate]:

@@ -16,7 +16,7 @@ from domain.instructions import CancelOrder, cancel_id
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
 from storage import audit, instructions, order_steps, placed_orders, stops
-from storage.audit import AuditEntry, OrderUpdate
+from storage.audit import NOWHERE, AuditEntry, OrderUpdate, Origin
 from storage.database import Connection
 from storage.instructions import Owing
 from storage.order_locks import LockedOrder, lock_orders
@@ -60,8 +60,7 @@ class CancelledBy:
     """`client`, a client id of staff, or what acts for the house: `square-off`."""
     reason: str | None = None
     """Shown to the client."""
-    client_ip: str | None = None
-    device: str | None = None
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +181,7 @@ def _request(placed: PlacedOrder, order: LockedOrder, standing: _Standing, now: 
 def _entry(order: LockedOrder, event: OrderEvent | str, by: CancelledBy, now: int) -> AuditEntry:
     ends, status = event is OrderEvent.WITHDRAWN, order.view.status
     named = "reject_reason" if ends else "reason"
-    return AuditEntry(
+    entry = AuditEntry(
         occurred_at_ns=now,
         user_id=order.user_id,
         event=event,
@@ -190,10 +189,9 @@ def _entry(order: LockedOrder, event: OrderEvent | str, by: CancelledBy, now: in
         order_id=order.order_id,
         status=next_status(status, OrderEvent.WITHDRAWN) if ends else status,
         detail={} if by.reason is None else {named: by.reason},
-        client_ip=by.client_ip,
-        device=by.device,
         traceparent=order.traceparent,
     )
+    return audit.coming_from(by.origin, entry)
 
 
 async def _record(conn: Connection, entries: Sequence[AuditEntry]) -> list[OrderUpdate]:

@@ -5,13 +5,17 @@ number, at most REQUESTS_A_SECOND and REQUESTS_MOST of an order over all API pro
 near the number of updates that a workflow takes in its life. Called by the API for `PUT /api/v1/orders/{id}`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg.rows import class_row
 
 from domain.rejects import Refusal, RejectCode
+from storage import audit
+from storage.audit import AuditEntry
 from storage.database import Database
 
+CHANGE_REQUESTED = "CHANGE_REQUESTED"
+"""The record of a client's request, without a number on his stream: that would make a flood wait in line."""
 REQUESTS_A_SECOND = 10
 REQUESTS_MOST = 500
 """Of an order in its life, refused ones included; a workflow takes 2,000 updates."""
@@ -65,8 +69,13 @@ async def under_way(database: Database, order_id: int) -> UnderWay:
     return found
 
 
-async def take_number(database: Database, order_id: int) -> int | None:
-    """The request's number in the order's life; None when there are too many in this second, or in all."""
-    async with database.reading() as conn:
+async def take_number(database: Database, order_id: int, asked: AuditEntry) -> int | None:
+    """The request's number in the order's life, and the request on record; None when there are too many in
+    this second, or in all."""
+    async with database.transaction() as conn:
         row = await (await conn.execute(_TAKE.encode(), (order_id,))).fetchone()
-    return None if row is None else int(row["requests"])
+        if row is None:
+            return None
+        number = int(row["requests"])
+        await audit.append(conn, [replace(asked, detail={**asked.detail, "number": number})])
+    return number

@@ -79,7 +79,8 @@ async def reduce(
     """Let the account only reduce from now on; None when it stands so already. Tell after the commit."""
     sentence = f"The exposure of Rs {rupees(exposure)} has passed the limit of Rs {rupees(limit)}."
     subject, word = Subject(Scope.USER, client_id, user_id), Word(ACTOR, user_id, sentence)
-    if not await trading_states.freeze(conn, subject, TradingState.REDUCING, Cause.LIMITS, word):
+    frozen = await trading_states.freeze(conn, subject, TradingState.REDUCING, Cause.LIMITS, word)
+    if not frozen.changed:
         return None
     alert = RiskAlert("EXPOSURE_LIMIT_PASSED", sentence, user_id, {"client_id": client_id})
     await risk_alerts.record(conn, [alert], ACTOR)

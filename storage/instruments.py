@@ -1,8 +1,10 @@
 """The instrument master as the gates read it: whole, in memory, loaded at start-up.
 
-It changes once a day, before the market opens; a process that needs tomorrow's loads it anew.
+It changes when a day begins whose contracts are others: the day roll adds them (`list_contracts`), and the
+processes that hold the master begin anew (workers/series_roll.py). What has expired stays, for the books.
 """
 
+from dataclasses import asdict
 from datetime import date
 
 from psycopg.rows import DictRow
@@ -10,8 +12,20 @@ from psycopg.rows import DictRow
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.sessions import session_classes
 from storage.database import Connection, Database
+from storage.instrument_master import instruments_of
 
 _COLUMNS = ", ".join(Instrument.__slots__)
+
+
+async def list_contracts(conn: Connection, day: date) -> None:
+    """Add what is listed on a day and not there yet; what is there keeps its terms."""
+    values = ", ".join(f"%({column})s" for column in Instrument.__slots__)
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            f"INSERT INTO instruments ({_COLUMNS}) VALUES ({values}) ON CONFLICT (instrument_id) DO UPDATE "
+            "SET token = EXCLUDED.token WHERE instruments.token <> EXCLUDED.token".encode(),
+            [asdict(instrument) for instrument in instruments_of(day)],
+        )
 
 
 async def load_instruments(database: Database) -> dict[str, Instrument]:

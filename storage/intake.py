@@ -91,9 +91,10 @@ class Intake:
 
     async def room_refusal(self, user_id: int, at_ns: int, orders: int) -> Refusal | None:
         """Why so many more orders would not be taken now."""
-        rules = self.rules(trade_date(at_ns))
+        day = trade_date(at_ns)
+        rules = self.rules(day)
         async with self._database.reading() as conn:
-            living = await intake_keys.living_orders(conn, [user_id])
+            living = await intake_keys.living_orders(conn, [user_id], day)
         return None if rules.have_room(living[user_id], orders) else rules.no_room
 
     async def _write(

@@ -6,13 +6,15 @@ living orders then counts every one before its own. Called by storage/intake.py 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.rows import class_row
 
+from domain.time import trade_date
 from storage.database import Connection
-from storage.order_reads import LIVE
+from storage.order_reads import LIVE, oldest_living
 from storage.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest
 
 # A user's orders are acknowledged one transaction after the other, so that each counts those before it.
@@ -24,7 +26,8 @@ _KEYS = """
     ON CONFLICT DO NOTHING RETURNING order_id
 """
 _LIVING = f"""
-    SELECT user_id, (SELECT count(*) FROM orders o WHERE o.user_id = u.user_id AND {LIVE}) AS living
+    SELECT user_id, (SELECT count(*) FROM orders o
+                     WHERE o.user_id = u.user_id AND {LIVE} AND order_id >= %s) AS living
     FROM unnest(%s::bigint[]) AS u (user_id)
 """
 _FORGET = "DELETE FROM idempotency_keys WHERE order_id = ANY(%s)"
@@ -74,13 +77,13 @@ async def claim(conn: Connection, requests: Sequence[OrderRequest], order_ids: l
             [r.received_at_ns for r in requests],
         ),
     )
-    living = await living_orders(conn, users)
+    living = await living_orders(conn, users, trade_date(min(r.received_at_ns for r in requests)))
     return ClaimedKeys({row["order_id"] async for row in claimed}, living)
 
 
-async def living_orders(conn: Connection, user_ids: Sequence[int]) -> dict[int, int]:
-    """How many orders of each user are not final."""
-    counted = await conn.execute(_LIVING, (list(user_ids),))
+async def living_orders(conn: Connection, user_ids: Sequence[int], day: date) -> dict[int, int]:
+    """How many orders of each user are not final on a day."""
+    counted = await conn.execute(_LIVING, (oldest_living(day), list(user_ids)))
     return {row["user_id"]: row["living"] async for row in counted}
 
 

@@ -1,4 +1,4 @@
-"""What must stand before a day's first order: session classes, the day's partitions, the margin views.
+"""What must stand before a day's first order: its instruments, its partitions, the margin views.
 
 Idempotent, so it is said again at every start and by the day roll. Called by the seed and the operations
 worker.
@@ -18,7 +18,8 @@ REBUILT_AT_ONCE = 4
 
 
 async def prepare(conn: Connection, day: date) -> None:
-    """Instruments in their classes of the day; partitions of it and the next."""
+    """The day's instruments in their session classes; partitions of the day and the next."""
+    await instruments.list_contracts(conn, day)
     await instruments.classify(conn, day)
     await conn.execute("SELECT ensure_day(%(day)s::date), ensure_day(%(day)s::date + 1)", {"day": day})
 

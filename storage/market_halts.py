@@ -42,17 +42,18 @@ async def fired_percent(conn: Connection, day: date) -> int:
     return int(row["percent"]) if row else 0
 
 
-async def halt(conn: Connection, day: date, index_id: str, value: int, fired: Halt) -> RiskAlert | None:
-    """Halt everything; None when this stage has fired before. Tell after the commit."""
+async def halt(conn: Connection, day: date, index_id: str, value: int, fired: Halt) -> list[RiskAlert]:
+    """Halt everything; nothing when this stage has fired before. Tell after the commit."""
     row = (day, fired.move_percent, index_id, value, fired.begins_ns, fired.auction_ns, fired.reopens_ns)
     if await (await conn.execute(_ADD, row)).fetchone() is None:
-        return None
+        return []
     sentence = f"{index_id} at {rupees(value)} has moved by {fired.move_percent}%: the market is halted."
     word = Word(ACTOR, 0, sentence, at_ns=fired.begins_ns)
-    await trading_states.freeze(conn, EVERYTHING, TradingState.HALTED, Cause.CIRCUIT, word, fired.reopens_ns)
+    halted = (TradingState.HALTED, Cause.CIRCUIT, word, fired.reopens_ns)
+    frozen = await trading_states.freeze(conn, EVERYTHING, *halted)
     alert = RiskAlert("MARKET_HALTED", sentence, detail={"move_percent": fired.move_percent})
     await risk_alerts.record(conn, [alert], ACTOR)
-    return alert
+    return [alert, *frozen.alerts]
 
 
 async def reopen(conn: Connection, day: date, now_ns: int) -> RiskAlert | None:

@@ -11,8 +11,10 @@ from typing import Any
 from psycopg.rows import DictRow
 
 from domain.orders import PlacedOrder
+from domain.time import trade_date
 from storage import placed_orders
 from storage.database import Database
+from storage.order_reads import oldest_living
 from storage.placed_orders import placed_order
 
 LEASE_NS = 2_000_000_000
@@ -27,7 +29,8 @@ IN_HAND_MAX = 10
 # (Arrays and a subquery, not joins: a table that a burst has just filled has no statistics.)
 CLAIM = f"""
     WITH in_hand AS MATERIALIZED (
-        SELECT user_id, owner FROM orders o WHERE status = 'PENDING_VALIDATION' AND owner IS NOT NULL
+        SELECT user_id, owner FROM orders o
+        WHERE status = 'PENDING_VALIDATION' AND owner IS NOT NULL AND order_id >= %(oldest)s
           AND (SELECT gate_passed_at_ns IS NULL
                       AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
                FROM order_intake i WHERE i.order_id = o.order_id)
@@ -77,7 +80,8 @@ _SENTENCES = {
 
 async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -> list[PlacedOrder]:
     """Orders to start now, in the users' turns; at most `most` of this owner are in hand at once."""
-    values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS}
+    oldest = oldest_living(trade_date(now_ns))
+    values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS, "oldest": oldest}
     async with database.transaction() as conn:
         rows = await (await conn.execute(CLAIM, values)).fetchall()
     return [placed_order(row) for row in sorted(rows, key=lambda row: row["seq"])]

@@ -49,10 +49,8 @@ async def set_limits(conn: Connection, user_id: int, day: date, limits: RiskLimi
         "order_value_limit": rupees(limits.order_value),
         "reason": word.reason,
     }
-    entry = AuditEntry(
-        word.at_ns, user_id, "LIMITS_SET", word.actor, detail=detail, traceparent=word.traceparent
-    )
-    await audit.append(conn, [entry])
+    entry = AuditEntry(word.at_ns, user_id, "LIMITS_SET", word.actor, detail=detail)
+    await audit.append(conn, [audit.coming_from(word.origin, entry)])
 
 
 async def in_force(database: Database, day: date) -> list[DictRow]:

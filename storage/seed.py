@@ -5,9 +5,7 @@ Running it again changes nothing: rows that are there stay as they are. The demo
 in the ledger (bank to client), so the books balance from the first row. Called by `hundi seed` and `up`.
 """
 
-import csv
 import time
-from pathlib import Path
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -18,11 +16,10 @@ from domain.time import trade_date
 from storage import market_day, risk_limits
 from storage.database import Connection, Database
 
-MASTER = Path(__file__).parent / "instrument_master.csv"
 DEMO_CLIENTS = [f"DEMO{number:04d}" for number in range(1, 101)]
 DEMO_PASSWORD = "demo"
 DEMO_CASH = 10_00_000 * PAISE_PER_RUPEE
-STAFF = {"RISK01": "RISK", "SUPPORT01": "SUPPORT", "COMPLY01": "COMPLIANCE"}
+STAFF = {"RISK01": "RISK", "RISK02": "RISK", "SUPPORT01": "SUPPORT", "COMPLY01": "COMPLIANCE"}
 # Quantity and how often: every client, every second, every third.
 DEMO_HOLDINGS = {
     "NSE:RELIANCE": (100, 1),
@@ -44,26 +41,14 @@ _HOLDING = """
 
 
 async def seed(database: Database, *, demo_accounts: bool) -> None:
-    """One transaction: master, house limits, partitions of today and tomorrow, demo accounts if wanted."""
+    """One transaction: today's master and partitions, house limits, demo accounts if wanted."""
     async with database.transaction() as conn:
         # Two seeds at once: the second waits, and finds everything there.
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('seed'))")
-        await _add_instruments(conn)
-        await risk_limits.add_house_limits(conn, house_limits())
         await market_day.prepare(conn, trade_date(time.time_ns()))
+        await risk_limits.add_house_limits(conn, house_limits())
         if demo_accounts:
             await _add_demo_accounts(conn)
-
-
-async def _add_instruments(conn: Connection) -> None:
-    with MASTER.open(newline="") as file:
-        rows = [{column: value or None for column, value in row.items()} for row in csv.DictReader(file)]
-    columns = ", ".join(rows[0])
-    values = ", ".join(f"%({column})s" for column in rows[0])
-    async with conn.cursor() as cur:
-        await cur.executemany(
-            f"INSERT INTO instruments ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING", rows
-        )
 
 
 async def _add_demo_accounts(conn: Connection) -> None:

@@ -7,6 +7,7 @@ An order of the house comes first: what it would meet is taken back. Called by s
 changes.py and trials.py.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,7 +22,7 @@ from domain.rejects import Refusal, RejectCode
 from domain.self_trade import Terms, may_meet
 from domain.time import trade_date
 from storage.database import Connection, columns
-from storage.order_reads import LIVE
+from storage.order_reads import LIVE, oldest_living
 
 # Of an order that has left: its terms as it stands, and of each word to the exchange that is not answered.
 # The row of an unpriced order has no price; its limit is what it left with.
@@ -31,7 +32,7 @@ _OTHERS = f"""
                    WHERE (h.user_id, h.key) = (o.user_id, o.idempotency_key)) AS by_house
     FROM unnest(%s::bigint[], %s::text[]) AS a (user_id, instrument_id)
     JOIN orders o ON o.user_id = a.user_id AND o.instrument_id = a.instrument_id AND {LIVE}
-        AND status <> 'PENDING_VALIDATION'
+        AND status <> 'PENDING_VALIDATION' AND o.order_id >= %s
     CROSS JOIN LATERAL (
         SELECT o.price, CASE WHEN status = 'TRIGGER_PENDING' THEN o.trigger_price END AS trigger_price
         WHERE status <> 'PENDING_OPEN' AND o.price IS NOT NULL
@@ -109,7 +110,8 @@ async def read(
     """What these orders could meet; their users' streams are locked."""
     pairs = {(one.placed.user_id, one.placed.terms.instrument_id) for one in asked}
     found = SelfTrades(rules)
-    for row in await (await conn.execute(_OTHERS.encode(), columns(pairs))).fetchall():
+    values = (*columns(pairs), oldest_living(trade_date(time.time_ns())))
+    for row in await (await conn.execute(_OTHERS.encode(), values)).fetchall():
         terms = Terms(Side(row["side"]), row["price"], row["trigger_price"])
         other = Other(row["order_id"], terms, row["by_house"])
         found.others.setdefault((row["user_id"], row["instrument_id"]), []).append(other)

@@ -1,5 +1,7 @@
 """Trading states: the truth in PostgreSQL, each change on record, and a view in memory for the API.
 
+A stop needs one person, and voids whatever release of it was asked for (storage/releases.py).
+
 A change is effective when it is committed: the order worker's submitting (storage/risk_gate.py) and the
 gateway's claims (storage/stops.py) ask these rows in their own transactions. The view only lets the API
 answer early. Set and lifted by the risk desk (api/risk.py) and, for their own causes, by the operations
@@ -27,10 +29,11 @@ from domain.trading_states import (
     state_refusal,
     surely_opens,
 )
-from storage import audit, wakeups
-from storage.audit import AuditEntry
+from storage import audit, risk_alerts, wakeups
+from storage.audit import NOWHERE, AuditEntry, Origin
 from storage.database import Connection, Database
 from storage.following import STALE_SECONDS
+from storage.risk_alerts import RiskAlert
 
 _SET = """
     INSERT INTO trading_states AS s
@@ -41,16 +44,27 @@ _SET = """
         actor = excluded.actor, since_ns = excluded.since_ns, reopens_at_ns = excluded.reopens_at_ns
     WHERE (s.state, s.reason, s.reopens_at_ns) IS DISTINCT FROM
           (excluded.state, excluded.reason, excluded.reopens_at_ns)
+      AND NOT (s.scope IN ('all', 'segment') AND (s.state, excluded.state) = ('HALTED', 'REDUCING'))
     RETURNING key
 """
-_LIFT = """
+_STATE = "SELECT state FROM trading_states WHERE key = %s AND cause = %s"
+NO_RELEASE = """
+    release_asked_by = NULL, release_asker = NULL, release_reason = NULL, release_until_ns = NULL
+"""
+_VOID = f"""
+    UPDATE trading_states SET {NO_RELEASE} WHERE key = %s AND release_asked_by IS NOT NULL
+    RETURNING old.release_asker AS asker
+"""
+_LIFT = f"""
     UPDATE trading_states SET state = 'ACTIVE', reason = %(reason)s, actor = %(actor)s, since_ns = %(since)s,
-        reopens_at_ns = NULL
+        reopens_at_ns = NULL, {NO_RELEASE}
     WHERE key = %(key)s AND cause = ANY(%(causes)s::trading_cause[]) AND state <> 'ACTIVE'
     RETURNING cause
 """
 _IN_FORCE = """
-    SELECT scope, scope_id, cause, state, reason, actor, since_ns, reopens_at_ns FROM trading_states
+    SELECT scope, scope_id, cause, state, reason, actor, since_ns, reopens_at_ns, release_asker,
+           release_reason, release_until_ns
+    FROM trading_states
     WHERE state <> 'ACTIVE' ORDER BY scope, scope_id, cause
 """
 _READ = "SELECT key, scope, cause, state FROM trading_states WHERE state <> 'ACTIVE'"
@@ -78,8 +92,22 @@ class Word:
     actor: str
     user_id: int
     reason: str
-    traceparent: str = ""
+    origin: Origin = NOWHERE
     at_ns: int = field(default_factory=time.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What a freeze has done."""
+
+    changed: bool
+    """False: it stood so already."""
+    alerts: list[RiskAlert]
+    """On record; to be told after the commit."""
+
+
+class HaltStands(Exception):
+    """Of everything or a segment: only a release, by two people, ends it."""
 
 
 async def freeze(
@@ -89,8 +117,12 @@ async def freeze(
     cause: Cause,
     word: Word,
     reopens_at_ns: int | None = None,
-) -> bool:
-    """Stop orders of the subject; False when it stands so already. Call `tell` after the commit."""
+) -> Frozen:
+    """Stop orders of the subject. Call `tell` after the commit.
+
+    Raises HaltStands where it would let orders pass that a wide halt stops: that is a release.
+    """
+    alerts = await _void(conn, subject, word)
     values = {
         "key": subject.key,
         "cause": cause,
@@ -104,16 +136,34 @@ async def freeze(
     }
     changed = await (await conn.execute(_SET, values)).fetchone()
     if changed is None:
-        return False
+        stands = await (await conn.execute(_STATE, (subject.key, cause))).fetchone()
+        if stands is None or stands["state"] != state:
+            raise HaltStands
+        return Frozen(False, alerts)
     detail: dict[str, Any] = {"state": state, "cause": cause}
     if reopens_at_ns is not None:
         detail["reopens_at"] = rfc3339(reopens_at_ns)
-    await _record(conn, "FROZEN", subject, word, detail)
-    return True
+    await record(conn, "FROZEN", subject, word, detail)
+    return Frozen(True, alerts)
 
 
-async def unfreeze(conn: Connection, subject: Subject, causes: Iterable[Cause], word: Word) -> list[Cause]:
-    """Lift the states of these causes; which were in force."""
+async def _void(conn: Connection, subject: Subject, word: Word) -> list[RiskAlert]:
+    """Whoever stops it again, or for another cause, has not heard of the release: it is asked for anew."""
+    voided = await (await conn.execute(_VOID.encode(), (subject.key,))).fetchall()
+    alerts = []
+    for row in voided:
+        await record(conn, "RELEASE_VOIDED", subject, word, {"asked_by": row["asker"]})
+        about = {"scope": subject.scope, "id": subject.scope_id}
+        sentence = f"The release that {row['asker']} asked for is void: {word.actor} has stopped it anew."
+        alerts.append(RiskAlert("RELEASE_VOIDED", sentence, detail=about))
+    await risk_alerts.record(conn, alerts, word.actor)
+    return alerts
+
+
+async def unfreeze(
+    conn: Connection, subject: Subject, causes: Iterable[Cause], word: Word, asked_by: str | None = None
+) -> list[Cause]:
+    """Lift the states of these causes, on one word (two: storage/releases.py); which were in force."""
     values = {
         "key": subject.key,
         "causes": [cause.value for cause in causes],
@@ -121,9 +171,10 @@ async def unfreeze(conn: Connection, subject: Subject, causes: Iterable[Cause], 
         "actor": word.actor,
         "since": word.at_ns,
     }
-    lifted = [Cause(row["cause"]) for row in await (await conn.execute(_LIFT, values)).fetchall()]
+    lifted = [Cause(row["cause"]) for row in await (await conn.execute(_LIFT.encode(), values)).fetchall()]
+    asked = {} if asked_by is None else {"asked_by": asked_by}
     for cause in lifted:
-        await _record(conn, "UNFROZEN", subject, word, {"cause": cause})
+        await record(conn, "UNFROZEN", subject, word, {"cause": cause, **asked})
     return lifted
 
 
@@ -173,18 +224,9 @@ def standing_of(row: DictRow) -> Standing:
     return Standing(Scope(row["scope"]), Cause(row["cause"]), TradingState(row["state"]))
 
 
-async def _record(conn: Connection, event: str, subject: Subject, word: Word, detail: dict[str, Any]) -> None:
+async def record(conn: Connection, event: str, subject: Subject, word: Word, detail: dict[str, Any]) -> None:
+    """One act about a subject, with its reason and where it comes from."""
     about = {"scope": subject.scope, "id": subject.scope_id, "reason": word.reason, **detail}
-    await audit.append(
-        conn,
-        [
-            AuditEntry(
-                occurred_at_ns=word.at_ns,
-                user_id=subject.user_id if subject.user_id is not None else word.user_id,
-                event=event,
-                actor=word.actor,
-                detail=about,
-                traceparent=word.traceparent,
-            )
-        ],
-    )
+    user_id = subject.user_id if subject.user_id is not None else word.user_id
+    entry = AuditEntry(word.at_ns, user_id, event, word.actor, detail=about)
+    await audit.append(conn, [audit.coming_from(word.origin, entry)])

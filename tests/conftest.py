@@ -2,7 +2,8 @@
 
 `servers` is PostgreSQL, Valkey and Temporal, migrated and seeded, started once on free ports; `database`,
 `redis` and `temporal_client` speak to them. `market` is a second, complete stack by the same process table as
-`hundi up`; nothing in it restarts by itself, so that a test can kill a process and look.
+`hundi up`; nothing in it restarts by itself, so that a test can kill a process and look. Run side by side
+(`-n 2`), the tests of the whole market keep to one process and all others to the other.
 """
 
 import shutil
@@ -18,9 +19,19 @@ from temporalio.client import Client
 
 from config.settings import Settings
 from stack.processes import server_processes
+from stack.servers import redis_admin_dsn
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
+
+pytest_plugins = ["tests.support.market_data"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two lanes for `pytest -n 2`: those that share the whole market, and all others."""
+    for item in items:
+        lane = "market" if "whole_market" in getattr(item, "fixturenames", ()) else "others"
+        item.add_marker(pytest.mark.xdist_group(lane))
 
 
 @contextmanager
@@ -56,6 +67,13 @@ async def database(servers: Settings) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture(scope="session")
 async def redis(servers: Settings) -> AsyncIterator[Redis]:
     async with open_redis(servers.redis_dsn) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session")
+async def redis_admin(servers: Settings) -> AsyncIterator[Redis]:
+    """May do what no process of ours may: forget everything, say."""
+    async with open_redis(redis_admin_dsn(servers)) as opened:
         yield opened
 
 

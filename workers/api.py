@@ -6,11 +6,14 @@ from api.app import create_app
 from config.settings import settings
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
+from workers.series_roll import end_at_next_roll
 from workers.serving import serve
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
+    settings().require("jwt_secret", "postgres_url", "redis_url", "temporal_address")
+    end_at_next_roll()
     with telemetry(settings(), "api"):
         uvloop.run(_serve())
 

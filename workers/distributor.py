@@ -29,6 +29,7 @@ from storage.instruments import load_instruments
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.health import Reporter, reporting
+from workers.series_roll import end_at_next_roll
 
 CANDLE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
@@ -37,6 +38,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url")
+    end_at_next_roll()
     with telemetry(settings(), "distributor"):
         uvloop.run(run(settings()))
 

@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url", "fix_secret")
     with telemetry(settings(), "gateway"):
         uvloop.run(run(settings()))
 
@@ -72,7 +73,7 @@ async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIt
             wakeup.set()
 
     writer = Writer(database, redis, may_send)
-    line = Line(trunks, writer.arrived, lambda _: may_send(True))
+    line = Line(trunks, writer.arrived, lambda _: may_send(True), config.fix_key)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_task(writer.run(), "writer"))
         # Left in reverse: senders stop, sessions log out, then what has arrived is written.

@@ -1,4 +1,5 @@
-"""What the operations worker watches: the index for a market-wide halt, accounts for their exposure.
+"""What the operations worker watches: the index for a market-wide halt, accounts for their exposure, releases
+for those that nobody confirms.
 
 Prices come from the tick bus. An index value is acted on as it arrives; a price that is stale or that a dead
 distributor left behind counts for nothing. Several workers may watch: what they find is written once. Called
@@ -23,14 +24,14 @@ from domain.time import trade_date
 from exchange.last_prices import LastPrices
 from exchange.ticks import Ticks, group_of
 from realtime.bus import Watcher
-from storage import exposures, market_halts, risk_alerts, trading_states
+from storage import exposures, market_halts, releases, risk_alerts, trading_states
 from storage.database import Database
 from storage.risk_alerts import RiskAlert
 from storage.wakeups import Wakeup
 
 INDICES = ("NSE:NIFTY 50", "BSE:SENSEX")
 """Either may halt the market; one that is not in the master cannot be watched."""
-EXPOSURE_SECONDS, REOPEN_SECONDS, INDEX_SECONDS = 1.0, 0.5, 1.0
+EXPOSURE_SECONDS, REOPEN_SECONDS, INDEX_SECONDS, EXPIRE_SECONDS = 1.0, 0.5, 1.0, 1.0
 log = structlog.get_logger()
 
 
@@ -56,6 +57,7 @@ class MarketWatch:
         yield self._watch_indices()
         yield self._halt()
         yield self._reopen()
+        yield self._expire()
         yield self._reduce(limits_changed)
 
     async def _watch_indices(self) -> None:
@@ -96,8 +98,8 @@ class MarketWatch:
             halted = market_halt(close, value, now_ns, fired, rules)
             if halted is None:
                 return
-            alert = await market_halts.halt(conn, day, index.instrument_id, value, halted)
-        await self._tell(alert)
+            alerts = await market_halts.halt(conn, day, index.instrument_id, value, halted)
+        await self._tell(*alerts)
 
     async def _reopen(self) -> None:
         while True:
@@ -108,7 +110,18 @@ class MarketWatch:
         now_ns = time.time_ns()
         async with self._database.transaction() as conn:
             alert = await market_halts.reopen(conn, trade_date(now_ns), now_ns)
-        await self._tell(alert)
+        if alert is not None:
+            await self._tell(alert)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            await self._tried(self._expire_once())
+
+    async def _expire_once(self) -> None:
+        async with self._database.transaction() as conn:
+            alerts = await releases.expire(conn, time.time_ns())
+        await risk_alerts.tell(self._redis, alerts)
 
     async def _reduce(self, limits_changed: Wakeup) -> None:
         while True:
@@ -122,12 +135,13 @@ class MarketWatch:
         for (user_id, client_id), (exposure, limit) in exposures.passed(positions, prices).items():
             async with self._database.transaction() as conn:
                 alert = await exposures.reduce(conn, user_id, client_id, exposure, limit)
-            await self._tell(alert)
+            if alert is not None:
+                await self._tell(alert)
 
-    async def _tell(self, alert: RiskAlert | None) -> None:
-        if alert is not None:
+    async def _tell(self, *alerts: RiskAlert) -> None:
+        if alerts:
             await trading_states.tell(self._redis, self._exchanges)
-            await risk_alerts.tell(self._redis, [alert])
+            await risk_alerts.tell(self._redis, list(alerts))
 
     async def _tried(self, look: Coroutine[Any, Any, None]) -> None:
         """What cannot be seen now is looked at again; the books and the bus have their own alarms."""

@@ -1,10 +1,10 @@
 """The operations worker's process: what happens by the clock, and what the risk desk has set in motion.
 
-Its schedules are made or updated at the start, and the day roll is done, whose hour may have passed; its
-workflows go on in another worker when this one dies. Beside them it watches the market: its time for the
-intraday square-off, the index for a market-wide halt, accounts for exposure above their limits; the journals
-for reports that are not booked; and Temporal: orders whose story is lost, schedules that are. Started by
-`hundi operations`.
+Its workflows have a namespace of their own, so that orders stand alone in theirs. Its schedules are made or
+updated at the start, and the day roll is done, whose hour may have passed; its workflows go on in another
+worker when this one dies. Beside them it watches the market: its time for the intraday square-off, the index
+for a market-wide halt, accounts for exposure above their limits; the journals for reports that are not
+booked; and Temporal: orders whose story is lost, schedules that are. Started by `hundi operations`.
 """
 
 import asyncio
@@ -37,11 +37,13 @@ from telemetry.process import telemetry
 from workers import schedules
 from workers.health import reporting
 from workers.market_watch import MarketWatch
+from workers.operations_move import leave_orders
 from workers.report_watch import ReportWatch
+from workers.series_roll import end_at_next_roll
 from workers.square_off import SquareOffWatch
 from workers.story_sweep import StorySweep
 from workflows import contracts
-from workflows.connection import connect
+from workflows.connection import connect, connect_operations
 from workflows.market_day import DayRollWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
@@ -49,6 +51,8 @@ from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    settings().require("postgres_url", "redis_url", "temporal_address")
+    end_at_next_roll()
     with telemetry(settings(), "operations"):
         uvloop.run(_run(settings()))
 
@@ -57,7 +61,7 @@ async def _run(ours: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    client = await connect(ours, "operations")
+    orders, client = await connect(ours, "operations"), await connect_operations(ours, "operations")
     async with (
         open_database(ours.postgres_dsn, size=8, application="operations") as database,
         open_redis(ours.redis_dsn) as redis,
@@ -75,6 +79,7 @@ async def _run(ours: Settings) -> None:
         keeping = BookKeeping(database, redis, portfolios, ours.intraday_margin_percent)
         trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
         squaring = SquareOffWatch(database, redis, broker_hours(), lambda asked: _square_off(client, asked))
+        await leave_orders(orders, client)
         names = await schedules.ensure(client)
         await schedules.begin_day(client)
         async with (
@@ -88,7 +93,7 @@ async def _run(ours: Settings) -> None:
                 *watch.parts(limits),
                 squaring.run(announced),
                 ReportWatch(database, redis, keeping).run(),
-                StorySweep(client, database).run(),
+                StorySweep(orders, database).run(),
                 schedules.keep(client),
             ]
             watching = [tasks.create_task(part) for part in lasting]

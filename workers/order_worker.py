@@ -28,10 +28,12 @@ from activities.tracing import StepTracing
 from activities.trading_day import TradingDay
 from config.settings import Settings, settings
 from domain.orders import PlacedOrder
+from domain.report_text import report_sentence
 from exchange import span_files
 from exchange.last_prices import LastPrices
 from exchange.span_files import SpanFiles
 from storage import order_queue, placed_orders, wakeups
+from storage.arrivals import report_of
 from storage.book_keeping import BookKeeping
 from storage.database import Database, open_database
 from storage.following import following
@@ -44,6 +46,7 @@ from telemetry import stages
 from telemetry.process import telemetry
 from telemetry.spans import past_span
 from workers.health import reporting
+from workers.series_roll import end_at_next_roll
 from workflows import contracts, stories
 from workflows.connection import connect
 from workflows.late_reports import LateReportsWorkflow
@@ -57,7 +60,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; steps under way are finished first."""
-    ours = settings()
+    ours = settings().require("postgres_url", "redis_url", "temporal_address")
+    end_at_next_roll()
     with telemetry(ours, ours.worker_id):
         uvloop.run(_run(ours))
 
@@ -167,7 +171,7 @@ class _Pullers:
     async def tell_reports(self) -> bool:
         due = await order_queue.reports_due(self._database, self._ours.worker_id, time.time_ns())
         signals = [
-            self._tell(order_id, [str(row["report"]) for row in rows])
+            self._tell(order_id, [report_sentence(report_of(row["report"])) for row in rows])
             for order_id, rows in due.items()
             if not self._lingering.tell(order_id)
         ]

@@ -19,6 +19,7 @@ from realtime.gateway import Gateway
 from realtime.line import Line
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
+from workers.series_roll import end_at_next_roll
 from workers.serving import serve
 
 BACKLOG = 2048
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    settings().require("jwt_secret", "redis_url")
+    end_at_next_roll()
     with telemetry(settings(), settings().realtime_id):
         uvloop.run(_serve())
 

@@ -1,5 +1,5 @@
-"""What happens by the clock: Temporal schedules, made or updated when the operations worker starts, and made
-again when Temporal has lost them.
+"""What happens by the clock: Temporal schedules in the operations' namespace, made or updated when the
+operations worker starts, and made again when Temporal has lost them.
 
 What is missed for longer than its catch-up window is not made up for. The intraday square-off is none of
 these: it goes by the market's time (workers/square_off.py).
@@ -7,7 +7,6 @@ these: it goes by the market's time (workers/square_off.py).
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -27,24 +26,18 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from domain.sessions import SessionClass
 from workflows import contracts
 
 RECONCILE_SECONDS = 30
 CATCH_UP = timedelta(minutes=5)
 TIME_ZONE = "Asia/Kolkata"
 DAY_ROLL_HOURS = (0, 8)
-RETIRED = tuple(f"square-off-{session_class}" for session_class in SessionClass)
-"""Schedules of earlier versions: they went by the wall clock."""
 KEEP_SECONDS = 10.0
 log = structlog.get_logger()
 
 
 async def ensure(client: Client) -> list[str]:
     """Every schedule as it is to be; their names."""
-    for name in RETIRED:
-        with suppress(RPCError):
-            await client.get_schedule_handle(name).delete()
     names = []
     for name, schedule in _schedules():
         names.append(name)

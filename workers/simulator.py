@@ -26,13 +26,15 @@ from exchange.simulator.acceptor import Acceptor
 from exchange.simulator.market import Market, Stop
 from exchange.simulator.span_publisher import publish_span
 from exchange.simulator.tape import FeedSocket
+from workers.series_roll import end_at_next_roll
 
 
 def main(exchange: str) -> None:
     """Run until told to stop."""
-    config = settings()
+    config = settings().require("fix_secret")
     if exchange not in config.exchanges:
         sys.exit(f"hundi: {exchange[:10]!r} is none of the exchanges {', '.join(config.exchanges)}")
+    end_at_next_roll()
     _serve(config, exchange)
 
 
@@ -50,7 +52,7 @@ def _serve(config: Settings, exchange: str) -> None:
     market = Market(exchange, master, here, seed, send, feed, by_calendar, trades)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
-    acceptor = Acceptor(exchange, config.host, port, store, market.inbox)
+    acceptor = Acceptor(exchange, (config.host, port), config.fix_key, store, market.inbox)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: market.inbox.put(Stop()))
     market.recover()

@@ -53,7 +53,7 @@ _INSERT = """
 def create_app(ours: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_database(ours.postgres_dsn, size=POOL, application="peer-insert") as database:
+        async with open_database(ours.postgres_owner_dsn, size=POOL, application="peer-insert") as database:
             async with database.transaction() as conn:
                 await conn.execute(_TABLE)
             app.state.settings, app.state.database = ours, database

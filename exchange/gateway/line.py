@@ -18,6 +18,7 @@ import structlog
 
 from domain.instructions import Instruction
 from domain.reports import ExecType
+from exchange import logon
 from exchange.codec import CodecError, decode, encode
 from exchange.gateway.breaker import RejectBreaker
 from exchange.quickfix_bridge import (
@@ -85,8 +86,10 @@ class Line(quickfix.Application):  # type: ignore[misc]
         trunks: Sequence[Trunk],
         on_arrival: Callable[[Arrival], None],
         on_logon: Callable[[Trunk], None],
+        key: str,
     ) -> None:
         super().__init__()
+        self._key = key
         self._loop = asyncio.get_running_loop()
         self._trunks = {trunk.session.name: trunk for trunk in trunks}
         self._on_arrival = on_arrival
@@ -139,7 +142,9 @@ class Line(quickfix.Application):  # type: ignore[misc]
 
     def onCreate(self, session_id: quickfix.SessionID) -> None: ...
 
-    def toAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
+    def toAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:
+        if logon.is_logon(message):
+            logon.sign(message, self._key)
 
     def toApp(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
 

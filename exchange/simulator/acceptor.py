@@ -11,7 +11,9 @@ from queue import SimpleQueue
 import quickfix
 
 from domain.reports import Report
+from exchange import logon
 from exchange.codec import CodecError, FixBody, FixVersion, decode, encode
+from exchange.listener import a_free_port, listening_at
 from exchange.quickfix_bridge import (
     FixSession,
     acceptor_settings,
@@ -31,23 +33,27 @@ _UNREADABLE = "0"
 
 
 class Acceptor(quickfix.Application):  # type: ignore[misc]
-    """FIX sessions of one exchange. Raises quickfix.ConfigError or RuntimeError when the port is taken."""
+    """FIX sessions of one exchange, for members who prove that they know the `key`."""
 
-    def __init__(self, exchange: str, host: str, port: int, store: Path, inbox: SimpleQueue[Item]) -> None:
+    def __init__(
+        self, exchange: str, address: tuple[str, int], key: str, store: Path, inbox: SimpleQueue[Item]
+    ) -> None:
         super().__init__()
-        self._inbox = inbox
+        self._inbox, self._address, self._key = inbox, address, key
         sessions = [FixSession(version, exchange, broker) for version, broker in BROKERS]
         self._sessions = {session.name: session for session in sessions}
         store.mkdir(parents=True, exist_ok=True)
         settings_path = store / "acceptor.cfg"
-        settings_path.write_text(acceptor_settings(sessions, host, port, store))
+        settings_path.write_text(acceptor_settings(sessions, a_free_port(), store))
         settings = quickfix.SessionSettings(str(settings_path))
         # QuickFIX keeps references, not copies: the factory must outlive the acceptor.
         self._stores = quickfix.FileStoreFactory(settings)
         self._acceptor = quickfix.SocketAcceptor(self, self._stores, settings)
 
     def start(self) -> None:
-        self._acceptor.start()
+        """Raises SystemExit with one sentence when the address is taken."""
+        with listening_at(*self._address):
+            self._acceptor.start()
 
     def send(self, session: str, report: Report, poss_resend: bool) -> None:
         """Store the report in its session's sequence and send it if the broker is there."""
@@ -77,7 +83,9 @@ class Acceptor(quickfix.Application):  # type: ignore[misc]
 
     def toAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
 
-    def fromAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
+    def fromAdmin(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None:
+        if logon.is_logon(message) and not logon.is_signed(message, self._key):
+            raise quickfix.RejectLogon("the credentials of the logon are not valid")
 
     def toApp(self, message: quickfix.Message, session_id: quickfix.SessionID) -> None: ...
 

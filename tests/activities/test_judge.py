@@ -82,6 +82,21 @@ async def test_a_price_is_held_against_the_band_as_it_stands(
     assert (refused.code, refused.nearest) == ("PRICE_OUT_OF_BAND", "2327.50")
 
 
+@pytest.mark.parametrize("moment", ["2026-03-31", "2025-06-02", "2021-01-04"])
+async def test_before_the_first_rules_an_order_is_refused_with_their_day(
+    redis: Redis, phases: MarketPhases, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = date.fromisoformat(moment)
+    listed = {row.instrument_id: row for row in (SHARE, FUTURE)}
+    judge = Judge(listed, TradingDay(listed.values()), phases, LastPrices(redis), 20)
+    monkeypatch.setattr(time, "time_ns", lambda: ist_ns(day, clock(10)))
+    for instrument_id in listed:
+        asked = some_terms(instrument_id=instrument_id, product=Product.MIS)
+        judged = await judge.gates(asked, day)
+        assert [(r.code, r.limit) for r in judged.refusals] == [("RULES_UNKNOWN", moment)]
+        assert judged.entry is None
+
+
 async def test_a_derivative_s_price_is_held_against_the_last_trades(judge: Judge, redis: Redis) -> None:
     far = some_terms(instrument_id="XJ:FUTURE", price=2600_00)
     await last_trade(redis, 2450_00)

@@ -9,22 +9,26 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from storage.database import Database
-from tests.support.clients import an_order, sign_in
+from tests.support.clients import an_order, sign_in, signed_in
+from tests.support.desk import lift, lift_everything
 from tests.support.eventually import eventually
 
 CLIENT = "DEMO0043"
 
 
 @pytest.fixture
-async def desk(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """RISK01; whatever it froze is lifted after the test."""
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://hundi") as client:
-        await sign_in(client, "RISK01")
+async def second(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """RISK02."""
+    async with signed_in(app, "RISK02") as client:
         yield client
-        for state in (await client.get("/api/v1/risk/states")).json()["states"]:
-            about = {"scope": state["scope"], "id": state["id"] or None, "reason": "the test is over"}
-            await client.post("/api/v1/risk/unfreeze", json=about)
+
+
+@pytest.fixture
+async def desk(app: FastAPI, second: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """RISK01; whatever it froze is lifted after the test."""
+    async with signed_in(app, "RISK01") as client:
+        yield client
+        await lift_everything(client, second)
 
 
 @pytest.fixture
@@ -61,6 +65,7 @@ async def refused(client: httpx.AsyncClient, code: str, **order: Any) -> httpx.R
 )
 async def test_what_is_frozen_is_refused_until_it_is_lifted(
     desk: httpx.AsyncClient,
+    second: httpx.AsyncClient,
     client: httpx.AsyncClient,
     scope: str,
     id: str | None,
@@ -77,7 +82,7 @@ async def test_what_is_frozen_is_refused_until_it_is_lifted(
     [state] = (await desk.get("/api/v1/risk/states")).json()["states"]
     assert (state["scope"], state["id"], state["state"]) == (scope, id or "", "HALTED")
     assert (state["cause"], state["actor"], state["reason"]) == ("DESK", "RISK01", "a test")
-    lifted = await desk.post("/api/v1/risk/unfreeze", json={"scope": scope, "id": id, "reason": "checked"})
+    lifted = await lift(desk, second, {"scope": scope, "id": id, "reason": "checked"})
     assert lifted.json()["lifted"] == ["DESK"]
 
     async def taken() -> bool:
@@ -111,12 +116,12 @@ async def test_an_order_from_before_the_freeze_is_acknowledged_again(
 
 
 async def test_a_freeze_is_known_although_redis_forgets_everything(
-    desk: httpx.AsyncClient, client: httpx.AsyncClient, redis: Redis
+    desk: httpx.AsyncClient, client: httpx.AsyncClient, redis_admin: Redis
 ) -> None:
     await freeze(desk, "user", CLIENT)
-    await redis.flushall()
+    await redis_admin.flushall()
     await refused(client, "USER_FROZEN")
-    await redis.flushall()
+    await redis_admin.flushall()
     await refused(client, "USER_FROZEN")
 
 

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from tests.support.clients import Client
+from tests.support.contracts import front_future
 from tests.support.eventually import eventually
 from tests.support.evidence import collect
 from tests.support.invariants import broken
@@ -55,7 +56,7 @@ def clients(market: Market) -> Iterator[list[Client]]:
 
 def place_one_of_each(client: Client, low: str) -> None:
     """A future, executed for delivery and intraday, sold, resting, too dear, and not held."""
-    client.place(instrument_id="NSE:NIFTY26DECFUT", quantity=65, product="NRML")
+    client.place(instrument_id=f"NSE:{front_future('NIFTY 50')}", quantity=65, product="NRML")
     client.place(instrument_id="NSE:TCS", quantity=1)
     client.place(instrument_id="NSE:SBIN", quantity=7, product="MIS")
     client.place(instrument_id="NSE:SBIN", quantity=3, transaction_type="SELL")

@@ -14,6 +14,7 @@ import pytest_asyncio
 from psycopg.rows import dict_row
 
 from tests.support.clients import Client, Request, lower_band
+from tests.support.contracts import front_future
 from tests.support.eventually import eventually
 from tests.support.evidence import Evidence, Row, collect, read
 from tests.support.invariants import RULES, broken
@@ -37,7 +38,7 @@ async def requests(whole_market: Market) -> list[Request]:
             order_type="LIMIT",
             price=lower_band(market.api_url, "NSE:TCS"),
         )
-        client.place(instrument_id="NSE:NIFTY26DECFUT", quantity=65, product="NRML")
+        client.place(instrument_id=f"NSE:{front_future('NIFTY 50')}", quantity=65, product="NRML")
 
         def at_rest() -> bool:
             assert [client.status(request) for request in client.requests] == AT_REST

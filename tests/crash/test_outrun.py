@@ -14,14 +14,13 @@ from typing import Any
 import httpx
 import psycopg
 from psycopg.rows import dict_row
-from temporalio.client import Client as Temporal
 
 from domain.wind_down import Selection, WindDown
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
 from workflows import contracts
-from workflows.payloads import DATA_CONVERTER
+from workflows.connection import connect_operations
 
 CONNECTIONS, PUTS = 14, 2_100
 NANOS_A_MILLISECOND = 1_000_000
@@ -128,10 +127,7 @@ async def test_the_desk_s_freeze_cancels_amid_changes_and_none_leaves_after_it(
 
 
 async def test_the_square_off_cancels_amid_changes(market: Market, low: str) -> None:
-    settings = market.settings
-    temporal = await Temporal.connect(
-        settings.temporal_target, namespace=settings.temporal_namespace, data_converter=DATA_CONVERTER
-    )
+    temporal = await connect_operations(market.settings, "test")
     async with signed_in(market, "DEMO0063") as client:
         order_id = await resting(client, low, "MIS")
         (user,) = rows(market, "SELECT user_id FROM users WHERE client_id = 'DEMO0063'")

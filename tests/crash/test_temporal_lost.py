@@ -21,6 +21,7 @@ from exchange.simulator.history import MessageKind
 from tests.support.clients import Client, Request
 from tests.support.eventually import eventually
 from tests.support.market import Market
+from workflows.connection import connect_operations
 from workflows.contracts import order_workflow_id
 from workflows.payloads import DATA_CONVERTER
 
@@ -130,8 +131,7 @@ def test_every_open_order_outlives_temporal_s_database(market: Market, client: C
 async def test_the_clock_s_work_is_set_up_again(market: Market) -> None:
     forget_everything(market)
     market.heal()
-    settings = market.settings
-    temporal = await Temporal.connect(settings.temporal_target, namespace=settings.temporal_namespace)
+    temporal = await connect_operations(market.settings, "test")
 
     async def all_there() -> bool:
         names = {one.id async for one in await temporal.list_schedules()}

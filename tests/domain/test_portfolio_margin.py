@@ -1,4 +1,4 @@
-"""The NRML margin on hand-computed cases: NSE Clearing's file of 26 May 2017 and two made-up indices."""
+"""The NRML margin on hand-computed cases: a file of two currencies and two made-up indices."""
 
 from datetime import date
 
@@ -28,7 +28,7 @@ from tests.support.derivatives import (
     option,
     some_parameters,
 )
-from tests.support.market_data import MARKET_DATA
+from tests.support.span_text import JUNE, MAY, write_span
 
 NEAR_FUTURE, FAR_FUTURE = future("ALPHA", NEAR), future("ALPHA", FAR)
 CALL, PUT = option("ALPHA", ContractKind.CALL), option("ALPHA", ContractKind.PUT)
@@ -43,8 +43,8 @@ PLAIN = some_parameters(
 
 
 @pytest.fixture(scope="module")
-def currencies() -> MarginParameters:
-    file = MARKET_DATA / "margin" / "nsccl_x.20170526.i01.spn.gz"
+def currencies(tmp_path_factory: pytest.TempPathFactory) -> MarginParameters:
+    file = write_span(tmp_path_factory.mktemp("span"))
     return MarginParameters(read_span_file(file), {"*": ExposureRate(10_000)})
 
 
@@ -57,33 +57,31 @@ def margin(params: MarginParameters, *positions: tuple[ContractKey, int]) -> Mar
 def test_a_long_future_needs_its_worst_scenario_and_a_hundredth_of_its_value(
     currencies: MarginParameters,
 ) -> None:
-    held = margin(currencies, (ContractKey("GBPINR", ContractKind.FUTURE, date(2017, 5, 29)), 1))
-    # Scenario 14 costs 1,743.94; 1,000 pounds at 83.78 are worth 83,780.
-    assert (held.span, held.exposure, held.premium, held.total) == (1743_94, 837_80, 0, 2581_74)
+    held = margin(currencies, (ContractKey("GBPINR", ContractKind.FUTURE, MAY), 1))
+    # Scenario 14 costs 1,861.52; 1,000 pounds at 98.26 are worth 98,260.
+    assert (held.span, held.exposure, held.premium, held.total) == (1861_52, 982_60, 0, 2844_12)
 
 
 def test_a_calendar_spread_pays_what_is_left_of_the_scan_and_a_charge_a_pair(
     currencies: MarginParameters,
 ) -> None:
-    may, june = (
-        ContractKey("GBPINR", ContractKind.FUTURE, day) for day in (date(2017, 5, 29), date(2017, 6, 28))
-    )
+    may, june = (ContractKey("GBPINR", ContractKind.FUTURE, day) for day in (MAY, JUNE))
     held = margin(currencies, (may, 3), (june, -2))
-    # Scenario 14: 3 x 1,743.94 - 2 x 1,752.16 = 1,727.50; two pairs at 1,500.
-    assert held.commodities == (CommodityMargin("GBPINR", 1727_50, 3000_00, 0, 0, 0, 4727_50),)
-    assert held.exposure == 2513_40 + 1683_45
+    # Scenario 14: 3 x 1,861.52 - 2 x 1,866.93 = 1,850.70; two pairs at 1,625.
+    assert held.commodities == (CommodityMargin("GBPINR", 1850_70, 3250_00, 0, 0, 0, 5100_70),)
+    assert held.exposure == 2947_80 + 1974_30
 
 
 def test_an_option_sold_needs_its_value_on_top_and_one_bought_needs_nothing(
     currencies: MarginParameters,
 ) -> None:
-    put = ContractKey("USDINR", ContractKind.PUT, date(2017, 6, 28), 68_5000)
-    # Scenario 15 costs the seller 845.40, and buying back costs 3.57 x 1,000. Exposure is of the underlying.
+    put = ContractKey("USDINR", ContractKind.PUT, JUNE, 75_2500)
+    # Scenario 11 costs the seller 851.36, and buying back costs 3.61 x 1,000. Exposure is of the underlying.
     short = margin(currencies, (put, -1))
-    assert (short.span, short.exposure) == (845_40 + 3570_00, 646_25)
+    assert (short.span, short.exposure) == (851_36 + 3610_00, 709_85)
     long = margin(currencies, (put, 1))
     assert (long.span, long.exposure, long.premium) == (0, 0, 0)
-    assert long.commodities[0].net_option_value == 3570_00
+    assert long.commodities[0].net_option_value == 3610_00
 
 
 def test_a_short_option_has_a_floor() -> None:

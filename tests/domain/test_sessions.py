@@ -82,7 +82,9 @@ def test_each_class_is_in_its_phase_of_the_rules_of_that_day(
         ("2026-11-08 18:30:00", P.CONTINUOUS),  # but for an hour in the evening
         ("2026-11-08 19:15:00", P.CLOSED),
         ("2025-12-05 11:00:00", P.CLOSED),  # before the first rule
-        ("2027-01-04 11:00:00", P.CLOSED),  # after the calendar
+        ("2027-01-04 11:00:00", P.CONTINUOUS),  # beyond the kept calendar
+        ("2027-01-26 11:00:00", P.CLOSED),  # beyond it, too: Republic Day
+        ("2025-12-24 11:00:00", P.CLOSED),  # before it
     ],
 )
 def test_holidays_special_sessions_and_days_nobody_knows(moment: str, phase: MarketPhase) -> None:
@@ -111,7 +113,9 @@ def test_after_the_close_the_next_change_is_on_the_next_trading_day() -> None:
     change = RULES.next_change(at("2026-12-24 16:30:00"), CAS)  # Christmas and a weekend lie between
     assert change is not None and change.phase is P.PRE_OPEN_ENTRY
     assert rfc3339(change.latest_ns) == "2026-12-28T03:30:00.000000000Z"
-    assert RULES.next_change(at("2026-12-31 16:30:00"), CAS) is None
+    # After the kept calendar a weekday is a trading day.
+    change = RULES.next_change(at("2026-12-31 16:30:00"), CAS)
+    assert change is not None and rfc3339(change.latest_ns) == "2027-01-01T03:30:00.000000000Z"
 
 
 def test_a_settlement_holiday_trades_and_does_not_settle() -> None:
@@ -122,7 +126,30 @@ def test_a_settlement_holiday_trades_and_does_not_settle() -> None:
     assert calendar.settlement_day(date(2026, 4, 1)) == date(2026, 4, 2)
     assert calendar.settlement_day(date(2026, 4, 2)) == date(2026, 4, 6)
     with pytest.raises(LookupError):
-        calendar.settlement_day(date(2026, 12, 31))
+        calendar.settlement_day(date(2025, 12, 1))
+
+
+def test_after_the_kept_years_the_calendar_goes_by_weekends_and_fixed_holidays() -> None:
+    calendar = RULES.calendar
+    assert calendar.kept_until == date(2026, 12, 31)
+    closed = [date(2027, 1, 26), date(2027, 10, 2), date(2028, 1, 1), date(2028, 8, 15), date(2028, 12, 25)]
+    assert not [day for day in closed if calendar.is_trading_day(day) or calendar.is_settlement_day(day)]
+    assert calendar.is_trading_day(date(2027, 3, 15)) and calendar.is_trading_day(date(2028, 1, 3))
+    assert calendar.settlement_day(date(2028, 1, 25)) == date(2028, 1, 27)
+    # A year that is kept says itself when it is closed.
+    assert calendar.is_trading_day(date(2026, 8, 14)) and not calendar.is_trading_day(date(2026, 10, 2))
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [("2026-10-31", None), ("2026-11-01", "ends on"), ("2026-12-31", "ends on"), ("2028-01-02", "ended on")],
+)
+def test_the_house_is_told_from_sixty_days_before_the_kept_calendar_ends(day: str, said: str | None) -> None:
+    warning = RULES.calendar.warning(date.fromisoformat(day))
+    if said is None:
+        assert warning is None
+    else:
+        assert warning is not None and f"{said} 2026-12-31" in warning
 
 
 def test_instruments_fall_into_their_classes_and_the_nearest_future_is_the_front_one() -> None:
@@ -205,7 +232,7 @@ def test_every_phase_has_its_row() -> None:
         ("2026-11-22 12:00:00", FO, True),  # a Sunday
         ("2026-12-25 12:00:00", CAS, True),
         ("2026-07-31 20:00:00", CAS, False),  # before the house had such hours
-        ("2027-01-04 20:00:00", CAS, False),  # nobody knows when it would be sent
+        ("2027-01-04 20:00:00", CAS, True),  # beyond the kept calendar, by rule
     ],
 )
 def test_after_market_orders_are_taken_in_their_hours(

@@ -94,10 +94,10 @@ def test_before_the_books_are_asked_only_a_delivery_purchase_surely_opens() -> N
 
 
 def test_an_order_is_found_under_each_of_its_scopes() -> None:
-    assert keys_of(7, "NSE:TCS26DECFUT", "FO") == [
+    assert keys_of(7, "NSE:TCS31DECFUT", "FO") == [
         "all",
         "segment:NSE:FO",
-        "instrument:NSE:TCS26DECFUT",
+        "instrument:NSE:TCS31DECFUT",
         "user:7",
     ]
 

@@ -18,10 +18,12 @@ from exchange.span_file import read_span_file
 from exchange.span_files import span_path
 from tests.e2e.test_order_path import cancel, change, ended, place
 from tests.support.clients import an_order
+from tests.support.contracts import front_future, front_option
 from tests.support.eventually import eventually
 from tests.support.market import Market
 
-FUTURE, CALL, LOT = "NSE:NIFTY26DECFUT", "NSE:NIFTY26DEC26000CE", 65
+FUTURE, LOT = f"NSE:{front_future('NIFTY 50')}", 65
+CALL = f"NSE:{front_option('NIFTY 50', 26_000, 'CE')}"
 CONTRACTS = {f"NSE:{symbol}": contract_key(row) for symbol, row in read_master("NSE").items()}
 CARRIED = {"product": "NRML", "quantity": LOT}
 

@@ -14,10 +14,11 @@ from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 
 from activities.wind_down import SquareOff
 from tests.support.clients import an_order, sign_in
+from tests.support.desk import lift_everything
 from tests.support.eventually import eventually
 from tests.support.market import Market
 from workflows import contracts
-from workflows.payloads import DATA_CONVERTER
+from workflows.connection import connect_operations
 
 CLIENTS = 64
 NANOS_A_MILLISECOND = 1_000_000
@@ -27,14 +28,12 @@ EFFECTIVE_WITHIN_MS = 1000
 
 @pytest.fixture
 async def desk(market: Market) -> AsyncIterator[httpx.AsyncClient]:
-    """RISK01; whatever it froze is lifted after the test."""
-    async with signed_in(market, "RISK01") as client:
+    """RISK01; whatever it froze is lifted after the test, by two people."""
+    async with signed_in(market, "RISK01") as client, signed_in(market, "RISK02") as second:
         try:
             yield client
         finally:
-            for state in (await client.get("/api/v1/risk/states")).json()["states"]:
-                about = {"scope": state["scope"], "id": state["id"] or None, "reason": "the test is over"}
-                await client.post("/api/v1/risk/unfreeze", json=about)
+            await lift_everything(client, second)
 
 
 @asynccontextmanager
@@ -237,7 +236,8 @@ async def test_the_day_roll_prepares_the_day_and_loads_the_margin_views(market: 
 
 
 async def connect(market: Market) -> Client:
-    return await Client.connect(market.settings.temporal_target, data_converter=DATA_CONVERTER)
+    """To the operations."""
+    return await connect_operations(market.settings, "test")
 
 
 async def buy_and_rest(market: Market, client: httpx.AsyncClient, client_id: str, instrument: str) -> None:

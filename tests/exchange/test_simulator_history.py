@@ -1,20 +1,14 @@
-"""The book against a recorded one: 999 events with the ten best levels after each, and 91,997 events.
+"""The book against a naive one: generated flow whose every event and every ten best levels must come out.
 
-The record begins with a book that is not empty, and a file of ten levels says nothing of what happens
-below the tenth. So the book is driven by the wider file (fifty levels, the same hour), and whatever a
-level shows beyond its recorded orders at its *first* appearance among the ten is taken as the unknown
-orders placed before the record began: 136 (side, price) levels appear, 19 of them held such quantity.
-From then on nothing is corrected: each later row must come out of the engine exactly, all 999 of them.
+What the engine makes of recorded files of a real exchange is in test_recorded_history.py.
 """
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from exchange.simulator.history import (
     Comparison,
-    Message,
     MessageKind,
     Outcome,
     RecordedBook,
@@ -22,47 +16,49 @@ from exchange.simulator.history import (
     read_depths,
     read_messages,
 )
-from tests.support.market_data import MARKET_DATA
+from tests.support.naive_flow import GeneratedFlow
+
+Files = tuple[Path, Path, Path]
 
 
 @pytest.fixture(scope="module")
-def orderflow() -> Path:
-    return MARKET_DATA / "orderflow"
+def flow() -> GeneratedFlow:
+    return GeneratedFlow(rows=999, seed=1)
 
 
 @pytest.fixture(scope="module")
-def wide(orderflow: Path) -> list[Message]:
-    return list(read_messages(next(orderflow.glob("*message_50.csv.gz"))))
+def files(flow: GeneratedFlow, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return flow.write(tmp_path_factory.mktemp("orderflow"))
 
 
-def test_all_999_recorded_books_come_out_exactly(orderflow: Path, wide: list[Message]) -> None:
-    narrow = read_messages(next(orderflow.glob("*message_10*.csv.gz")))
-    depths = read_depths(next(orderflow.glob("*orderbook_10*.csv.gz")))
-    assert compare(wide, narrow, depths) == Comparison(999, 999, levels=136, unknown_levels=19)
+def test_all_999_generated_books_come_out_exactly(flow: GeneratedFlow, files: Files) -> None:
+    wide, narrow, depths = files
+    levels, unknown = len(flow.appeared), sum(flow.appeared.values())
+    assert levels > 30 and 20 < unknown < levels - 10
+    outcome = compare(list(read_messages(wide)), read_messages(narrow), read_depths(depths))
+    assert outcome == Comparison(999, 999, levels, unknown)
 
 
-def test_the_comparison_notices_a_single_share(orderflow: Path, wide: list[Message]) -> None:
-    narrow = list(read_messages(next(orderflow.glob("*message_10*.csv.gz"))))
-    depths = list(read_depths(next(orderflow.glob("*orderbook_10*.csv.gz"))))
+def test_the_comparison_notices_a_single_share(files: Files) -> None:
+    wide, narrow, depth_file = files
+    depths = list(read_depths(depth_file))
     (price, quantity), *rest = depths[500][0]
     depths[500] = ([(price, quantity + 1), *rest], depths[500][1])
-    assert compare(wide, narrow, depths).exact == 998
+    assert compare(list(read_messages(wide)), read_messages(narrow), depths).exact == 998
 
 
-def test_every_event_of_the_hour_is_accounted_for(wide: list[Message]) -> None:
+def test_every_event_is_accounted_for_and_the_orders_that_rest_are_the_naive_book_s(
+    flow: GeneratedFlow, files: Files
+) -> None:
     recorded = RecordedBook()
-    for message in wide:
+    for message in read_messages(files[0]):
         recorded.apply(message)
-    assert recorded.outcomes == Counter(
-        {
-            Outcome(MessageKind.NEW, True): 44_256,
-            Outcome(MessageKind.PARTIAL_CANCEL, True): 469,
-            Outcome(MessageKind.DELETE, True): 40_932,
-            Outcome(MessageKind.DELETE, False): 72,
-            Outcome(MessageKind.EXECUTION, True): 4_055,
-            Outcome(MessageKind.EXECUTION, False): 12,
-            Outcome(MessageKind.HIDDEN_EXECUTION, True): 2_201,
-        }
+    expected = {Outcome(MessageKind(kind), known): n for (kind, known), n in flow.outcomes.items()}
+    assert recorded.outcomes == expected
+    assert recorded.outcomes.total() == len(flow.events) > 1_200
+    assert {Outcome(kind, True) for kind in MessageKind} < set(expected), "every kind happens"
+    assert (
+        Outcome(MessageKind.DELETE, False) in expected and Outcome(MessageKind.EXECUTION, False) in expected
     )
-    assert recorded.outcomes.total() == 91_997
-    assert len(recorded.book.orders) == 380
+    rest = {order.order_id: order.size for order in flow.book.orders if not order.older}
+    assert {i: order.leaves for i, order in recorded.book.orders.items()} == rest

@@ -143,11 +143,11 @@ async def test_a_group_no_longer_watched_is_silent(
 
 
 async def test_after_a_lost_connection_the_latest_rows_come_again(
-    publisher: Publisher, a_gateway: Watching, redis: Redis
+    publisher: Publisher, a_gateway: Watching, redis_admin: Redis
 ) -> None:
     async with a_gateway() as gateway:
         await gateway.watch("NSE:7")
-        killed = await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+        killed = await redis_admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
         assert killed >= 1
         await publisher.publish({"NSE:7": some_rows({7: 42})})
         await eventually(lambda: gateway.prices == {7: 42})

@@ -1,8 +1,7 @@
-"""Minutes out of ticks: hand-made ones, and a real day against bars that were derived by others."""
+"""Minutes out of ticks: hand-made ones, a generated day against plain sums, a real one against bars."""
 
 import csv
 import gzip
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,6 +17,8 @@ from domain.time import IST, NANOS
 from exchange.feed import PACKET, PACKET_RECORDS, RECORD, Records
 from realtime.candles import MINUTE_NS, Candles
 from realtime.last_values import LastValues
+from tests.support.market_data import recorded, recorded_file
+from tests.support.tick_day import generated_day
 
 NINE = 1_700_000_040 * NANOS // MINUTE_NS * MINUTE_NS
 
@@ -115,12 +116,6 @@ def test_a_trade_older_than_the_current_minute_changes_nothing() -> None:
     assert feed.take() == [(7, 1, 100, 100, 100, 100, 0)]
 
 
-@pytest.fixture(scope="module")
-def recorded() -> Path:
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    return Path(os.environ.get("HUNDI_MARKET_DATA", default)) / "ticks"
-
-
 def rows_of(file: Path) -> Iterator[list[str]]:
     with gzip.open(file, "rt", encoding="utf-8-sig", newline="") as rows:
         reader = csv.reader(rows)
@@ -128,36 +123,60 @@ def rows_of(file: Path) -> Iterator[list[str]]:
         yield from reader
 
 
+class Day:
+    """The candles of a whole file of ticks, and each minute's prices as the file has them."""
+
+    def __init__(self, file: Path) -> None:
+        self.token_of: dict[str, int] = {}
+        self.prices: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        self.volumes: dict[tuple[int, int], int] = {}
+        """At the minute's end."""
+        self._trades: Counter[int] = Counter()
+        ticks = [self._tick(*row) for row in rows_of(file)]
+        records = np.zeros(len(ticks), RECORD)
+        names = ("token", "ltp", "time_ns", "volume", "trades")
+        for name, values in zip(names, zip(*ticks, strict=True), strict=True):
+            records[name] = values
+        feed = Feed(*self.token_of.values())
+        built = []
+        for start in range(0, len(records), 5000):
+            feed.records(records[start : start + 5000])
+            built.append(feed.candles.take())
+        self.candles = {(int(c["token"]), int(c["minute_ns"])): c for c in np.concatenate(built)}
+
+    def _tick(self, stamp: str, symbol: str, price: str, volume: str) -> tuple[int, ...]:
+        token = self.token_of.setdefault(symbol, len(self.token_of) + 1)
+        self._trades[token] += 1
+        minute = token, _ns(stamp[:16])
+        self.prices[minute].append(_paise(price))
+        self.volumes[minute] = int(volume)
+        return token, _paise(price), minute[1] + int(stamp[17:]) * NANOS, int(volume), self._trades[token]
+
+
+def test_a_generated_day_gives_the_bars_that_plain_sums_give(tmp_path: Path) -> None:
+    day = Day(generated_day(tmp_path, minutes=25).file)
+    assert len(day.candles) == len(day.prices) > 1_000 and day.candles.keys() == day.prices.keys()
+    before: dict[int, int] = {}
+    for (token, minute), prices in sorted(day.prices.items(), key=lambda each: each[0][1]):
+        candle = day.candles[token, minute]
+        whole = (candle["open"], candle["high"], candle["low"], candle["close"])
+        assert whole == (prices[0], max(prices), min(prices), prices[-1])
+        assert candle["closing_volume"] == day.volumes[token, minute]
+        # Nobody knows what was traded before the first tick.
+        assert candle["opening_volume"] == before.get(token, candle["opening_volume"])
+        before[token] = day.volumes[token, minute]
+
+
+@recorded
 @pytest.mark.timeout(300)
-def test_a_real_day_gives_the_bars_that_others_derived_from_it(recorded: Path) -> None:
-    ticks: list[tuple[int, ...]] = []
-    token_of: dict[str, int] = {}
-    trades: Counter[int] = Counter()
-    prices_of: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for stamp, symbol, price, volume in rows_of(next(recorded.glob("nse_ticks_2021-06-11*.csv.gz"))):
-        token = token_of.setdefault(symbol, len(token_of) + 1)
-        trades[token] += 1
-        at = _ns(stamp[:16]) + int(stamp[17:]) * NANOS
-        ticks.append((token, _paise(price), at, int(volume), trades[token]))
-        prices_of[token, _ns(stamp[:16])].append(_paise(price))
-    records = np.zeros(len(ticks), RECORD)
-    for name, values in zip(
-        ("token", "ltp", "time_ns", "volume", "trades"), zip(*ticks, strict=True), strict=True
-    ):
-        records[name] = values
-
-    feed = Feed(*token_of.values())
-    built = []
-    for start in range(0, len(records), 5000):
-        feed.records(records[start : start + 5000])
-        built.append(feed.candles.take())
-    ours = {(int(c["token"]), int(c["minute_ns"])): c for c in np.concatenate(built)}
-
-    bars = [row for row in rows_of(next(recorded.glob("nse_1min_bars*.csv.gz"))) if row[0] > "2021-06-11"]
+def test_a_real_day_gives_the_bars_that_others_derived_from_it() -> None:
+    day = Day(recorded_file("ticks/nse_ticks_2021-06-11*.csv.gz"))
+    ours, derived = dict(day.candles), rows_of(recorded_file("ticks/nse_1min_bars*.csv.gz"))
+    bars = [row for row in derived if row[0] > "2021-06-11"]
     contradictions = 0
     for minute, symbol, opened, high, low, closed, volume, total, _ in bars:
-        key = (token_of[symbol], _ns(minute))
-        candle, prices = ours.pop(key), prices_of[key]
+        key = (day.token_of[symbol], _ns(minute))
+        candle, prices = ours.pop(key), day.prices[key]
         assert (candle["open"], candle["close"]) == (prices[0], prices[-1])
         assert (candle["high"], candle["low"]) == (_paise(high), _paise(low))
         contradictions += (prices[0], prices[-1]) != (_paise(opened), _paise(closed))

@@ -1,4 +1,4 @@
-"""The recorded day while its processes are killed: clients end with its last values and miss no order update.
+"""A day while its processes are killed: clients end with its last values and miss no order update.
 
 Gateway, distributor and Redis get kill -9 in turn and come back, the exchange goes on and orders change; a
 stock client reconnects, resumes after its cursor and subscribes again, as docs/stream.md says.
@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from config.settings import Settings
@@ -23,8 +24,8 @@ from tests.realtime.test_ticks import ltps
 from tests.realtime.test_update_refills import commit
 from tests.support.eventually import eventually
 from tests.support.orders import new_users
-from tests.support.recorded_day import MASTER, RecordedExchange
 from tests.support.stream import STREAM, GatewayProcess, SocketIoClient, a_token
+from tests.support.tick_day import MASTER, PlayedExchange, generated_day
 
 EVERYTHING = {instrument.token: instrument.instrument_id for instrument in MASTER.values()}
 UPDATE_SECONDS = 0.1
@@ -58,7 +59,7 @@ async def following(gateway: GatewayProcess, token: str) -> AsyncIterator[Follow
 
 
 async def test_a_client_ends_with_the_days_last_values_and_every_update_whoever_is_killed(
-    servers: Settings, database: Database, own_valkey: tuple[Settings, Supervisor]
+    servers: Settings, database: Database, own_valkey: tuple[Settings, Supervisor], tmp_path: Path
 ) -> None:
     its_settings, supervisor = own_valkey
     name, port = "realtime-2", servers.stream_port + 2
@@ -68,7 +69,7 @@ async def test_a_client_ends_with_the_days_last_values_and_every_update_whoever_
     await asyncio.to_thread(gateway.start)
     await distributor.ready()
     (user,) = await new_users(database, 1)
-    exchange, committed = RecordedExchange(ours), 0
+    exchange, committed = PlayedExchange(ours, generated_day(tmp_path)), 0
     try:
         async with (
             open_redis(ours.redis_dsn) as redis,

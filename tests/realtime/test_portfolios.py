@@ -157,14 +157,14 @@ def bought(told: Told) -> int:
 
 
 async def test_what_is_lost_on_the_way_is_told_all_the_same(
-    gateway: GatewayProcess, database: Database, redis: Redis, http: httpx.AsyncClient
+    gateway: GatewayProcess, database: Database, redis_admin: Redis, http: httpx.AsyncClient
 ) -> None:
     user = await an_account(database)
     async with socket_io(gateway, a_token(gateway.settings, user)) as client:
         await client.ask("subscribe_portfolio", {})
         await eventually(lambda: client.of("portfolio"))
         for number in range(1, 4):
-            await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+            await redis_admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
             await book(database, user, Product.MIS, Side.BUY, 1, 2400_00)
             began = time.monotonic()
             await eventually(lambda number=number: bought(client) == number)  # type: ignore[misc]

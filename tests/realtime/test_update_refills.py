@@ -1,6 +1,7 @@
 """What Redis lost, or nobody published, still reaches the client: from the record."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
@@ -26,9 +27,8 @@ async def refills(database: Database, redis: Redis) -> AsyncIterator[None]:
 async def commit(database: Database, user_id: int, number: int) -> list[OrderUpdate]:
     """Updates on record that nobody has published."""
     async with database.transaction() as conn:
-        entry = AuditEntry(
-            1708012500123456789, user_id, "TEST", "test", order_id=1, detail={"a": 1, "b": "x"}
-        )
+        detail = {"a": 1, "b": "x"}
+        entry = AuditEntry(time.time_ns(), user_id, "TEST", "test", order_id=1, detail=detail)
         return await audit.append(conn, [entry] * number)
 
 

@@ -19,12 +19,13 @@ from tests.soak.client import Client, signed_in
 from tests.soak.journal import Journal
 from tests.soak.verdict import Left, faults
 from tests.soak.watch import Watch, without_a_story
+from tests.support.contracts import front_option
 from tests.support.evidence import collect
 from tests.support.market import Market
 
 SAY_SECONDS, LOOK_SECONDS = 10.0, 1.0
 AWAY_SECONDS, STORIES_WITHIN, REST_SECONDS = 5.0, 20.0, 90.0
-CALL = "NSE:NIFTY26DEC26000CE"
+CALL = f"NSE:{front_option('NIFTY 50', 26_000, 'CE')}"
 
 # Who behaves how, in what, and the mean pause between two cycles. Whoever sells what was bought holds no such
 # shares from the beginning.

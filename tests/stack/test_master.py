@@ -1,38 +1,41 @@
 """The instrument master: every row obeys the exchange's own rules, and the seed adds each row once."""
 
-import csv
+from datetime import date
+
+import pytest
 
 from config.settings import Settings
+from domain.instruments import InstrumentKind, Segment
 from storage.database import Database
-from storage.seed import DEMO_CASH, DEMO_CLIENTS, MASTER, seed
+from storage.instrument_master import instruments_of
+from storage.seed import DEMO_CASH, DEMO_CLIENTS, seed
+
+DAYS = [date(2026, 12, 1), date(2027, 3, 15), date(2028, 1, 2)]
 
 
-def rows() -> list[dict[str, str]]:
-    with MASTER.open(newline="") as file:
-        return list(csv.DictReader(file))
+@pytest.mark.parametrize("day", DAYS)
+def test_the_master_carries_every_kind_on_both_exchanges(day: date) -> None:
+    master = instruments_of(day)
+    assert len(master) >= 500
+    assert {row.kind for row in master} == set(InstrumentKind)
+    assert sum(row.exchange == "BSE" for row in master) >= 50
+    assert len({row.instrument_id for row in master}) == len(master)
+    assert len({(row.exchange, row.token) for row in master}) == len(master)
 
 
-def test_the_master_carries_every_kind_on_both_exchanges() -> None:
-    master = rows()
-    assert len(master) >= 250
-    assert {row["kind"] for row in master} == {"EQUITY", "ETF", "FUTURE", "OPTION", "INDEX"}
-    assert sum(row["exchange"] == "BSE" for row in master) >= 50
+@pytest.mark.parametrize("day", DAYS)
+def test_prices_and_bands_stand_on_the_tick_and_freezes_on_the_lot(day: date) -> None:
+    for row in instruments_of(day):
+        assert row.lower_band % row.tick_size == 0 and row.upper_band % row.tick_size == 0, row
+        assert row.lower_band <= row.previous_close <= row.upper_band, row
+        assert row.freeze_quantity % row.lot_size == 0, row
+        assert (row.expiry is not None) == (row.segment is Segment.FO), row
 
 
-def test_prices_and_bands_stand_on_the_tick_and_freezes_on_the_lot() -> None:
-    for row in rows():
-        tick, lot = int(row["tick_size"]), int(row["lot_size"])
-        lower, upper = int(row["lower_band"]), int(row["upper_band"])
-        assert lower % tick == 0 and upper % tick == 0, row
-        assert lower <= int(row["previous_close"]) <= upper, row
-        assert int(row["freeze_quantity"]) % lot == 0, row
-        assert (row["expiry"] != "") == (row["segment"] == "FO"), row
-
-
-def test_an_underlying_is_in_the_master() -> None:
-    master = rows()
-    known = {row["instrument_id"] for row in master}
-    assert {row["underlying"] for row in master if row["underlying"]} <= known
+@pytest.mark.parametrize("day", DAYS)
+def test_an_underlying_is_in_the_master(day: date) -> None:
+    known = {row.instrument_id for row in instruments_of(day)}
+    assert {row.underlying for row in instruments_of(day) if row.underlying} <= known
 
 
 async def test_seeding_again_changes_nothing(database: Database, servers: Settings) -> None:

@@ -1,6 +1,7 @@
 """Requests for changes are counted by the database, whatever process asks, and lock no order."""
 
 import asyncio
+import time
 
 import psycopg
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from config.settings import Settings
 from domain.rejects import RejectCode
 from storage import change_requests
+from storage.audit import AuditEntry
 from storage.cancellations import CancelledBy, cancel
-from storage.change_requests import REQUESTS_A_SECOND, REQUESTS_MOST
+from storage.change_requests import CHANGE_REQUESTED, REQUESTS_A_SECOND, REQUESTS_MOST
 from storage.database import Database
 from tests.support.orders import new_users, submit
 
@@ -20,8 +22,13 @@ async def order_id(database: Database) -> int:
     return await submit(database, user_id, "XR")
 
 
+async def take_number(database: Database, order_id: int) -> int | None:
+    asked = AuditEntry(time.time_ns(), 0, CHANGE_REQUESTED, "client", detail={"order_id": str(order_id)})
+    return await change_requests.take_number(database, order_id, asked)
+
+
 async def numbers(database: Database, order_id: int, requests: int) -> list[int | None]:
-    return await asyncio.gather(*(change_requests.take_number(database, order_id) for _ in range(requests)))
+    return await asyncio.gather(*(take_number(database, order_id) for _ in range(requests)))
 
 
 async def next_second(database: Database, order_id: int) -> None:
@@ -37,21 +44,21 @@ async def test_of_requests_at_once_each_gets_its_own_number_and_ten_a_second_get
     assert len(taken) in range(REQUESTS_A_SECOND, 2 * REQUESTS_A_SECOND + 1)
     assert sorted(taken) == list(range(1, len(taken) + 1))
     await next_second(database, order_id)
-    assert await change_requests.take_number(database, order_id) == len(taken) + 1
+    assert await take_number(database, order_id) == len(taken) + 1
 
 
 async def test_an_order_s_requests_have_an_end_far_below_what_a_workflow_takes(
     database: Database, order_id: int
 ) -> None:
-    assert await change_requests.take_number(database, order_id) == 1
+    assert await take_number(database, order_id) == 1
     async with database.transaction() as conn:
         await conn.execute(
             "UPDATE change_requests SET requests = %s, in_second = 0 WHERE order_id = %s",
             (REQUESTS_MOST - 1, order_id),
         )
-    assert await change_requests.take_number(database, order_id) == REQUESTS_MOST
+    assert await take_number(database, order_id) == REQUESTS_MOST
     await next_second(database, order_id)
-    assert await change_requests.take_number(database, order_id) is None
+    assert await take_number(database, order_id) is None
     refusal = (await change_requests.under_way(database, order_id)).refusal
     assert refusal is not None and refusal.code is RejectCode.CHANGE_REQUESTS_EXHAUSTED
     assert REQUESTS_MOST < 1_000
@@ -64,7 +71,7 @@ async def test_a_request_waits_for_nobody_who_has_the_order_s_row(
         await other.execute("SELECT FROM orders WHERE order_id = %s FOR UPDATE", (order_id,))
         async with asyncio.timeout(5):
             assert (await change_requests.under_way(database, order_id)).refusal is None
-            assert await change_requests.take_number(database, order_id) == 1
+            assert await take_number(database, order_id) == 1
 
 
 async def test_what_is_under_way_is_refused_from_the_row(database: Database, order_id: int) -> None:

@@ -6,10 +6,11 @@ from domain.risk_limits import RiskLimits
 from domain.time import trade_date
 from storage import exposures, risk_limits
 from storage.database import Database
+from tests.support.contracts import front_option
 from tests.support.desk import A_WORD
 from tests.support.orders import new_users
 
-CALL, NIFTY, LOT = "NSE:NIFTY26DEC26000CE", "NSE:NIFTY 50", 65
+CALL, NIFTY, LOT = f"NSE:{front_option('NIFTY 50', 26_000, 'CE')}", "NSE:NIFTY 50", 65
 CLOSE = 25_938_85
 """Of the index, in the master."""
 

@@ -15,6 +15,7 @@ from config.settings import Settings
 from domain.instruments import InstrumentKind
 from domain.margin import Block
 from domain.orders import PlacedOrder, Product, Side
+from stack.cluster import superuser_dsn
 from storage.database import Database, open_database
 from storage.order_locks import lock_orders
 from tests.support.interleavings.account import Account, opened
@@ -92,7 +93,8 @@ async def explored(
     scenario: Scenario, servers: Settings, redis: Redis, kind: type[Account] = Account
 ) -> Found:
     # What a power cut could take is not what is looked for.
-    dsn = f"{servers.postgres_dsn}?options=-c%20synchronous_commit%3Doff"
+    # Rows are put back that no role of ours may touch.
+    dsn = f"{superuser_dsn(servers)}?options=-c%20synchronous_commit%3Doff"
     async with open_database(dsn, size=4) as database, opened(database, redis, scenario, kind) as account:
         return await search(World(database, redis, account, scenario), scenario.depth)
 

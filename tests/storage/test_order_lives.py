@@ -30,7 +30,8 @@ async def broker(database: Database, redis: Redis, tmp_path: Path) -> AsyncItera
 @pytest.fixture
 def evidence(servers: Settings, broker: Brokerage, tmp_path: Path) -> Settings:
     """Where the books and the exchange's files are."""
-    return servers.model_copy(update={"data_dir": tmp_path, "exchanges": (broker.listed.exchange,)})
+    where = {"data_dir": tmp_path, "postgres_url": servers.postgres_dsn, "redis_url": servers.redis_dsn}
+    return servers.model_copy(update=where | {"exchanges": (broker.listed.exchange,)})
 
 
 async def resting(broker: Brokerage, **terms: Any) -> PlacedOrder:

@@ -12,11 +12,14 @@ from domain.orders import PlacedOrder, Product, Side
 from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
 from domain.span import contract_key
 from storage.database import Database
+from tests.support.contracts import front_future, front_option
 from tests.support.portfolios import master, parameters
 from tests.support.trading_floor import TradingFloor, an_order
 
 SHARE = "SBIN"
-SYMBOLS = ("NIFTY26DECFUT", "NIFTY26DEC26000CE", "NIFTY26DEC26000PE", "BANKNIFTY26DECFUT", SHARE)
+FUTURES = (front_future("NIFTY 50"), front_future("NIFTY BANK"))
+OPTIONS = tuple(front_option("NIFTY 50", 26_000, kind) for kind in ("CE", "PE"))
+SYMBOLS = (*FUTURES, *OPTIONS, SHARE)
 LAKH = 1_00_000_00
 STEPS = st.lists(
     st.one_of(

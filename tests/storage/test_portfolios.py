@@ -17,12 +17,13 @@ from domain.span import ContractKey, RiskContract, contract_key
 from storage import reconciliation, submissions, trials
 from storage.database import Database
 from storage.submissions import Asked
+from tests.support.contracts import front_future, front_option
 from tests.support.portfolios import master, parameters, todays
 from tests.support.trading_floor import TradingFloor, an_order, unit_of
 
 BUY, SELL = Side.BUY, Side.SELL
-FUTURE, CALL, PUT = "NIFTY26DECFUT", "NIFTY26DEC26000CE", "NIFTY26DEC26000PE"
-BANK, SHARE = "BANKNIFTY26DECFUT", "SBIN"
+FUTURE, BANK, SHARE = front_future("NIFTY 50"), front_future("NIFTY BANK"), "SBIN"
+CALL, PUT = (front_option("NIFTY 50", 26_000, kind) for kind in ("CE", "PE"))
 LAKH = 1_00_000_00
 LOT = 65
 

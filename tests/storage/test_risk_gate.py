@@ -22,11 +22,13 @@ from storage.margin_book import ReleaseStep
 from storage.submissions import Asked, Submission
 from storage.trading_states import Subject
 from tests.support.builders import some_terms
+from tests.support.contracts import front_future, front_option
 from tests.support.desk import A_WORD, frozen, user
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
 from tests.support.portfolios import master, some_portfolios
 
 CASH = 10_00_00_000_00
+TCS_FUTURE = f"NSE:{front_future('TCS')}"
 PRICE = 1_000_00
 MIS = some_terms(instrument_id="NSE:SBIN", product=Product.MIS, price=PRICE, quantity=10)
 
@@ -191,8 +193,8 @@ async def test_a_freeze_holds_for_its_scope_and_no_other(
 
 async def test_on_a_banned_underlying_derivatives_may_only_be_reduced(desk: Desk, database: Database) -> None:
     user_id = await an_account(database)
-    future = some_terms(instrument_id="NSE:TCS26DECFUT", product=Product.MIS, price=PRICE, quantity=175)
-    await holding_intraday(database, user_id, 175, "NSE:TCS26DECFUT")
+    future = some_terms(instrument_id=TCS_FUTURE, product=Product.MIS, price=PRICE, quantity=175)
+    await holding_intraday(database, user_id, 175, TCS_FUTURE)
     today: date = trade_date(time.time_ns())
     async with database.transaction() as conn:
         await conn.execute("INSERT INTO derivative_bans VALUES (%s, 'NSE:TCS')", (today,))
@@ -211,7 +213,7 @@ async def test_an_order_for_a_later_day_is_held_against_that_day_s_ban_list(
     desk: Desk, database: Database
 ) -> None:
     user_id = await an_account(database)
-    future = some_terms(instrument_id="NSE:TCS26DECFUT", product=Product.MIS, price=PRICE, quantity=175)
+    future = some_terms(instrument_id=TCS_FUTURE, product=Product.MIS, price=PRICE, quantity=175)
     today = trade_date(time.time_ns())
     later = today + timedelta(3)
     async with database.transaction() as conn:
@@ -237,8 +239,10 @@ async def test_the_latest_own_limits_go_before_the_house_s(desk: Desk, database:
     assert await desk.submit(user_id, MIS) == "passed"
 
 
-FUTURE = some_terms(instrument_id="NSE:NIFTY26DECFUT", product=Product.NRML, price=PRICE, quantity=130)
-CALL = replace(FUTURE, instrument_id="NSE:NIFTY26DEC26000CE", price=300_00, quantity=65)
+NIFTY_FUTURE = f"NSE:{front_future('NIFTY 50')}"
+FUTURE = some_terms(instrument_id=NIFTY_FUTURE, product=Product.NRML, price=PRICE, quantity=130)
+NIFTY_CALL = f"NSE:{front_option('NIFTY 50', 26_000, 'CE')}"
+CALL = replace(FUTURE, instrument_id=NIFTY_CALL, price=300_00, quantity=65)
 NIFTY = 25_938_85
 """The last close of the index in the master."""
 

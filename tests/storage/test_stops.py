@@ -186,7 +186,7 @@ async def test_each_change_is_on_record_and_a_repeat_is_none(database: Database)
             (user_id,),
         )
         record = await found.fetchall()
-    assert (first, again, lifted) == (True, False, [Cause.DESK])
+    assert (first.changed, again.changed, lifted) == (True, False, [Cause.DESK])
     assert [(row["event"], row["actor"], row["reason"]) for row in record] == [
         ("FROZEN", "RISK01", "a test"),
         ("UNFROZEN", "RISK01", "a test"),

@@ -1,11 +1,14 @@
 """Clients of the API: signed in, an order as its JSON body, and one who keeps record of every answer."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
 import httpx
+from fastapi import FastAPI
 
 
 async def sign_in(http: httpx.AsyncClient, client_id: str) -> None:
@@ -13,6 +16,15 @@ async def sign_in(http: httpx.AsyncClient, client_id: str) -> None:
     answer = await http.post("/api/v1/session", json={"client_id": client_id, "password": "demo"})
     assert answer.status_code == 200
     http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+@asynccontextmanager
+async def signed_in(app: FastAPI, client_id: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application in this process."""
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hundi") as client:
+        await sign_in(client, client_id)
+        yield client
 
 
 def an_order(**changes: Any) -> dict[str, Any]:

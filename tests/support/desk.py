@@ -2,6 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
 
 from domain.trading_states import Cause, Scope, TradingState
 from storage import trading_states
@@ -30,6 +33,21 @@ async def frozen(
     finally:
         async with database.transaction() as conn:
             await trading_states.unfreeze(conn, subject, [cause], A_WORD)
+
+
+async def lift(first: httpx.AsyncClient, second: httpx.AsyncClient, about: dict[str, Any]) -> httpx.Response:
+    """Unfreeze as one person of the desk, and where that only asks, as another."""
+    answer = await first.post("/api/v1/risk/unfreeze", json=about)
+    return await second.post("/api/v1/risk/unfreeze", json=about) if answer.status_code == 202 else answer
+
+
+async def lift_everything(first: httpx.AsyncClient, second: httpx.AsyncClient) -> None:
+    """Two people lift what is frozen, when a test is over, whoever of them has asked for it already."""
+    for state in (await first.get("/api/v1/risk/states")).json()["states"]:
+        about = {"scope": state["scope"], "id": state["id"] or None, "reason": "the test is over"}
+        await first.post("/api/v1/risk/unfreeze", json=about)
+        await second.post("/api/v1/risk/unfreeze", json=about)
+    assert (await first.get("/api/v1/risk/states")).json()["states"] == []
 
 
 async def alerted(database: Database, user_id: int) -> list[str]:

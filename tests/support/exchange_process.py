@@ -44,9 +44,15 @@ class Exchange:
         return self.process.wait(20)
 
     def connect(self, begin: str) -> FixText:
-        client = FixText(self.settings.port("fix"), begin, SESSIONS[begin], "NSE", self.next_out[begin])
-        self._clients.append(client)
+        client = self.called(begin)
         client.logon()
+        return client
+
+    def called(self, begin: str) -> FixText:
+        """A connection that has not said anything."""
+        port, key = self.settings.port("fix"), self.settings.fix_key
+        client = FixText(port, begin, SESSIONS[begin], "NSE", self.next_out[begin], key)
+        self._clients.append(client)
         return client
 
     def disconnect(self) -> None:

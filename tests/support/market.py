@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cli.up import seed_now
 from config.settings import Settings
-from stack import ports, servers
+from stack import cluster, ports, servers
 from stack.processes import EXCHANGES, Process, platform_processes, server_processes
 from stack.supervision import STOPPED, Supervisor, supervised
 from storage.migrate import migrate
@@ -136,13 +136,18 @@ def start_and_wait(supervisor: Supervisor, names: list[str]) -> None:
 
 
 def prepare_books(settings: Settings) -> None:
-    migrate(settings.postgres_dsn, create_database=True)
+    cluster.make_roles(settings)
+    migrate(settings.postgres_owner_dsn)
     seed_now(settings)
 
 
 def free_offset() -> int:
-    """An offset at which every port of the stack is free now, below the kernel's ephemeral ones."""
-    for offset in random.sample(range(2_000, 20_000, 20), 200):
+    """An offset at which every port of the stack is free now, below the kernel's ephemeral ones.
+
+    Of two runs side by side each has every second one, and no port of one is a port of the other.
+    """
+    lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+    for offset in random.sample(range(2_000 + 20 * lane, 20_000, 40), 200):
         settings = Settings(port_offset=offset)
         if all(ports.is_free(settings.host, port) for port in ports.ports(settings)):
             return offset

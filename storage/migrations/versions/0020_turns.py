@@ -6,7 +6,7 @@ from typing import Any
 from alembic import op
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

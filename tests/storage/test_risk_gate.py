@@ -163,7 +163,7 @@ async def test_a_reduced_account_may_close_what_it_holds_and_open_nothing(
 ) -> None:
     user_id = await an_account(database)
     await holding_intraday(database, user_id, 10)
-    selling = replace(MIS, side=Side.SELL, quantity=6)
+    selling = replace(sold(MIS), quantity=6)
     async with frozen(database, user(user_id), TradingState.REDUCING, Cause.LIMITS):
         assert await desk.submit(user_id, MIS) == "REDUCE_ONLY"
         assert await desk.submit(user_id, selling) == "passed"
@@ -200,7 +200,7 @@ async def test_on_a_banned_underlying_derivatives_may_only_be_reduced(desk: Desk
         await conn.execute("INSERT INTO derivative_bans VALUES (%s, 'NSE:TCS')", (today,))
     try:
         assert await desk.submit(user_id, future) == "BANNED_FOR_DERIVATIVES"
-        assert await desk.submit(user_id, replace(future, side=Side.SELL)) == "passed"
+        assert await desk.submit(user_id, sold(future)) == "passed"
         share = some_terms(instrument_id="NSE:TCS", product=Product.MIS, price=PRICE, quantity=1)
         assert await desk.submit(user_id, share) == "passed"
     finally:
@@ -248,7 +248,8 @@ NIFTY = 25_938_85
 
 
 def sold(terms: OrderTerms) -> OrderTerms:
-    return replace(terms, side=Side.SELL)
+    """Above what the same terms buy at: no client's orders may meet."""
+    return replace(terms, side=Side.SELL, price=(terms.price or 0) + 10)
 
 
 def intraday(terms: OrderTerms) -> OrderTerms:

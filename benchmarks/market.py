@@ -4,6 +4,7 @@ Each suite says which processes it needs and gets these alone, so that nothing e
 servers are as durable as in `hundi up`: fsync and synchronous commit on. Opened once by benchmarks/main.py.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -110,6 +111,8 @@ def market() -> Iterator[Market]:
         ours = settings().model_copy(
             update={"data_dir": Path(scratch), "port_offset": settings().port_offset + PORT_OFFSET}
         )
+        # Crowds of one address, as the benchmarks' are.
+        os.environ.setdefault("HUNDI_CONNECTIONS_PER_ADDRESS", str(ours.connections))
         with data_dir.claimed(ours.data_dir) as directory:
             ports.ensure_free(ours)
             servers.prepare(directory)

@@ -1,11 +1,11 @@
 # Every target makes its own environment first; HUNDI_PORT_OFFSET and HUNDI_DATA_DIR move a stack aside.
 .DEFAULT_GOAL := help
-.PHONY: help run stop status demo bench migrate test lint types imports unit soak clean
+.PHONY: help run stop status demo bench migrate test lint types imports unit soak compose-test clean
 
 hundi := .venv/bin/hundi
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 run: env-run ## the whole market in the foreground, from a fresh clone; Ctrl-C stops it
 	@exec $(hundi) up
@@ -41,6 +41,9 @@ unit: env-test ## the tests alone
 
 soak: env-test ## a market of its own under haste, MINUTES=3 of it, judged by the exchange's files
 	@.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),3)
+
+compose-test: ## docker-compose.yml started from nothing, traded through and taken away; needs Docker
+	@deploy/compose-test.sh
 
 clean: ## forget the environment and the caches; the market's data in .hundi stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

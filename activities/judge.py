@@ -152,10 +152,13 @@ class Judge:
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what an order whose terms pass the gates leaves, and the margin of a share: an unpriced one at
         the dearest price that its protection allows, a short at least at the last price."""
+        now_ns = time.time_ns()
+        if unknown := self._day.unknown(now_ns):
+            return unknown
         instrument = self._phases.present(self._instruments[terms.instrument_id])
         asks = may_short(terms) or needs_last_price(terms, entered)
         last = await self._prices.price(instrument) if asks else None
-        leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
+        leaves = departure(terms, instrument, entered, last, self._day.protection(now_ns))
         return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
 
     def _margined(self, terms: OrderTerms, instrument: Instrument, leaves: Departure) -> Leaving | Refusal:

@@ -102,12 +102,14 @@ class Market:
             await conn.execute(_FORGET)
 
 
+# What is measured is the platform: the simulated market is quiet meanwhile. Every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
+
+
 @contextmanager
 def market() -> Iterator[Market]:
     """The stores, migrated and seeded; what else runs is said by `run_only`. Raises StackError."""
     with tempfile.TemporaryDirectory(prefix="hundi-bench-") as scratch, load_process() as load:
-        # PostgreSQL may run as another user, who must be able to pass.
-        Path(scratch).chmod(0o755)
         ours = settings().model_copy(
             update={"data_dir": Path(scratch), "port_offset": settings().port_offset + PORT_OFFSET}
         )

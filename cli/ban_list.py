@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from platform import node
 
+from cli.books import opened
 from config.settings import settings
 from exchange.ban_list import BanList, BanListError, read_ban_list
 from storage import derivative_bans
 from storage.audit import Origin
-from storage.database import open_database
 from storage.trading_states import Word
 
 EXCHANGE = "NSE"
@@ -32,7 +32,7 @@ async def _write(banned: BanList, name: str) -> None:
     underlyings = [f"{EXCHANGE}:{symbol}" for symbol in banned.symbols]
     dsn = settings().postgres_dsn
     async with (
-        open_database(dsn, size=2, application="ban-list") as database,
+        opened(dsn, "ban-list") as database,
         database.transaction() as conn,
     ):
         await derivative_bans.replace(conn, banned.trade_date, underlyings, word)

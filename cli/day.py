@@ -11,15 +11,14 @@ import sys
 import time
 import uuid
 from collections import Counter
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cli.replay import Control
+from cli.control import Control
 from config.sessions import session_rules
 from config.settings import Settings, settings
 from domain.money import paise, rupees
@@ -37,19 +36,10 @@ INTRADAY_QUANTITY = 10
 PASSING = frozenset({"PENDING_VALIDATION"})
 """Seen or not by chance; not worth a line."""
 FINAL = frozenset({"EXECUTED", "CANCELLED", "REJECTED", "EXPIRED", "SETTLED"})
-app = typer.Typer(add_completion=False, help="A compressed trading day.")
 _console = Console(highlight=False, width=120)
 
 
-def main(arguments: list[str]) -> None:
-    """Run one command line."""
-    app(args=arguments, prog_name="hundi day")
-
-
-@app.command()
-def day(
-    phase_seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of each stretch.")] = 10,
-) -> None:
+def main(phase_seconds: float) -> None:
     """Play the next trading day; each stretch between two of its moments takes as long."""
     ours = settings()
     url = f"http://{ours.host}:{ours.port('api')}"

@@ -10,8 +10,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from cli.fix import wire_table
-from cli.replay import Control, paced
+from cli.control import Control
+from cli.fix import wire_message
+from cli.recordings import paced, read_flow
 from config.settings import Settings, settings
 from domain.money import paise, rupees
 from domain.orders import Side
-from exchange.simulator.history import Message, MessageKind, read_messages
+from exchange.simulator.history import Message, MessageKind
 from exchange.trade_file import read_trade_file, trade_file_paths
 from exchange.wire_log import messages_of
 from stack.errors import StackError
@@ -37,7 +37,7 @@ FLOW_EVENTS, FLOW_SPEED = 8_000, 100.0
 _console = Console(highlight=False, width=140)
 
 
-def main(_arguments: Sequence[str] = ()) -> None:
+def main() -> None:
     """Raises StackError when no market answers."""
     ours = settings()
     url = f"http://{ours.host}:{ours.port('api')}"
@@ -147,7 +147,8 @@ class _Demo:
             table.add_row(str(entry["seq"]), moment, entry["event"], entry["status"] or "", said)
         _console.print(table)
         wire = messages_of(self._settings.data_dir, order["order_id"])
-        _console.print(wire_table(wire) if wire else "nothing of it was ever on the wire", "")
+        _console.print("on the wire:" if wire else "nothing of it was ever on the wire")
+        _console.print(*map(wire_message, wire), "", sep="\n")
 
     def _books(self) -> dict[str, int]:
         holdings = {row["instrument_id"]: row for row in self._get("/api/v1/portfolio/holdings")["holdings"]}
@@ -198,7 +199,7 @@ def _flow() -> tuple[list[Message], str]:
     folder = Path(os.environ.get("HUNDI_MARKET_DATA", "../shared/data")) / "orderflow"
     recorded = next(iter(sorted(folder.glob("*message_50*.csv.gz"))), None)
     if recorded is not None:
-        return list(islice(read_messages(recorded), FLOW_EVENTS)), "recorded"
+        return read_flow(recorded)[:FLOW_EVENTS], "recorded"
     return list(_seeded_flow()), "seeded"
 
 

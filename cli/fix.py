@@ -2,8 +2,9 @@
 
 import sys
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.text import Text
 
 from config.settings import settings
 from exchange.wire_log import WireMessage, messages_of
@@ -14,12 +15,12 @@ def main(order_id: str) -> None:
     messages = messages_of(settings().data_dir, order_id)
     if not messages:
         sys.exit(f"hundi: the wire log has no message of order {order_id[:20]}")
-    Console(highlight=False).print(wire_table(messages))
-
-
-def wire_table(messages: list[WireMessage]) -> Table:
-    """One row a message."""
-    table = Table("time (UTC)", "way", "message", "fields", title="on the wire", title_justify="left")
+    console = Console(highlight=False)
     for message in messages:
-        table.add_row(message.time.partition("-")[2], message.way, message.name, message.body)
-    return table
+        console.print(wire_message(message))
+
+
+def wire_message(message: WireMessage) -> Group:
+    """When, from whom to whom and what; below it the fields, broken between two where the line ends."""
+    head = f"{message.time.partition('-')[2]}  {message.way}  [bold]{message.name}"
+    return Group(head, Padding(Text(message.body), (0, 0, 0, 4)))

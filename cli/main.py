@@ -1,51 +1,32 @@
 """The `hundi` command line: each command is a few lines and imports what it runs only when it is run.
 
-What goes wrong is said in one sentence with exit code 1; a traceback is a bug of ours.
+What goes wrong is one sentence with exit code 1, what was asked wrongly with 2 (cli/sentences.py).
 """
 
 import importlib
-import importlib.util
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from cli.commands import SETTINGS, Commands
+from cli.replay import app as replay
+from cli.sentences import leave, one_sentence
 from config.settings import settings
-from stack.errors import StackError
 
 app = typer.Typer(
+    cls=Commands,
+    context_settings=SETTINGS,
     help="Hundi: an order platform on which each order is one durable workflow.",
+    epilog="`hundi COMMAND -h` tells about one command, `hundi --version` which version this is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    import psycopg
-    from redis.exceptions import RedisError
-
-    # The pool warns of each attempt; the sentence below says it once.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    try:
-        yield
-    except StackError as error:
-        sys.exit(f"hundi: {error}")
-    except psycopg.OperationalError as error:
-        sys.exit(f"hundi: PostgreSQL does not answer: {str(error).strip().splitlines()[-1]}")
-    except RedisError as error:
-        sys.exit(f"hundi: Redis does not answer: {error}")
+app.add_typer(replay, name="replay")
 
 
 def _run(module: str, *arguments: object) -> None:
-    if importlib.util.find_spec(module) is None:
-        sys.exit(f"hundi: this version has no {module.rpartition('.')[2]}")
-    with _one_sentence():
+    with one_sentence():
         importlib.import_module(module).main(*arguments)
 
 
@@ -56,7 +37,7 @@ def up(
     """Start the whole stack in the foreground; Ctrl-C stops it."""
     from cli.up import up as run
 
-    with _one_sentence():
+    with one_sentence():
         run(settings(), servers_only=servers)
 
 
@@ -65,7 +46,7 @@ def stop() -> None:
     """Stop the stack of this data directory."""
     from cli.up import stop as run
 
-    with _one_sentence():
+    with one_sentence():
         run(settings())
 
 
@@ -80,17 +61,24 @@ def migrate() -> None:
     """Bring the database to this version's schema."""
     from storage.migrate import migrate as run
 
-    with _one_sentence():
+    with one_sentence():
         run(settings().postgres_owner_dsn)
 
 
 @app.command()
-def seed() -> None:
+def seed(
+    demo_accounts: Annotated[
+        bool,
+        typer.Option(
+            "--demo-accounts", help="Also accounts whose password everybody knows: to try it out only."
+        ),
+    ] = False,
+) -> None:
     """Fill in the instrument master and, in the embedded default, the demo accounts."""
     from cli.up import seed_now
 
-    with _one_sentence():
-        seed_now(settings())
+    with one_sentence():
+        seed_now(settings(), demo_accounts=demo_accounts)
 
 
 @app.command()
@@ -153,34 +141,42 @@ def ban_list(file: str) -> None:
     _run("cli.ban_list", file)
 
 
-@app.command(context_settings=_PASSED_ON)
-def reconcile(context: typer.Context) -> None:
+@app.command()
+def reconcile(
+    day: Annotated[str | None, typer.Option(help="Trade date, 2026-12-01; today unless given.")] = None,
+) -> None:
     """Hold a day's trades against the exchanges' own files."""
-    _run("cli.reconcile", context.args)
+    _run("cli.reconcile", day)
 
 
-@app.command(context_settings=_PASSED_ON)
-def replay(context: typer.Context) -> None:
-    """Feed real ticks or order flow through the exchange simulator."""
-    _run("cli.replay", context.args)
-
-
-@app.command(context_settings=_PASSED_ON)
-def demo(context: typer.Context) -> None:
+@app.command()
+def demo() -> None:
     """Orders of each kind on a running stack, each step printed."""
-    _run("cli.demo", context.args)
+    _run("cli.demo")
 
 
-@app.command(context_settings=_PASSED_ON)
-def day(context: typer.Context) -> None:
+@app.command()
+def day(
+    phase_seconds: Annotated[
+        float, typer.Option(min=1, max=3600, help="Length of each stretch between two moments of the day.")
+    ] = 10,
+) -> None:
     """A whole trading day on a running stack, compressed into minutes."""
-    _run("cli.day", context.args)
+    _run("cli.day", phase_seconds)
 
 
-@app.command(context_settings=_PASSED_ON)
-def bench(context: typer.Context) -> None:
+@app.command()
+def bench(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites to run; all unless named.")] = None,
+) -> None:
     """Figures against peers, as ratios."""
-    _run("benchmarks.main", context.args)
+    try:
+        importlib.import_module("benchmarks.main")
+    except ModuleNotFoundError as missing:
+        leave(
+            f"the benchmarks need the development tools and {missing.name} is not installed: run `make bench`"
+        )
+    _run("benchmarks.main", suites or [])
 
 
 if __name__ == "__main__":

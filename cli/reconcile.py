@@ -7,31 +7,20 @@ import asyncio
 import sys
 import time
 from datetime import date
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from activities.trade_comparison import TradeFileUnusable, compare_day
+from cli.books import opened
 from config.settings import settings
 from domain.time import trade_date
 from domain.trade_comparison import TradeComparison
 from stack.errors import StackError
-from storage.database import open_database
 
-app = typer.Typer(add_completion=False, help="The day's trades beside the exchanges' files.")
 _console = Console(highlight=False, soft_wrap=True)
 
 
-def main(arguments: list[str]) -> None:
-    """Run one command line."""
-    app(args=arguments, prog_name="hundi reconcile")
-
-
-@app.command()
-def reconcile(
-    day: Annotated[str | None, typer.Option(help="Trade date, 2026-12-01; today unless given.")] = None,
-) -> None:
+def main(day: str | None = None) -> None:
     """Compare the trades of one day, exchange by exchange."""
     try:
         wanted = date.fromisoformat(day) if day else trade_date(time.time_ns())
@@ -49,7 +38,7 @@ def reconcile(
 
 async def _compare(day: date) -> list[TradeComparison]:
     ours = settings()
-    async with open_database(ours.postgres_dsn, size=2, application="reconcile") as database:
+    async with opened(ours.postgres_dsn, "reconcile") as database:
         try:
             return [
                 await compare_day(database, ours.trade_files, exchange, day) for exchange in ours.exchanges

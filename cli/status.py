@@ -7,7 +7,8 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import Settings, settings, without_password
+from cli.sentences import place
+from config.settings import Settings, settings
 from domain.time import NANOS
 from stack import data_dir, probes
 from stack.errors import StackError
@@ -21,12 +22,13 @@ def main() -> None:
     """Print the table; raises StackError when Redis, where health is kept, is away."""
     here = settings()
     if not probes.redis_answers(here):
-        raise StackError(f"hundi is not running: Redis does not answer at {without_password(here.redis_dsn)}")
-    table = Table("process", "health", "pid", "up for", "detail", title=_title(), title_justify="left")
-    table.add_row(
-        "postgres", _word(probes.postgres_answers(here)), "", "", without_password(here.postgres_dsn)
-    )
-    table.add_row("valkey", _word(True), "", "", here.redis_dsn)
+        raise StackError(f"hundi is not running: Redis does not answer at {place(here.redis_dsn)}")
+    table = Table(box=None, title=_title(), title_justify="left", pad_edge=False)
+    for column in ("process", "health", "pid", "up for"):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("pid", "up for") else "left")
+    table.add_column("detail", overflow="fold")
+    table.add_row("postgres", _word(probes.postgres_answers(here)), "", "", place(here.postgres_dsn))
+    table.add_row("valkey", _word(True), "", "", place(here.redis_dsn))
     table.add_row("temporal", _word(probes.temporal_answers(here)), "", "", here.temporal_target)
     for index, exchange in enumerate(here.exchanges):
         port = here.port("fix", index)
@@ -34,8 +36,7 @@ def main() -> None:
         table.add_row(f"simulator-{exchange.lower()}", _word(healthy), "", "", f"FIX {port}")
     with Redis.from_url(here.redis_dsn) as redis:
         for name, health in read_all(redis).items():
-            seconds = (time.time_ns() - health.since_ns) // NANOS
-            table.add_row(name, _word(health.ready), str(health.pid), f"{seconds} s", health.detail)
+            table.add_row(name, _word(health.ready), str(health.pid), _since(health.since_ns), health.detail)
     table.add_row("reports", *_reports(here))
     Console().print(table)
 
@@ -58,6 +59,16 @@ def _reports(here: Settings) -> tuple[str, str, str, str]:
 async def _late(here: Settings) -> Late:
     async with open_database(here.postgres_dsn, size=1, application="status") as database:
         return await report_ages.late(database, time.time_ns())
+
+
+def _since(since_ns: int) -> str:
+    """The two largest units: `45 s`, `12 min 5 s`, `3 h 2 min`, `4 d 11 h`."""
+    rest, told = (time.time_ns() - since_ns) // NANOS, []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            told.append(f"{count} {unit}")
+    return " ".join(told[:2]) or "0 s"
 
 
 def _word(healthy: bool) -> str:

@@ -63,14 +63,14 @@ def stop(settings: Settings) -> None:
     _say("stopped")
 
 
-def seed_now(settings: Settings) -> None:
-    """Seed the database that `settings` names; the demo accounts only in the embedded default."""
-    from storage.database import open_database
+def seed_now(settings: Settings, *, demo_accounts: bool = False) -> None:
+    """Seed the database that `settings` names; the embedded default has the demo accounts anyhow."""
+    from cli.books import opened
     from storage.seed import seed
 
     async def run() -> None:
-        async with open_database(settings.postgres_owner_dsn, size=2, application="seed") as database:
-            await seed(database, demo_accounts=settings.embedded)
+        async with opened(settings.postgres_owner_dsn, "seed") as database:
+            await seed(database, demo_accounts=demo_accounts or settings.embedded)
 
     asyncio.run(run())
 
@@ -104,7 +104,7 @@ def _watch(supervisor: Supervisor, pids: dict[str, int]) -> None:
             now = supervisor.pids()
             for name, pid in now.items():
                 if pid != pids.get(name):
-                    _say(f"  {name} died and was restarted (pid {pid}): {supervisor.last_words(name)}")
+                    _say(f"  {name} died and was restarted (pid {pid}): {supervisor.reason(name)}")
             for name in supervisor.given_up():
                 supervisor.start(name)
         except GONE:

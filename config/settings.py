@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     exchanges: tuple[str, ...] = ("NSE", "BSE")
     market_seed: int = 20261123
     """Seeds the simulated participants; the same seed gives the same quotes."""
+    market_pace: float = Field(default=4.0, ge=0.0, le=20.0)
+    """How often a liquid instrument of the simulated market moves in a second (indices, front futures and
+    what they stand on); others a tenth as often. 0 leaves the market to orders of clients."""
     market_hours: Literal["always", "calendar"] = "always"
     """`always` keeps the embedded exchange in continuous trading, so that a demo runs at any hour."""
 

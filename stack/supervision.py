@@ -27,6 +27,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from config.settings import Settings
 from stack.errors import StackError
+from stack.last_words import how_it_ended, last_error, last_words
 from stack.processes import Process
 
 STOPPED = {"STOPPED", "EXITED", "FATAL"}
@@ -87,10 +88,19 @@ class Supervisor:
             time.sleep(0.05)
 
     def last_words(self, name: str) -> str:
-        """The last line of a process's log and where to read the rest."""
-        log = self.directory / "logs" / f"{name}.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        return f"{lines[-1] if lines else 'it said nothing'} (see {log})"
+        """The last error in a process's log and where to read the rest."""
+        log = self._log(name)
+        return f"{last_words(log)} (see {log})"
+
+    def reason(self, name: str) -> str:
+        """Why the process's life before this one ended, and where to read the rest."""
+        log, how = self._log(name), how_it_ended(self._log("supervisord"), name)
+        # Whoever is killed from outside has no say in it; an older error is not the reason.
+        error = "" if "SIGKILL" in how else last_error(log)
+        return f"{': '.join(part for part in (how, error) if part) or 'it gave no reason'} (see {log})"
+
+    def _log(self, name: str) -> Path:
+        return self.directory / "logs" / f"{name}.log"
 
     def waves(self) -> dict[int, list[str]]:
         """Names by wave, in the order of starting."""
@@ -112,7 +122,9 @@ def supervised(
     `restart=False` leaves a process that dies dead, for tests that restart it themselves.
     """
     stop_leftovers(directory)
-    config = directory / "supervisord.conf"
+    config, stderr = directory / "supervisord.conf", directory / "logs" / "supervisord.stderr"
+    for file in (config, stderr):
+        file.touch(mode=0o600)
     config.write_text(_config(directory, processes, restart))
     daemon = subprocess.Popen(
         [
@@ -125,11 +137,14 @@ def supervised(
             str(config),
         ],
         stdout=subprocess.DEVNULL,
-        stderr=(directory / "logs" / "supervisord.stderr").open("w"),
+        stderr=stderr.open("w"),
         # Ctrl-C is for us alone: we stop the processes in order.
         start_new_session=True,
+        umask=0o077,
         env={
             **os.environ,
+            # Of root's own, where they become an ordinary user's processes, they could not read anything.
+            **({"HOME": str(directory)} if os.geteuid() == 0 else {}),
             "HUNDI_DATA_DIR": str(directory),
             "HUNDI_PORT_OFFSET": str(settings.port_offset),
         },

@@ -6,6 +6,7 @@
 (`-n 2`), the tests of the whole market keep to one process and all others to the other.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,9 @@ from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
 
+# Tests want a market that answers them, not one that is busy with itself; every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
+
 pytest_plugins = ["tests.support.market_data"]
 
 
@@ -37,7 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @contextmanager
 def a_data_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="hundi-test-"))
-    directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

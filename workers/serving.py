@@ -72,9 +72,9 @@ async def serve(
         forwarded_allow_ips=list(trusted_proxies),
         **{"ws": "none", **options},
     )
-    server = _Server(config)
+    server, bound = _Server(config), _bound(host, port)
     looking = asyncio.create_task(_look(server, known), name="connections")
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([bound]))
     listening = asyncio.create_task(server.listening.wait())
     try:
         await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
@@ -100,3 +100,19 @@ async def _look(server: uvicorn.Server, known: Connections) -> None:
             if isinstance(connection, LimitedProtocol):
                 connection.look(now)
         known.report(now)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens here once the server does.
+
+    Raises OSError when the port is taken: uvicorn, left to bind it, ends the process with a traceback.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from None
+    return bound

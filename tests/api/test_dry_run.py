@@ -70,12 +70,12 @@ async def settled(client: httpx.AsyncClient, *expected: str, **changes: Any) -> 
 
 
 async def counted(database: Database, redis: Redis) -> dict[str, Any]:
-    """Rows of every table that the application may read, the client's ledger row, and Redis' keys."""
+    """Rows of every table that the application may read, the client's ledger row, Redis' number of keys."""
     async with database.reading() as conn:
         tables = await (
             await conn.execute(
-                "SELECT relname AS tablename FROM pg_class WHERE relnamespace = 'public'::regnamespace "
-                "AND relkind IN ('r', 'p') AND has_table_privilege(oid, 'SELECT')"
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+                "AND has_table_privilege(quote_ident(tablename), 'SELECT')"
             )
         ).fetchall()
         found: dict[str, Any] = {}

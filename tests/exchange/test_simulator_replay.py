@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cli import replay
+from cli import control as exchange_control
+from cli import recordings
 from config.settings import Settings
 from domain.orders import Side
 from exchange.master import read_master
 from exchange.simulator import control
 from exchange.simulator.history import MessageKind
 from exchange.simulator.market import Market, Stop
+from stack.errors import StackError
 
 TCS = read_master("NSE")["TCS"]
 
@@ -20,12 +22,12 @@ TCS = read_master("NSE")["TCS"]
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     chosen = Settings(data_dir=tmp_path)
-    monkeypatch.setattr(replay, "settings", lambda: chosen)
+    monkeypatch.setattr(exchange_control, "settings", lambda: chosen)
     return chosen
 
 
 def test_a_recorded_day_is_moved_in_proportion_and_stays_on_tick() -> None:
-    day = replay.RecordedDay({"TCS": TCS})
+    day = recordings.RecordedDay({"TCS": TCS})
     first = day.move({"symbol": "TCS", "ltp": "3200.05", "cum_volume": "1000"})
     assert first == ("TCS", TCS.previous_close // TCS.tick_size * TCS.tick_size, 0)
     second = day.move({"symbol": "TCS", "ltp": "3232.05", "cum_volume": "1250"})
@@ -47,7 +49,7 @@ def test_order_flow_travels_over_the_control_socket_and_is_counted(
     thread = threading.Thread(target=market.run)
     thread.start()
     try:
-        with replay.Control("NSE") as exchange:
+        with exchange_control.Control("NSE") as exchange:
             events = [
                 (MessageKind.NEW, 1, 100, 0, Side.BUY),
                 (MessageKind.NEW, 2, 100, 10**9, Side.BUY),
@@ -64,7 +66,7 @@ def test_order_flow_travels_over_the_control_socket_and_is_counted(
                 "cancelled, not in the book": 1,
             }
             exchange.ask(verb="end_flow", symbol="TCS")
-            with pytest.raises(SystemExit, match="refused nonsense"):
+            with pytest.raises(StackError, match="refused nonsense"):
                 exchange.ask(verb="nonsense")
     finally:
         market.inbox.put(Stop())
@@ -76,5 +78,5 @@ def test_the_command_line_reports_an_exchange_that_is_not_there(settings: Settin
     flow = tmp_path / "flow.csv.gz"
     with gzip.open(flow, "wt") as rows:
         rows.write("34200.1,1,1,100,5850000,1\n")
-    with pytest.raises(SystemExit):
-        replay.main(["orderflow", str(flow), "--instrument", "NSE:TCS"])
+    with pytest.raises(StackError, match="no exchange answers"):
+        recordings.play_flow(flow, "NSE:TCS", speed=1)

@@ -218,7 +218,7 @@ async def test_a_client_that_asks_again_and_again_and_reads_nothing_is_cut_off(
     gateway: GatewayProcess, redis: Redis, front: str
 ) -> None:
     token = {"token": a_token(gateway.settings, next(_users))}
-    asked = {"instruments": ["?"] * 3000}
+    asked = {"instruments": [f"?{number}" for number in range(3000)]}
     if front == "plain":
         path = f"{STREAM}/ws"
         signs_in, asks = {"action": "auth", **token}, {"action": "subscribe", **asked}

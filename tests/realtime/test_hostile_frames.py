@@ -12,8 +12,8 @@ from realtime.line import FRAMES_A_SECOND, FRAMES_AT_ONCE
 from tests.support.raw_stream import Connection, client_frame, goodbye, raw_websocket, server_frames
 from tests.support.stream import STREAM, GatewayProcess
 
-FLOOD_SECONDS = 1.5
-TRIPS_MIN = 15
+FLOOD_SECONDS = 1.0
+TRIPS_MIN = 10
 """Round trips that another client has in FLOOD_SECONDS, on however busy a machine: 10 a second."""
 FRONTS = [f"{STREAM}/ws", f"{STREAM}/?EIO=4&transport=websocket"]
 EMPTY = client_frame(Opcode.CONT, fin=False)

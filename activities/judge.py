@@ -24,6 +24,7 @@ from domain.departure import (
 )
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
+from domain.nearest import agreed
 from domain.orders import OrderTerms, OrderType
 from domain.price_bands import protection_refusal
 from domain.rejects import Refusal, RejectCode
@@ -91,7 +92,7 @@ class Judge:
             refusals = [expired, *refusals]
         last = await self.last_trades(terms) if instrument.segment is Segment.FO else None
         beyond = self.beyond_protection(terms, entered, last)
-        return Judgement([*refusals, beyond] if beyond else refusals, entered)
+        return Judgement(agreed([*refusals, beyond]) if beyond else refusals, entered)
 
     async def last_trades(self, terms: OrderTerms) -> int | None:
         """The last price: it stands for the exchange's own average of the last trades, which protects
@@ -125,7 +126,7 @@ class Judge:
         if not stands.unsent:
             entered = Entry(phase or MarketPhase.CLOSED)
             others = [phase_refusal(terms, phase), self.beyond_protection(terms, entered, last), *others]
-        refusals += [refusal for refusal in others if refusal is not None]
+        refusals = agreed([*refusals, *(refusal for refusal in others if refusal is not None)])
         if refusals:
             return refusals[0]
         # An order that can be changed has a price or a trigger: it is never refused for want of a last price.

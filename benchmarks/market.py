@@ -110,11 +110,11 @@ os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
 def market() -> Iterator[Market]:
     """The stores, migrated and seeded; what else runs is said by `run_only`. Raises StackError."""
     with tempfile.TemporaryDirectory(prefix="hundi-bench-") as scratch, load_process() as load:
-        # PostgreSQL may run as another user, who must be able to pass.
-        Path(scratch).chmod(0o755)
         ours = settings().model_copy(
             update={"data_dir": Path(scratch), "port_offset": settings().port_offset + PORT_OFFSET}
         )
+        # Crowds of one address, as the benchmarks' are.
+        os.environ.setdefault("HUNDI_CONNECTIONS_PER_ADDRESS", str(ours.connections))
         with data_dir.claimed(ours.data_dir) as directory:
             ports.ensure_free(ours)
             servers.prepare(directory)

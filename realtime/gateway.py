@@ -105,6 +105,9 @@ class Gateway:
             client.was_slowed_down = True
             log.warning("client is slowed down", client_id=client.session.client_id)
         try:
+            if client not in self.clients:
+                # It left while its message waited: what would be begun for it now would never end.
+                raise Refused("CONNECTION_ENDED", "The connection has ended.")
             return {"ok": True, **await verb(client, said)}
         except Refused as refusal:
             return refusal.answer

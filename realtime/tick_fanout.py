@@ -205,13 +205,15 @@ class TickFanout:
     def _flush(self, client: Client) -> None:
         """What was pushed and not written yet, in its order, as one frame."""
         elements, client.elements = client.elements, []
-        if not elements or client.behind_since is not None:
-            return
-        if client.wire.is_behind:
+        if elements and not self._lags(client):
+            client.wire.push_list("ticks", b",".join(elements))
+
+    def _lags(self, client: Client) -> bool:
+        """Whether it is behind: it is told nothing, and a snapshot of everything when it has caught up."""
+        if client.behind_since is None and client.wire.is_behind:
             client.behind_since = asyncio.get_running_loop().time()
             self._behind.add(client)
-        else:
-            client.wire.push_list("ticks", b",".join(elements))
+        return client.behind_since is not None
 
     def _catch_up(self, now: float) -> None:
         """The latest values to clients who can take them again."""
@@ -226,6 +228,8 @@ class TickFanout:
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
         """What was pushed last: the deltas that follow are against it, so those before it go first."""
         self._flush(client)
+        if self._lags(client):
+            return
         found, rows = self._table.pushed(client.turn, list(slots))
         times = rows["time_ns"].tolist()
         elements = [

@@ -143,7 +143,7 @@ def _rules(ours: EmbeddedSecrets) -> str:
 def _run(directory: Path, command: list[str], *statements: str) -> None:
     program = postgres_bin() / command[0]
     made = subprocess.run(
-        as_ordinary_user([str(program), *command[1:]], [program, directory / "postgres"]),
+        as_ordinary_user([str(program), *command[1:]], [program, directory]),
         input="".join(f"{statement}\n" for statement in statements),
         capture_output=True,
         text=True,

@@ -24,6 +24,7 @@ def claimed(path: Path) -> Iterator[Path]:
     Raises StackError: not writable, of another version, or already in use (names the pid).
     """
     directory = _writable(path)
+    os.umask(0o077)
     descriptor = os.open(directory / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -58,7 +59,8 @@ def owner(directory: Path) -> int | None:
 def _writable(path: Path) -> Path:
     directory = path.expanduser().absolute()
     try:
-        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "logs").mkdir(exist_ok=True)
     except OSError as error:
         raise StackError(
             f"the data directory {directory} cannot be made ({error.strerror}): set HUNDI_DATA_DIR"

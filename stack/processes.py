@@ -12,6 +12,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from stack import probes, servers
+from stack.ordinary_user import as_ordinary_user
 
 Probe = Callable[[int], bool]
 """Is the process with this pid healthy? Never raises."""
@@ -65,7 +66,7 @@ def platform_processes(settings: Settings) -> list[Process]:
         Process(
             f"simulator-{exchange.lower()}",
             EXCHANGES,
-            _hundi("simulator", exchange),
+            _hundi(settings, "simulator", exchange),
             partial(_listens, settings, settings.port("fix", index)),
         )
         for index, exchange in enumerate(settings.exchanges)
@@ -88,7 +89,7 @@ def _ours(settings: Settings, name: str, command: str, environment: dict[str, st
     return Process(
         name,
         PLATFORM,
-        _hundi(command),
+        _hundi(settings, command),
         lambda pid: probes.reports_health(settings, name, pid),
         environment or {},
     )
@@ -105,5 +106,7 @@ def _listens(settings: Settings, port: int, _pid: int) -> bool:
     return probes.accepts(settings.host, port)
 
 
-def _hundi(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "cli.main", *arguments]
+def _hundi(settings: Settings, *arguments: str) -> list[str]:
+    code = [Path(sys.executable), Path(sys.prefix) / "lib", Path(__file__)]
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    return as_ordinary_user(command, [*code, settings.data_dir.absolute()])

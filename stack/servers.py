@@ -11,7 +11,7 @@ from pathlib import Path
 from config.secrets import embedded_secrets
 from config.settings import Settings
 from stack import cluster
-from stack.ordinary_user import as_ordinary_user
+from stack.ordinary_user import as_ordinary_user, compile_ours, make_private
 from stack.packages import postgres_bin, script, valkey_binary
 
 POSTGRES_SETTINGS = {
@@ -64,9 +64,11 @@ TEMPORAL_LIMITS = {
 
 def prepare(directory: Path) -> None:
     """Make what the servers expect to find; on an existing data directory this changes nothing."""
-    (directory / "temporal").mkdir(exist_ok=True)
-    (directory / "valkey").mkdir(exist_ok=True)
+    for name in ("logs", "temporal", "valkey"):
+        (directory / name).mkdir(exist_ok=True)
     _write_users(directory)
+    make_private(directory)
+    compile_ours()
     cluster.prepare(directory)
 
 
@@ -76,13 +78,14 @@ def postgres_command(settings: Settings, directory: Path) -> list[str]:
     command += ["-p", str(settings.port("postgres")), "-h", settings.host]
     for name, value in POSTGRES_SETTINGS.items():
         command += ["-c", f"{name}={value}"]
-    return as_ordinary_user(command, [postgres_bin() / "postgres", data])
+    return as_ordinary_user(command, [postgres_bin() / "postgres", directory], "INT")
 
 
 def valkey_command(settings: Settings, directory: Path) -> list[str]:
     command = [str(valkey_binary()), "--bind", settings.host, "--port", str(settings.port("redis"))]
     command += ["--aclfile", str(_users_file(directory))]
-    return [*command, "--dir", str(directory / "valkey"), "--save", "", "--appendonly", "no"]
+    command += ["--dir", str(directory / "valkey"), "--save", "", "--appendonly", "no"]
+    return as_ordinary_user(command, [valkey_binary(), directory])
 
 
 def temporal_command(settings: Settings, directory: Path) -> list[str]:
@@ -97,7 +100,7 @@ def temporal_command(settings: Settings, directory: Path) -> list[str]:
         command += ["--search-attribute", f"{name}=Keyword"]
     for key, limit in TEMPORAL_LIMITS.items():
         command += ["--dynamic-config-value", f"{key}={limit}"]
-    return command
+    return as_ordinary_user(command, [Path(command[0]), directory])
 
 
 def redis_admin_dsn(settings: Settings) -> str:

@@ -112,7 +112,9 @@ def supervised(
     `restart=False` leaves a process that dies dead, for tests that restart it themselves.
     """
     stop_leftovers(directory)
-    config = directory / "supervisord.conf"
+    config, stderr = directory / "supervisord.conf", directory / "logs" / "supervisord.stderr"
+    for file in (config, stderr):
+        file.touch(mode=0o600)
     config.write_text(_config(directory, processes, restart))
     daemon = subprocess.Popen(
         [
@@ -125,11 +127,14 @@ def supervised(
             str(config),
         ],
         stdout=subprocess.DEVNULL,
-        stderr=(directory / "logs" / "supervisord.stderr").open("w"),
+        stderr=stderr.open("w"),
         # Ctrl-C is for us alone: we stop the processes in order.
         start_new_session=True,
+        umask=0o077,
         env={
             **os.environ,
+            # Of root's own, where they become an ordinary user's processes, they could not read anything.
+            **({"HOME": str(directory)} if os.geteuid() == 0 else {}),
             "HUNDI_DATA_DIR": str(directory),
             "HUNDI_PORT_OFFSET": str(settings.port_offset),
         },

@@ -41,7 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @contextmanager
 def a_data_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="hundi-test-"))
-    directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

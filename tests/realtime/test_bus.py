@@ -51,7 +51,12 @@ def _prices(rows: Ticks) -> dict[int, int]:
 
 @pytest.fixture
 async def publisher(redis: Redis) -> AsyncIterator[Publisher]:
+    await forget(redis)
     yield Publisher(redis)
+    await forget(redis)
+
+
+async def forget(redis: Redis) -> None:
     if keys := [key async for key in redis.scan_iter("ticks:*")]:
         await redis.delete(*keys)
 

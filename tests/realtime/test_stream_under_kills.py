@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -22,6 +23,7 @@ from tests.support.orders import new_users
 from tests.support.stream import STREAM, GatewayProcess, Told, a_token
 
 KILLS = ["valkey", "gateway", "api", "valkey"]
+FAR = updates.KEPT_UPDATES - 100
 
 
 class Wanderer(Told):
@@ -89,10 +91,17 @@ async def test_two_clients_end_with_the_record_whoever_is_killed(
     await asyncio.to_thread(gateway.start)
     steady, restless = (Wanderer(gateway, a_token(ours, user)) for _ in range(2))
 
+    def is_near(last_seq: int) -> bool:
+        return last_seq - min(steady.cursor, restless.cursor) < FAR
+
     async def trade(redis_dsn: str) -> None:
+        last_seq = 0
         async with open_redis(redis_dsn) as redis:
             while True:
+                # A client that is further behind than a tail is long is told of a gap, rightly.
+                await eventually(partial(is_near, last_seq), within=90)
                 told = await commit(database, user, rng.randrange(1, 8))
+                last_seq = told[-1].body["seq"]
                 # Every now and then the publisher dies first, or Redis is away.
                 await updates.publish(redis, told if rng.random() < 0.8 else [])
                 await asyncio.sleep(0.1)

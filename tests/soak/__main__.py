@@ -29,7 +29,6 @@ def main() -> None:
     # Told to stop, it takes its market down with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     directory = Path(tempfile.mkdtemp(prefix="hundi-soak-"))
-    directory.chmod(0o755)
     settings = Settings(data_dir=directory, port_offset=free_offset())
     seed = asked.seed if asked.seed is not None else time.time_ns() % 1_000_000
     with Market.opened(settings, directory) as market:

@@ -18,12 +18,15 @@ from tests.stack.test_up import hundi, stop, until_up
 
 def make_as_before(settings: Settings) -> None:
     """One superuser `hundi`, who is believed without a password; schema and rows of that time."""
+    settings.data_dir.chmod(0o755)
     data = settings.data_dir / "postgres"
     data.mkdir(mode=0o700)
     give(data)
     program = postgres_bin() / "initdb"
     command = [str(program), "-D", str(data), "-U", "hundi", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-    subprocess.run(as_ordinary_user(command, [program, data]), check=True, capture_output=True, cwd="/")
+    subprocess.run(
+        as_ordinary_user(command, [program, settings.data_dir]), check=True, capture_output=True, cwd="/"
+    )
     with (data / "pg_hba.conf").open("a") as rules:
         rules.write("host all all samehost trust\n")
     serving = subprocess.Popen(
@@ -54,7 +57,9 @@ def test_data_of_the_time_before_credentials_is_kept_and_closed(fresh_settings: 
         supers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin").fetchall()
     assert (clients, others, supers) == ((100,), [], [("postgres",)])
     for role in ("hundi", "hundi_bootstrap", "hundi_app", "postgres"):
-        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        with pytest.raises(
+            psycopg.OperationalError, match=r"password authentication failed|no pg_hba\.conf entry"
+        ):
             psycopg.connect(fresh_settings.postgres_dsn, user=role, password="guessed")
     stop(first)
 

@@ -14,7 +14,10 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 def test_every_process_of_the_stack_is_a_service_with_its_command() -> None:
     services = {name: service["command"] for name, service in SERVICES.items() if "build" in service}
-    started = {process.name: process.command[3:] for process in platform_processes(Settings(order_workers=2))}
+    started = {
+        process.name: process.command[process.command.index("cli.main") + 1 :]
+        for process in platform_processes(Settings(order_workers=2))
+    }
     assert services == started | {"migrate": ["migrate"], "seed": ["seed"]}
 
 

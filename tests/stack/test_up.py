@@ -51,11 +51,13 @@ def refusal(settings: Settings) -> str:
     return said.strip().splitlines()[-1]
 
 
-def stop(process: "subprocess.Popen[str]") -> None:
+def stop(process: "subprocess.Popen[str]") -> str:
+    """What it said since it is up."""
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert said.strip().splitlines()[-1] == "stopped"
+    return said
 
 
 def test_ctrl_c_stops_everything_and_the_next_start_continues_with_the_data(fresh_settings: Settings) -> None:

@@ -123,7 +123,6 @@ LATE_REPORTS: dict[str, Story] = {taken_back.__name__: taken_back}
 def main(outcomes: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="hundi-histories-") as name:
         directory = Path(name)
-        directory.chmod(0o755)
         settings = Settings(data_dir=directory, port_offset=free_offset())
         with (
             Market.opened(settings, directory) as market,

@@ -24,6 +24,7 @@ from domain.departure import (
 )
 from domain.instruments import Instrument, Segment
 from domain.margin import unit_margin
+from domain.nearest import agreed
 from domain.orders import OrderTerms, OrderType
 from domain.price_bands import protection_refusal
 from domain.rejects import Refusal, RejectCode
@@ -91,7 +92,7 @@ class Judge:
             refusals = [expired, *refusals]
         last = await self.last_trades(terms) if instrument.segment is Segment.FO else None
         beyond = self.beyond_protection(terms, entered, last)
-        return Judgement([*refusals, beyond] if beyond else refusals, entered)
+        return Judgement(agreed([*refusals, beyond]) if beyond else refusals, entered)
 
     async def last_trades(self, terms: OrderTerms) -> int | None:
         """The last price: it stands for the exchange's own average of the last trades, which protects
@@ -125,7 +126,7 @@ class Judge:
         if not stands.unsent:
             entered = Entry(phase or MarketPhase.CLOSED)
             others = [phase_refusal(terms, phase), self.beyond_protection(terms, entered, last), *others]
-        refusals += [refusal for refusal in others if refusal is not None]
+        refusals = agreed([*refusals, *(refusal for refusal in others if refusal is not None)])
         if refusals:
             return refusals[0]
         # An order that can be changed has a price or a trigger: it is never refused for want of a last price.
@@ -151,10 +152,13 @@ class Judge:
     async def leaving(self, terms: OrderTerms, entered: Entry) -> Leaving | Refusal:
         """As what an order whose terms pass the gates leaves, and the margin of a share: an unpriced one at
         the dearest price that its protection allows, a short at least at the last price."""
+        now_ns = time.time_ns()
+        if unknown := self._day.unknown(now_ns):
+            return unknown
         instrument = self._phases.present(self._instruments[terms.instrument_id])
         asks = may_short(terms) or needs_last_price(terms, entered)
         last = await self._prices.price(instrument) if asks else None
-        leaves = departure(terms, instrument, entered, last, self._day.protection(time.time_ns()))
+        leaves = departure(terms, instrument, entered, last, self._day.protection(now_ns))
         return leaves if isinstance(leaves, Refusal) else self._margined(terms, instrument, leaves)
 
     def _margined(self, terms: OrderTerms, instrument: Instrument, leaves: Departure) -> Leaving | Refusal:

@@ -8,7 +8,9 @@ from fastapi import Depends, FastAPI
 
 from activities.judge import Judge
 from activities.trading_day import TradingDay
-from api import market, openapi, orders, portfolio, portfolio_stream, problems, risk, session
+from api import market, openapi, orders, pages, portfolio, portfolio_stream, problems, risk, session
+from api.cross_origin import CrossOrigin
+from api.listing import Listing
 from api.refusals import Refusals
 from api.tracing import FASTAPI_TELEMETRY, Tracing
 from config.sessions import session_rules
@@ -66,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
             percent = settings.intraday_margin_percent
             app.state.keeping = BookKeeping(database, redis, app.state.portfolios, percent)
             app.state.session_rules = session_rules()
+            app.state.listing = Listing(app.state.instruments, phases.present, session_rules())
             app.state.intake = Intake(database, redis)
             app.state.sliced_intake = SlicedIntake(database, app.state.intake)
             app.state.canceller = OrderCanceller(database, redis)
@@ -82,6 +85,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         # No way to a path of ours is built from a Host header.
         redirect_slashes=False,
+        # Ours (api/pages.py) load nothing from elsewhere.
+        docs_url=None,
+        redoc_url=None,
         telemetry=FASTAPI_TELEMETRY,
         dependencies=[Depends(openapi.known_parameters)],
         responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR),
@@ -90,6 +96,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     openapi.install(app)
     problems.install(app)
+    pages.install(app)
     app.add_middleware(Refusals)
+    if settings.cors_origins:
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(Tracing)
     return app

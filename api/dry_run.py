@@ -19,6 +19,7 @@ from domain import charges
 from domain.departure import Entry
 from domain.instruments import Instrument
 from domain.money import rupees
+from domain.nearest import agreed
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.rejects import Refusal, by_precedence
 from domain.reports import MarketPhase
@@ -99,7 +100,7 @@ async def dry_run(state: Any, user_id: int, terms: OrderTerms, *, sliced: bool =
                 told = _reckoned(told, terms, instrument, leaving, trial, now_ns)
             elif judged.entry is not None:
                 refusals.append(leaving)
-    told.failures = [_failure(refusal) for refusal in by_precedence(dict.fromkeys(refusals))]
+    told.failures = [_failure(refusal) for refusal in agreed(by_precedence(dict.fromkeys(refusals)))]
     return told
 
 

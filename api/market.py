@@ -4,22 +4,20 @@ import time
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api import answers
+from api.listing import Listing
 from api.market_answers import (
     Candle,
     Candles,
-    Instrument,
     Instruments,
     MarketStatus,
-    Permissions,
     SegmentStatus,
 )
 from api.problems import documented, refused
 from domain.rejects import Refusal, RejectCode
-from domain.sessions import session_classes
 from domain.time import nanoseconds, rfc3339, trade_date
 from storage import candles as candle_reads
 from storage import order_reads
@@ -27,31 +25,15 @@ from storage import order_reads
 router = APIRouter(tags=["market"])
 
 
-@router.get("/api/v1/instruments")
+@router.get("/api/v1/instruments", response_model=Instruments)
 async def instruments(
     request: Request,
     q: Annotated[str, Query(max_length=40)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> Instruments:
+) -> Response:
     """Instruments whose id or name contains `q`, exact symbols first."""
-    wanted = q.strip().upper()
-    found = [
-        instrument
-        for instrument in request.app.state.instruments.values()
-        if wanted in instrument.instrument_id or wanted in instrument.name.upper()
-    ]
-    found.sort(key=lambda instrument: (instrument.symbol != wanted, instrument.instrument_id))
-    rules, today = request.app.state.session_rules, trade_date(time.time_ns())
-    classes = session_classes(request.app.state.instruments.values(), today)
-    return Instruments(
-        instruments=[
-            Instrument.of(
-                request.app.state.judge.instrument(row.instrument_id),
-                Permissions.by_rules(row, classes[row.instrument_id], rules, today),
-            )
-            for row in found[:limit]
-        ]
-    )
+    listing: Listing = request.app.state.listing
+    return Response(listing.found(q, limit, trade_date(time.time_ns())), media_type="application/json")
 
 
 @router.get("/api/v1/market/candles", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
@@ -91,12 +73,19 @@ async def status(request: Request) -> MarketStatus:
 
 
 @router.get("/healthz", tags=["health"])
+@router.head("/healthz", tags=["health"], operation_id="healthz_head")
 async def healthz() -> answers.Health:
     """The process answers."""
     return answers.Health(status="ok")
 
 
 @router.get("/readyz", tags=["health"], responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
+@router.head(
+    "/readyz",
+    tags=["health"],
+    operation_id="readyz_head",
+    responses=documented(HTTPStatus.SERVICE_UNAVAILABLE),
+)
 async def readyz(request: Request) -> answers.Health:
     """The process and what it stands on answer; 503 when the books do not."""
     async with request.app.state.database.reading() as conn:

@@ -18,7 +18,7 @@ from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
 from api.origin import origin
 from api.problems import Problem, ProblemCode, documented, refused
-from api.schemas import ChangeOrder, PlaceOrder
+from api.schemas import INSTRUMENT_ID, ChangeOrder, PlaceOrder
 from api.session import ClientSession
 from config.tokens import Session
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
@@ -124,7 +124,7 @@ async def orders(
     request: Request,
     session: ClientSession,
     status: OrderStatus | None = None,
-    instrument_id: Annotated[str | None, Query(max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")] = None,
+    instrument_id: Annotated[str | None, Query(max_length=30, pattern=INSTRUMENT_ID)] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> answers.Orders:

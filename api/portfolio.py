@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 
 from api import portfolio_answers as answers
 from api.problems import Problem, documented
-from api.session import SignedIn
+from api.session import ClientSession
 from domain.rejects import SENTENCES, RejectCode
 from exchange.last_prices import Quote
 from storage import portfolio_reads
@@ -17,26 +17,26 @@ from storage import portfolio_reads
 router = APIRouter(
     prefix="/api/v1/portfolio",
     tags=["portfolio"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 
 @router.get("/holdings")
-async def holdings(request: Request, session: SignedIn) -> answers.Holdings:
+async def holdings(request: Request, session: ClientSession) -> answers.Holdings:
     """Delivery holdings with average cost and P&L."""
     rows = await _rows(request, session.user_id, "holdings")
     return answers.Holdings(holdings=[answers.PricedHolding.at(row, quote) for row, quote in rows])
 
 
 @router.get("/positions")
-async def positions(request: Request, session: SignedIn) -> answers.Positions:
+async def positions(request: Request, session: ClientSession) -> answers.Positions:
     """Intraday and derivatives positions with P&L, those closed today too."""
     rows = await _rows(request, session.user_id, "positions")
     return answers.Positions(positions=[answers.PricedPosition.at(row, quote) for row, quote in rows])
 
 
 @router.get("/margins", responses=documented(HTTPStatus.NOT_FOUND))
-async def margins(request: Request, session: SignedIn) -> answers.Margins:
+async def margins(request: Request, session: ClientSession) -> answers.Margins:
     """Available, used, blocked and exposure margin, in rupees."""
     row = await _read(request, session.user_id)
     if row is None:

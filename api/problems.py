@@ -4,7 +4,6 @@ Invariant: whatever goes wrong, the answer is one of these, also for a path that
 ours; a bug is logged with the trace id that the client is told. Routes document theirs with `documented`.
 """
 
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -16,49 +15,15 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from api.tracing import EVERY_ANSWER
+from domain.problem_documents import EVERY_ANSWER, MEDIA_TYPE, problem_document
+from domain.problem_documents import ProblemCode as ProblemCode
 from domain.rejects import HTTP_STATUS, RETRYABLE, SENTENCES, Refusal, RejectCode
 
-MEDIA_TYPE = "application/problem+json"
 FAILURES_MAX = 20
 """Told of one request: whoever sends a thousand wrong members need not hear of each."""
 log = structlog.get_logger()
-
-
-class ProblemCode(StrEnum):
-    """What HTTP itself can go wrong with; what an order is refused for is a RejectCode."""
-
-    NOT_FOUND = "NOT_FOUND"
-    """No such path."""
-    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
-    BAD_REQUEST = "BAD_REQUEST"
-    BODY_TOO_LARGE = "BODY_TOO_LARGE"
-    BODY_NOT_JSON = "BODY_NOT_JSON"
-    FIELD_INVALID = "FIELD_INVALID"
-    """A field, path or query parameter of the wrong shape, or one that does not exist."""
-    TOKEN_MISSING = "TOKEN_MISSING"
-    TOKEN_REFUSED = "TOKEN_REFUSED"
-    CREDENTIALS_WRONG = "CREDENTIALS_WRONG"
-    ORDER_UNKNOWN = "ORDER_UNKNOWN"
-    ORDER_BUSY = "ORDER_BUSY"
-    """The order's workflow does not answer yet; ask again."""
-    TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
-    """For changes of one order in a second; Retry-After says when to ask again."""
-    ROLE_REQUIRED = "ROLE_REQUIRED"
-    SUBJECT_UNKNOWN = "SUBJECT_UNKNOWN"
-    """Nothing of that scope has this id."""
-    SECOND_PERSON_REQUIRED = "SECOND_PERSON_REQUIRED"
-    """A market-wide or segment stop is released by two of the risk desk; this one has asked already."""
-    HALT_STANDS = "HALT_STANDS"
-    """A halt of all or a segment is not turned into less by one person: it is released, and stopped anew."""
-    WIND_DOWN_NOT_STARTED = "WIND_DOWN_NOT_STARTED"
-    """The freeze stands; cancelling and closing was not set in motion."""
-    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
-    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
-    """The outcome is unknown: repeat with the same idempotency key."""
-    INTERNAL_ERROR = "INTERNAL_ERROR"
-    """A bug of ours, logged under the trace id; the outcome is unknown."""
 
 
 _Code = Annotated[str, WithJsonSchema({"type": "string", "enum": [*ProblemCode, *RejectCode]})]
@@ -158,6 +123,12 @@ def install(app: FastAPI) -> None:
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return _document(request, invalid(error.errors()))
 
+    @app.exception_handler(ClientDisconnect)
+    async def _left(request: Request, _left: ClientDisconnect) -> JSONResponse:
+        # Gone in the middle of its own request: nobody reads this, and it is no fault of ours to log.
+        detail = "The request ended before its body did."
+        return _document(request, Problem(HTTPStatus.BAD_REQUEST, ProblemCode.BAD_REQUEST, detail))
+
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
         trace_id = _trace_id(request)
@@ -215,15 +186,14 @@ def _trace_id(request: Request) -> str:
 def _document(request: Request, problem: Problem) -> JSONResponse:
     code = str(problem.code)
     request.state.problem_code = code
-    body = {
-        "type": f"urn:hundi:problem:{code.lower().replace('_', '-')}",
-        "title": next((text for key, text in SENTENCES.items() if key == code), problem.status.phrase),
-        "status": problem.status.value,
-        "code": code,
-        "detail": problem.detail,
-        "retryable": problem.retryable,
-        "trace_id": _trace_id(request),
+    body = problem_document(
+        problem.status,
+        code,
+        problem.detail,
+        _trace_id(request),
+        title=next((text for key, text in SENTENCES.items() if key == code), None),
+        retryable=problem.retryable,
         **problem.members,
-    }
+    )
     sign_in = {"WWW-Authenticate": "Bearer"} if problem.status is HTTPStatus.UNAUTHORIZED else {}
     return JSONResponse(body, problem.status.value, problem.headers | sign_in, MEDIA_TYPE)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from temporalio.service import RPCError
 
 from api import risk_answers as answers
@@ -19,7 +19,7 @@ from api.openapi import described
 from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import Freeze, SetLimits, Unfreeze
-from api.session import SignedIn
+from api.session import RiskDesk
 from config.tokens import Session
 from domain.risk_limits import RiskLimits
 from domain.time import NANOS, rfc3339, trade_date
@@ -33,19 +33,7 @@ from storage.trading_states import HaltStands, Subject, Word
 from storage.users import find_user
 from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
-RISK = "RISK"
 START_SECONDS = 5
-
-
-async def risk_desk(session: SignedIn) -> Session:
-    """The session of a member of the risk desk; 403 for anyone else."""
-    if session.role != RISK:
-        detail = "Only the risk desk may ask this."
-        raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
-    return session
-
-
-RiskDesk = Annotated[Session, Depends(risk_desk)]
 ClientId = Annotated[str, Path(pattern=r"^[A-Z0-9]{1,20}$")]
 _WRITES = documented(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _ASKED: dict[int | str, dict[str, Any]] = {

@@ -57,7 +57,9 @@ Percent = Annotated[
         }
     ),
 ]
-Text = Annotated[str, Field(strict=True, min_length=1, max_length=30, pattern=r"^[A-Z0-9&:_\-]+$")]
+INSTRUMENT_ID = r"^[A-Z0-9&:_\-]+( [A-Z0-9&:_\-]+)*$"
+"""The alphabet of the master: an index has blanks in its name."""
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=30, pattern=INSTRUMENT_ID)]
 
 
 class Asked(BaseModel):

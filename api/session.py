@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from fastapi import APIRouter, Depends, Request
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, Request, Security
+from fastapi.security import HTTPBearer, SecurityScopes
 
 from api.answers import Token
 from api.bodies import read_body
@@ -28,10 +29,29 @@ _hasher = PasswordHasher()
 _NOBODY = _hasher.hash("nobody")
 
 
-class _Bearer(HTTPBearer):
-    """The session of the request; 401 without a valid token. One dependency: it is asked on the hot path."""
+SIGNED_IN = "SIGNED_IN"
 
-    async def __call__(self, request: Request) -> Session:  # type: ignore[override]
+
+class Role(StrEnum):
+    CLIENT = "CLIENT"
+    RISK = "RISK"
+    SUPPORT = "SUPPORT"
+    COMPLIANCE = "COMPLIANCE"
+
+
+_WHOSE = {
+    Role.CLIENT: "Only clients have orders and portfolios.",
+    Role.RISK: "Only the risk desk may ask this.",
+}
+
+
+class _Bearer(HTTPBearer):
+    """The session of the request: 401 without a valid token, 403 for a role that the route does not name.
+
+    One dependency: it is asked on the hot path.
+    """
+
+    async def __call__(self, request: Request, allowed: SecurityScopes) -> Session:  # type: ignore[override]
         credentials = await super().__call__(request)
         if credentials is None:
             detail = "This needs a bearer token; sign in first."
@@ -42,31 +62,20 @@ class _Bearer(HTTPBearer):
             raise Problem(HTTPStatus.UNAUTHORIZED, ProblemCode.TOKEN_REFUSED, str(refusal)) from None
         # Whose refusal it is, if it is refused after all (api/refusals.py).
         request.state.session = session
-        return session
-
-
-CLIENT = "CLIENT"
-SIGNED_IN = "SIGNED_IN"
-
-
-class _ClientBearer(_Bearer):
-    """The session of a client; 403 for staff, who have no orders."""
-
-    async def __call__(self, request: Request) -> Session:  # type: ignore[override]
-        session = await super().__call__(request)
-        if session.role != CLIENT:
-            detail = "Only clients have orders."
+        if session.role not in allowed.scopes:
+            detail = _WHOSE[Role(allowed.scopes[0])]
             raise Problem(HTTPStatus.FORBIDDEN, ProblemCode.ROLE_REQUIRED, detail)
         return session
 
 
-_SCHEME: dict[str, Any] = {
-    "scheme_name": "HTTPBearer",
-    "auto_error": False,
-    "description": "The access_token of POST /api/v1/session",
-}
-SignedIn = Annotated[Session, Depends(_Bearer(**_SCHEME))]
-ClientSession = Annotated[Session, Depends(_ClientBearer(**_SCHEME))]
+_bearer = _Bearer(
+    scheme_name="HTTPBearer",
+    auto_error=False,
+    description="The access_token of POST /api/v1/session; a route lists the roles it is for",
+)
+# The roles of a route are those of its OpenAPI security requirement, which is made of these.
+ClientSession = Annotated[Session, Security(_bearer, scopes=[Role.CLIENT.value])]
+RiskDesk = Annotated[Session, Security(_bearer, scopes=[Role.RISK.value])]
 
 
 @router.post(

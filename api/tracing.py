@@ -11,14 +11,13 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.problem_documents import EVERY_ANSWER
 from telemetry.spans import traceparent_of
 
 # One span a request, not one for each dependency and serialisation: the order's own stages follow it.
 FASTAPI_TELEMETRY: TelemetryConfig = {"operation_spans": False, "logs": False}
 
 
-EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-"""No answer is taken for another type than it says, or kept: each is of one client and one moment."""
 _EVERY_ANSWER = [(name.lower().encode(), value.encode()) for name, value in EVERY_ANSWER.items()]
 
 
@@ -33,6 +32,9 @@ class Tracing:
             await self._app(scope, receive, send)
             return
         span = trace.get_current_span()
+        if scope["query_string"] and span.is_recording():
+            # FastAPI would put it on the span, and so in the logs: people put tokens and passwords there.
+            span.set_attribute("url.query", "REDACTED")
         # Where no provider is started, the context is our own and nothing is recorded.
         known = span.get_span_context().is_valid
         traceparent = traceparent_of(span) if known else _minted()

@@ -36,8 +36,8 @@ from storage.audit import OrderUpdate
 EACH, BEATS_A_SECOND = 10, 4
 PATIENCE_SECONDS = 120
 USERS, _FIRST_USER = 10_000, 10**6
-CONNECTING = 200
-"""Clients that connect at once."""
+CONNECTING = 50
+"""Clients that connect at once; fewer than one address may have that have not signed in."""
 INSTRUMENTS = [i for i in read_master("NSE").values() if i.tradable][:100]
 IDS = [instrument.instrument_id for instrument in INSTRUMENTS]
 _BIN = Path(sys.executable).parent
@@ -106,6 +106,8 @@ async def serving(ours: Settings, contestant: Contestant) -> AsyncIterator[int]:
     environment = os.environ | {
         "HUNDI_PORT_OFFSET": str(ours.port_offset),
         "HUNDI_DATA_DIR": str(ours.data_dir),
+        # The whole crowd comes from one address.
+        "HUNDI_CONNECTIONS_PER_ADDRESS": str(USERS),
     }
     if contestant.prepare is not None:
         await contestant.prepare()
@@ -215,6 +217,7 @@ async def _publish(redis: Redis, beats_a_second: float) -> None:
             row["token"], row["ltp"], row["volume"] = instrument.token, 10_005 + beat, beat
             row["time_ns"] = time.time_ns()
             groups.setdefault(group_of(instrument.exchange, instrument.token), []).append(row)
+        await publisher.beat()
         await publisher.publish({group: np.concatenate(parts) for group, parts in groups.items()})
         await _until(began + 1 / beats_a_second)
 

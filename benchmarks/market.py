@@ -4,6 +4,7 @@ Each suite says which processes it needs and gets these alone, so that nothing e
 servers are as durable as in `hundi up`: fsync and synchronous commit on. Opened once by benchmarks/main.py.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -101,6 +102,10 @@ class Market:
             await conn.execute(_FORGET)
 
 
+# What is measured is the platform: the simulated market is quiet meanwhile. Every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
+
+
 @contextmanager
 def market() -> Iterator[Market]:
     """The stores, migrated and seeded; what else runs is said by `run_only`. Raises StackError."""
@@ -108,6 +113,8 @@ def market() -> Iterator[Market]:
         ours = settings().model_copy(
             update={"data_dir": Path(scratch), "port_offset": settings().port_offset + PORT_OFFSET}
         )
+        # Crowds of one address, as the benchmarks' are.
+        os.environ.setdefault("HUNDI_CONNECTIONS_PER_ADDRESS", str(ours.connections))
         with data_dir.claimed(ours.data_dir) as directory:
             ports.ensure_free(ours)
             servers.prepare(directory)

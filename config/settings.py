@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.secrets import EmbeddedSecrets, embedded_secrets, weakness
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-]+(:[0-9]{1,5})?$")]
 _URLS = ("postgres_url", "postgres_owner_url", "redis_url")
 _SECRETS = ("jwt_secret", "fix_secret")
 
@@ -75,8 +76,15 @@ class Settings(BaseSettings):
     stream_behind_seconds: float = Field(default=10.0, gt=0)
     """How long a client of the stream may be behind with reading before its connection ends."""
 
+    connections: int = Field(default=10_000, ge=1)
+    """Of clients, at the API and at each stream gateway; never more than the process may open files."""
+    connections_per_address: int = Field(default=500, ge=1)
+    """The same of one client's address. Raise it where many clients share one without `trusted_proxies`."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded-For is believed; others stand with their own address."""
+
+    cors_origins: tuple[Origin, ...] = ()
+    """Whose pages may use the API in a browser, exactly: `["https://trade.example"]`; nobody's by default."""
 
     jwt_secret: SecretStr | None = None
     fix_secret: SecretStr | None = None
@@ -98,6 +106,9 @@ class Settings(BaseSettings):
     exchanges: tuple[str, ...] = ("NSE", "BSE")
     market_seed: int = 20261123
     """Seeds the simulated participants; the same seed gives the same quotes."""
+    market_pace: float = Field(default=4.0, ge=0.0, le=20.0)
+    """How often a liquid instrument of the simulated market moves in a second (indices, front futures and
+    what they stand on); others a tenth as often. 0 leaves the market to orders of clients."""
     market_hours: Literal["always", "calendar"] = "always"
     """`always` keeps the embedded exchange in continuous trading, so that a demo runs at any hour."""
 

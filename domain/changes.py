@@ -48,10 +48,7 @@ def change_refusals(
         own.append(Refusal(RejectCode.NOTHING_TO_CHANGE))
     if changes >= CHANGES_MOST:
         own.append(Refusal(RejectCode.CHANGE_LIMIT_REACHED, limit=str(CHANGES_MOST)))
-    if 0 < changed.quantity <= filled:
-        lot = instrument.lot_size
-        own.append(Refusal(RejectCode.QUANTITY_BELOW_FILLED, "quantity", str(filled), str(filled + lot)))
-    return by_precedence([*terms_refusals(changed, instrument, today), *own])
+    return by_precedence([*terms_refusals(changed, instrument, today, filled=filled), *own])
 
 
 def phase_refusal(terms: OrderTerms, phase: MarketPhase | None) -> Refusal | None:

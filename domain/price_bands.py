@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from domain.instruments import Instrument, InstrumentKind
 from domain.money import ceil_div, round_half_up, rupees
+from domain.nearest import nearest_price, shown
 from domain.orders import OrderTerms, Side
 from domain.rejects import Refusal, RejectCode
 
@@ -159,11 +160,12 @@ def protection_refusal(
     limits = protection_limits(instrument.kind, reference, instrument.tick_size, rules)
     if limits is None or terms.price is None or not is_protected_against(terms.side, terms.price, limits):
         return None
-    nearest = min(limits.high, instrument.upper_band)
-    if terms.side is Side.SELL:
-        nearest = max(limits.low, instrument.lower_band)
+    if terms.side is Side.BUY:
+        nearest = nearest_price(terms.price, instrument, highest=limits.high)
+    else:
+        nearest = nearest_price(terms.price, instrument, lowest=limits.low)
     between = f"{rupees(limits.low)} to {rupees(limits.high)}"
-    return Refusal(RejectCode.PRICE_BEYOND_PROTECTION, "price", between, rupees(nearest))
+    return Refusal(RejectCode.PRICE_BEYOND_PROTECTION, "price", between, shown(nearest))
 
 
 def is_protected_against(side: Side, price: int, limits: PriceLimits) -> bool:

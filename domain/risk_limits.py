@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from domain.money import rupees
+from domain.nearest import agreed
 from domain.orders import OrderTerms, Product
 from domain.rejects import Refusal, RejectCode
 
@@ -50,8 +51,13 @@ class Risk:
         return self.open_quantity * self.open_price
 
 
-def limit_refusals(limits: RiskLimits, terms: OrderTerms, risk: Risk) -> Iterator[Refusal]:
-    """Every limit that the order would pass, by precedence, with the nearest quantity that would not."""
+def limit_refusals(limits: RiskLimits, terms: OrderTerms, risk: Risk) -> list[Refusal]:
+    """Every limit that the order would pass, by precedence, with the nearest quantity that passes none."""
+    return agreed(list(_passed(limits, terms, risk)))
+
+
+def _passed(limits: RiskLimits, terms: OrderTerms, risk: Risk) -> Iterator[Refusal]:
+    """The same, each limit alone."""
     closing = terms.quantity - risk.open_quantity
     if closing * risk.close_price + risk.added_exposure > limits.order_value:
         nearest = _nearest_in_value(limits.order_value, closing, risk)

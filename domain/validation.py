@@ -11,6 +11,7 @@ from datetime import date
 
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.money import rupees
+from domain.nearest import nearest_price, nearest_quantity, nearest_trigger, shown
 from domain.orders import OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import SLICES_MOST, slice_size
@@ -44,10 +45,10 @@ UNRECKONABLE = frozenset(
 
 
 def terms_refusals(
-    terms: OrderTerms, instrument: Instrument | None, today: date, *, sliced: bool = False
+    terms: OrderTerms, instrument: Instrument | None, today: date, *, sliced: bool = False, filled: int = 0
 ) -> list[Refusal]:
     """Every reason for which these terms can never be an order today; empty when they can. With `sliced` the
-    order may be above the freeze quantity.
+    order may be above the freeze quantity; with `filled` it must be above that.
     """
     if instrument is None:
         return [Refusal(RejectCode.INSTRUMENT_UNKNOWN, "instrument_id")]
@@ -55,7 +56,7 @@ def terms_refusals(
         *_tradability(instrument, today),
         *_kind(terms, instrument),
         *_prices_given(terms),
-        *_quantity(terms.quantity, instrument, sliced),
+        *_quantity(terms.quantity, instrument, sliced, filled),
         *_price(terms, instrument),
         *_trigger(terms, instrument),
         *_protection(terms),
@@ -96,58 +97,59 @@ def _protection(terms: OrderTerms) -> Iterator[Refusal]:
         yield Refusal(RejectCode.MARKET_PROTECTION_OUT_OF_RANGE, "market_protection", unpriced)
 
 
-def _quantity(quantity: int, instrument: Instrument, sliced: bool) -> Iterator[Refusal]:
+def _quantity(quantity: int, instrument: Instrument, sliced: bool, filled: int) -> Iterator[Refusal]:
     lot, freeze, largest = instrument.lot_size, instrument.freeze_quantity, slice_size(instrument)
+    found = nearest_quantity(quantity, instrument, sliced=sliced, above=filled)
+    nearest = None if found is None else str(found)
     if quantity <= 0:
-        yield Refusal(RejectCode.QUANTITY_NOT_POSITIVE, "quantity", nearest=str(lot))
+        yield Refusal(RejectCode.QUANTITY_NOT_POSITIVE, "quantity", nearest=nearest)
         return
     if quantity % lot:
-        nearest = max(lot, quantity // lot * lot)
-        yield Refusal(RejectCode.QUANTITY_NOT_LOT_MULTIPLE, "quantity", str(lot), str(nearest))
+        yield Refusal(RejectCode.QUANTITY_NOT_LOT_MULTIPLE, "quantity", str(lot), nearest)
     if quantity > freeze and not sliced:
-        yield Refusal(RejectCode.QUANTITY_ABOVE_FREEZE, "quantity", str(freeze), str(largest))
+        yield Refusal(RejectCode.QUANTITY_ABOVE_FREEZE, "quantity", str(freeze), nearest)
     if sliced and quantity > SLICES_MOST * largest:
-        most = str(SLICES_MOST * largest)
-        yield Refusal(RejectCode.TOO_MANY_SLICES, "quantity", most, most)
+        yield Refusal(RejectCode.TOO_MANY_SLICES, "quantity", str(SLICES_MOST * largest), nearest)
+    if 0 < quantity <= filled:
+        yield Refusal(RejectCode.QUANTITY_BELOW_FILLED, "quantity", str(filled), nearest)
 
 
 def _price(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
     if terms.price is None:
         return
+    nearest = shown(nearest_price(terms.price, instrument))
     if terms.price <= 0:
-        yield Refusal(RejectCode.PRICE_NOT_POSITIVE, "price", nearest=rupees(instrument.tick_size))
+        yield Refusal(RejectCode.PRICE_NOT_POSITIVE, "price", nearest=nearest)
         return
-    yield from _on_grid(
-        terms.price, "price", instrument, RejectCode.PRICE_NOT_TICK_MULTIPLE, RejectCode.PRICE_OUT_OF_BAND
-    )
+    codes = RejectCode.PRICE_NOT_TICK_MULTIPLE, RejectCode.PRICE_OUT_OF_BAND
+    yield from _on_grid(terms.price, "price", instrument, *codes, nearest)
 
 
 def _trigger(terms: OrderTerms, instrument: Instrument) -> Iterator[Refusal]:
     trigger = terms.trigger_price
     if trigger is None or terms.order_type not in TRIGGERED:
         return
-    yield from _on_grid(
-        trigger,
-        "trigger_price",
-        instrument,
-        RejectCode.TRIGGER_PRICE_NOT_TICK_MULTIPLE,
-        RejectCode.TRIGGER_PRICE_OUT_OF_BAND,
-    )
+    nearest = shown(nearest_trigger(terms, instrument))
+    codes = RejectCode.TRIGGER_PRICE_NOT_TICK_MULTIPLE, RejectCode.TRIGGER_PRICE_OUT_OF_BAND
+    yield from _on_grid(trigger, "trigger_price", instrument, *codes, nearest)
     # A buy stop triggers at or below its limit, a sell stop at or above it (NSE).
     if terms.price is not None:
         beyond = trigger > terms.price if terms.side is Side.BUY else trigger < terms.price
         if beyond:
-            yield Refusal(
-                RejectCode.TRIGGER_PRICE_WRONG_SIDE, "trigger_price", rupees(terms.price), rupees(terms.price)
-            )
+            limit = rupees(terms.price)
+            yield Refusal(RejectCode.TRIGGER_PRICE_WRONG_SIDE, "trigger_price", limit, nearest)
 
 
 def _on_grid(
-    price: int, field: str, instrument: Instrument, off_tick: RejectCode, out_of_band: RejectCode
+    price: int,
+    field: str,
+    instrument: Instrument,
+    off_tick: RejectCode,
+    out_of_band: RejectCode,
+    nearest: str | None,
 ) -> Iterator[Refusal]:
     tick, low, high = instrument.tick_size, instrument.lower_band, instrument.upper_band
     if price % tick:
-        yield Refusal(off_tick, field, rupees(tick), rupees(max(tick, (price + tick // 2) // tick * tick)))
+        yield Refusal(off_tick, field, rupees(tick), nearest)
     if not low <= price <= high:
-        bound = low if price < low else high
-        yield Refusal(out_of_band, field, f"{rupees(low)} to {rupees(high)}", rupees(bound))
+        yield Refusal(out_of_band, field, f"{rupees(low)} to {rupees(high)}", nearest)

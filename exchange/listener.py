@@ -31,6 +31,7 @@ def listening_at(host: str, port: int) -> Iterator[None]:
         ours = socket.create_server((host, port), backlog=_WAITING_MAX)
     except OSError as error:
         raise SystemExit(f"hundi: {host}:{port} cannot be listened at ({error.strerror})") from None
+    wanted = ours.getsockname()[:2]
     with ours:
         before = _listening().keys()
         yield
@@ -38,7 +39,7 @@ def listening_at(host: str, port: int) -> Iterator[None]:
         for descriptor in opened:
             os.dup2(ours.fileno(), descriptor, inheritable=False)
     bound = {address for descriptor, address in _listening().items() if descriptor in opened}
-    if bound != {(host, port)}:
+    if bound != {wanted}:
         raise SystemExit(
             f"hundi: FIX belongs at {host}:{port} alone and is listened for at {bound or 'none'}"
         )

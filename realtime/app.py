@@ -4,6 +4,7 @@ Run by workers/realtime.py.
 """
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -14,20 +15,30 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from domain.problem_documents import ProblemCode
+from realtime.engine import STRANGER
 from realtime.gateway import Gateway
-from realtime.line import MESSAGE_BYTES_MAX, Line, Lines
+from realtime.line import MESSAGE_BYTES_MAX, Line
+from realtime.lines import Lines
+from realtime.messages import Refused
 from realtime.plain import Plain
-from realtime.socket_io import SocketIo
+from realtime.problems import document
+from realtime.socket_io import SocketIo, readable, session_of
+from realtime.strangers import Strangers
 
 STREAM = "/api/v1/stream"
 _WHERE = f"The stream is at {STREAM} (Socket.IO) and {STREAM}/ws (plain WebSocket)."
 
 
 class Stream:
-    """ASGI application of a gateway that runs, and the `lines` of its WebSockets; `run` must be under way."""
+    """ASGI application of a gateway that runs, and the `lines` of its WebSockets; `run` must be under way.
 
-    def __init__(self, gateway: Gateway) -> None:
+    uvicorn and the stream are told of the same trusted proxies.
+    """
+
+    def __init__(self, gateway: Gateway, trusted_proxies: Sequence[str] = ()) -> None:
         self._socket_io, self._plain = SocketIo(gateway), Plain(gateway)
+        self._strangers = Strangers(trusted_proxies)
         self._others = Starlette(
             routes=[Route("/healthz", _healthy)], exception_handlers={HTTPException: _problem}
         )
@@ -43,17 +54,34 @@ class Stream:
         if scope["path"].rstrip("/") != STREAM:
             await self._others(scope, receive, send)
         elif (refusal := _refusal(Headers(scope=scope))) is not None:
-            await refusal(scope, receive, send)
+            await readable(refusal, scope)(scope, receive, send)
+        elif scope["method"] == "GET" and not session_of(scope):
+            await self._begin(scope, receive, send)
         else:
             await self._socket_io(scope, receive, send)
 
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A session that polls."""
+        try:
+            with self._strangers.arrival((scope["client"] or ("",))[0]) as stranger:
+                await self._socket_io({**scope, STRANGER: stranger}, receive, send)
+        except Refused as refusal:
+            answer = document(HTTPStatus.TOO_MANY_REQUESTS, refusal.detail, refusal.code)
+            await readable(answer, scope)(scope, receive, send)
+
     async def _asked(self, line: Line, path: str, query: str) -> None:
-        if path.rstrip("/") == STREAM:
-            await self._socket_io.asked(line, query)
-        elif path == f"{STREAM}/ws":
-            await self._plain.asked(line)
-        else:
+        if path.rstrip("/") != STREAM and path != f"{STREAM}/ws":
             line.refuse(HTTPStatus.NOT_FOUND, _WHERE)
+            return
+        address = await self._strangers.address_of(line.peer, line.forwarded_for)
+        try:
+            with self._strangers.arrival(address) as stranger:
+                if path == f"{STREAM}/ws":
+                    await self._plain.asked(line, stranger)
+                else:
+                    await self._socket_io.asked(line, query, stranger)
+        except Refused as refusal:
+            line.refuse(HTTPStatus.TOO_MANY_REQUESTS, f"{refusal.code}: {refusal.detail}")
 
 
 async def _healthy(_request: Request) -> JSONResponse:
@@ -63,26 +91,13 @@ async def _healthy(_request: Request) -> JSONResponse:
 def _refusal(headers: Headers) -> JSONResponse | None:
     """Engine.IO reads a body to its end: one that is too long, or does not say how long, is not begun."""
     if "chunked" in headers.get("transfer-encoding", ""):
-        return _document(HTTPStatus.LENGTH_REQUIRED, "A body says its length.")
+        return document(HTTPStatus.LENGTH_REQUIRED, "A body says its length.")
     if int(headers.get("content-length", "0")) > MESSAGE_BYTES_MAX:
         detail = f"A body has at most {MESSAGE_BYTES_MAX} bytes."
-        return _document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        return document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, ProblemCode.BODY_TOO_LARGE)
     return None
 
 
 async def _problem(_request: Request, error: Exception) -> JSONResponse:
     status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
-    return _document(status, _WHERE)
-
-
-def _document(status: HTTPStatus, detail: str) -> JSONResponse:
-    """A problem document (RFC 9457), as the API has them."""
-    body = {
-        "type": f"urn:hundi:problem:{status.name.lower().replace('_', '-')}",
-        "title": status.phrase,
-        "status": status.value,
-        "code": status.name,
-        "detail": detail,
-        "retryable": False,
-    }
-    return JSONResponse(body, status.value, media_type="application/problem+json")
+    return document(status, _WHERE)

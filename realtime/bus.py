@@ -66,6 +66,11 @@ class Watcher:
         self._early: dict[str, list[Ticks]] = {}
         """Rows of a group whose latest rows are still being read."""
 
+    @property
+    def groups(self) -> list[str]:
+        """Those that are watched, or whose watch was ended half-way."""
+        return list(self._subscribed)
+
     async def watch(self, group: str) -> Ticks:
         """Subscribe, then the group's latest rows, none for an empty group; waits while Redis is away.
 
@@ -74,10 +79,11 @@ class Watcher:
         async with self._one_at_a_time:
             early = self._early[group] = []
             try:
-                if group not in self._subscribed:
+                subscribed = self._subscribed.get(group)
+                if subscribed is None:
                     subscribed = self._subscribed[group] = asyncio.Event()
                     await self._subscribe([group])
-                    await subscribed.wait()
+                await subscribed.wait()
                 rows = await self._latest_rows(group)
             finally:
                 self._early.pop(group, None)
@@ -97,7 +103,6 @@ class Watcher:
         while True:
             with suppress(RedisError, OSError):
                 async with Subscriber(self._redis) as self._pubsub:
-                    await self._pubsub.connect()
                     await self._subscribe(self._subscribed)
                     while True:
                         await self._next(self._pubsub)

@@ -1,7 +1,8 @@
 """A client: one connection of one signed-in user, whichever protocol it speaks.
 
-Invariant: order updates go to the wire in ascending seq, all of them, or the connection ends; while a replay
-reads what was missed, live updates wait behind it. Made by realtime/gateway.py.
+Invariant: order updates go to the wire in ascending seq, all of them after the client's cursor and none
+before, or the connection ends; while a replay reads what was missed, live updates wait behind it. Made by
+realtime/gateway.py.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ class Closing(StrEnum):
 
     SESSION_EXPIRED = "SESSION_EXPIRED"
     TOO_SLOW = "TOO_SLOW"
+    CURSOR_AHEAD = "CURSOR_AHEAD"
 
     @property
     def body(self) -> bytes:
@@ -36,6 +38,7 @@ class Closing(StrEnum):
 _DETAILS = {
     Closing.SESSION_EXPIRED: "The session has expired; sign in again.",
     Closing.TOO_SLOW: "The client does not read what it is sent; connect again and resume.",
+    Closing.CURSOR_AHEAD: "There is no such order update; read the orders and connect without after_seq.",
 }
 
 
@@ -64,6 +67,8 @@ class Client:
         self.session, self.wire = session, wire
         self.held: dict[int, bytes] | None = None
         """Live updates that wait behind a replay."""
+        self.cursor = 0
+        """The last update that it was sent, or said to have."""
         self.replaying = asyncio.Lock()
         self.was_slowed_down = False
         self.pace = Pace(UNITS_A_SECOND, UNITS_AT_ONCE)
@@ -80,15 +85,17 @@ class Client:
 
     def update(self, seq: int, frame: bytes) -> None:
         """The user's next order update."""
-        if self.held is None:
-            self.wire.send("order_update", frame)
-        else:
+        if self.held is not None:
             self.held[seq] = frame
+        elif seq > self.cursor:
+            self.cursor = seq
+            self.wire.send("order_update", frame)
 
     def gap(self, from_seq: int, to_seq: int) -> None:
         """Updates that will not come, both ends included; a replay finds out by itself."""
-        if self.held is None:
-            self.tell("gap", from_seq=from_seq, to_seq=to_seq)
+        if self.held is None and to_seq > self.cursor:
+            self.tell("gap", from_seq=max(from_seq, self.cursor + 1), to_seq=to_seq)
+            self.cursor = to_seq
 
     def tell(self, event: str, **members: Any) -> None:
         self.wire.send(event, encode({"type": event, **members}))

@@ -2,129 +2,56 @@
 
 Its own handler keeps three tasks and two queues for each WebSocket; here a socket has none: what it sends
 goes through its `Outbox` straight to the line, and what the client says comes from there. Sessions, polling
-and the rules of the upgrade stay python-engineio's. Protocol: Engine.IO 4. Used by realtime/socket_io.py.
+and the rules of the upgrade stay python-engineio's; what no client says ends its session with a reason.
+Protocol: Engine.IO 4. Used by realtime/socket_io.py.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import engineio
+import structlog
 from engineio.async_drivers import asgi
 from engineio.async_socket import AsyncSocket
-from engineio.exceptions import EngineIOError
-from engineio.packet import CLOSE, MESSAGE, NOOP, PING, PONG, UPGRADE, Packet
+from engineio.packet import MESSAGE, NOOP, PING, PONG, Packet
 from websockets.frames import CloseCode
 
 from realtime.frames import text_frame
-from realtime.line import Line
+from realtime.line import GOODBYE_SECONDS, Line
+from realtime.messages import Refused
+from realtime.outbox import Outbox
+from realtime.packets import NO_PACKET, understood
+from realtime.strangers import OVERDUE, Stranger
 
-PAYLOAD_PACKETS = 16
-"""In one answer to a poll; python-engineio's client ends its connection over more."""
-BEHIND_PACKETS, QUEUE_MAX = 16, 1_000
-"""Packets that wait for a client's poll before it gets no ticks, and before it counts as stalled."""
-_LINE = "hundi.line"
+LINE, STRANGER = "hundi.line", "hundi.stranger"
+"""Where an environ or a scope has the client's line, and whom it arrived as."""
+_PROBE, _PROBE_ANSWER, _UPGRADE = "2probe", b"3probe", "5"
+log = structlog.get_logger()
+_LEFT = Refused("SIGNED_OUT", "The client has left.")
 Environ = dict[str, Any]
 
 
-class Outbox:
-    """The packets of one socket, in order: for its next poll until it has a line, then straight to that.
+class Driver:
+    """Of one Engine.IO server: puts itself in the place of the driver that the server has.
 
-    It is the socket's queue in python-engineio.
+    `farewell(session, refusal)` is the Socket.IO packet that tells a client why its session ends.
     """
 
-    __slots__ = ("_backlog", "line")
-
-    def __init__(self) -> None:
-        self._backlog: _Backlog | None = _Backlog()
-        self.line: Line | None = None
-
-    def attach(self, line: Line) -> None:
-        """From here on packets are written, those that wait first."""
-        assert self._backlog is not None
-        backlog, self._backlog, self.line = self._backlog, None, line
-        while (packet := backlog.left()) is not None:
-            self.put_nowait(packet)
-        # A poll that still waits is answered, as the protocol asks.
-        backlog.put_nowait(Packet(NOOP))
-
-    def say(self, message: bytes) -> None:
-        """A text message, finished by whoever says it."""
-        if self.line is not None:
-            self.line.write(text_frame(b"4" + message))
-        elif self._backlog is not None:
-            self._backlog.put_nowait(Packet(MESSAGE, message.decode()))
-
-    @property
-    def is_behind(self) -> bool:
-        return self.line.is_behind if self.line is not None else self.qsize() > BEHIND_PACKETS
-
-    @property
-    def is_stalled(self) -> bool:
-        return self.line.is_stalled if self.line is not None else self.qsize() > QUEUE_MAX
-
-    def put_nowait(self, packet: Packet | None) -> None:
-        if self._backlog is not None:
-            self._backlog.put_nowait(packet)
-        elif packet is not None and self.line is not None:
-            self.line.write(text_frame(packet.encode().encode()))
-            if packet.packet_type == CLOSE:
-                self.line.close(CloseCode.NORMAL_CLOSURE)
-
-    async def put(self, packet: Packet | None) -> None:
-        self.put_nowait(packet)
-
-    async def get(self) -> Packet | None:
-        assert self._backlog is not None
-        return await self._backlog.get()
-
-    def get_nowait(self) -> Packet | None:
-        if self._backlog is None:
-            raise asyncio.QueueEmpty
-        return self._backlog.get_nowait()
-
-    def task_done(self) -> None:
-        if self._backlog is not None:
-            self._backlog.task_done()
-
-    async def join(self) -> None:
-        """Until the client has polled for everything."""
-        if self._backlog is not None:
-            await self._backlog.join()
-
-    def qsize(self) -> int:
-        return self._backlog.qsize() if self._backlog is not None else 0
-
-
-class _Backlog(asyncio.Queue[Packet | None]):
-    """Engine.IO waits for the first packet and answers a poll with all that it is given."""
-
-    _given = 0
-
-    async def get(self) -> Packet | None:
-        self._given = 0
-        return await super().get()
-
-    def get_nowait(self) -> Packet | None:
-        if self._given == PAYLOAD_PACKETS:
-            raise asyncio.QueueEmpty
-        packet = super().get_nowait()
-        self._given += 1
-        return packet
-
-    def left(self) -> Packet | None:
-        """The next packet whatever was given, None for no more."""
-        return None if self.empty() else super().get_nowait()
-
-
-class Driver:
-    """Of one Engine.IO server: puts itself in the place of the driver that the server has."""
-
-    def __init__(self, server: engineio.AsyncServer) -> None:
-        self._server = server
+    def __init__(self, server: engineio.AsyncServer, farewell: Callable[[str, Refused], bytes]) -> None:
+        self._server, self._farewell = server, farewell
         self._on_connect = server.handlers["connect"]
+        self._on_message = server.handlers["message"]
+        self._on_disconnect = server.handlers["disconnect"]
         server.on("connect", self._connected)
+        server.on("disconnect", self._disconnected)
+        self._strangers: dict[str, Stranger] = {}
+        """Of each session in which nobody has signed in."""
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        """Of each whose client has signed out."""
+        self._tasks: set[asyncio.Task[None]] = set()
         server.create_queue = Outbox
         server._async = server._async | {
             "translate_request": _translate,
@@ -132,7 +59,7 @@ class Driver:
             "websocket": lambda handler, _server: _Opening(self, handler.__self__),
         }
 
-    async def asked(self, line: Line, query: str) -> None:
+    async def asked(self, line: Line, query: str, stranger: Stranger) -> None:
         """A client wants a WebSocket, for a new session or for one that polls."""
         if "transport=websocket" not in query.split("&"):
             line.refuse(HTTPStatus.BAD_REQUEST, "A WebSocket is asked for with transport=websocket.")
@@ -142,9 +69,51 @@ class Driver:
             "QUERY_STRING": query,
             "HTTP_CONNECTION": "upgrade",
             "HTTP_UPGRADE": "websocket",
-            _LINE: line,
+            LINE: line,
+            STRANGER: stranger,
         }
         await self._server.handle_request(environ)
+
+    async def follow(self, socket: AsyncSocket, message: str | bytes) -> None:
+        """Do what a client says in its session. Raises Refused when that cannot go on."""
+        packet = understood(message)
+        if packet.packet_type == PONG and socket.queue.line is not None:
+            socket.last_ping = None
+        elif packet.packet_type != MESSAGE:
+            await socket.receive(packet)
+        else:
+            try:
+                await self._on_message(socket.sid, packet.data)
+            except Exception as error:
+                log.warning("message not understood", session=socket.sid, error=repr(error)[:200])
+                raise Refused("FRAME_INVALID", "The message was not understood.") from None
+
+    def signed_in(self, session: str) -> None:
+        if (stranger := self._strangers.pop(session, None)) is not None:
+            stranger.settled()
+        if (timer := self._leaving.pop(session, None)) is not None:
+            timer.cancel()
+
+    def signed_out(self, session: str) -> None:
+        """Its client leaves; the session has a moment to end by itself."""
+        socket = self._server.sockets.get(session)
+        if socket is not None and not socket.closing:
+            self._leaving[session] = asyncio.get_running_loop().call_later(
+                GOODBYE_SECONDS, self._begin_with, self.end, session, _LEFT
+            )
+
+    async def end(self, session: str, refusal: Refused) -> None:
+        """Tell the client why, and end its session."""
+        socket = self._server.sockets.get(session)
+        if socket is None or socket.closing or socket.closed:
+            return
+        outbox: Outbox = socket.queue
+        outbox.say(self._farewell(session, refusal))
+        if outbox.line is not None:
+            # The session ends with its line.
+            outbox.line.close(CloseCode.POLICY_VIOLATION, refusal.code)
+        else:
+            await socket.close(wait=False)
 
     async def check(self) -> None:
         """Forget sessions that have ended, and end those whose polls have stopped; lines have a pulse."""
@@ -160,10 +129,37 @@ class Driver:
         self._server.sockets.pop(socket.sid, None)
 
     async def _connected(self, session: str, environ: Environ) -> Any:
-        if _LINE in environ:
+        socket = self._server.sockets[session]
+        if LINE in environ:
             # Or python-engineio would have a task for each of its pings.
-            self._server.sockets[session].last_ping = None
+            socket.last_ping = None
+        socket.queue.stalled = partial(self._begin_with, self._cut, session)
+        stranger: Stranger = environ.pop(STRANGER)
+        stranger.watch(partial(self._begin_with, self._overdue, session))
+        self._strangers[session] = stranger
         return await self._on_connect(session, environ)
+
+    async def _disconnected(self, session: str, reason: str) -> None:
+        self.signed_in(session)
+        if reason == self._server.reason.PING_TIMEOUT:
+            log.info("connection ended", reason="SILENT", session=session)
+        await self._on_disconnect(session, reason)
+
+    async def _overdue(self, session: str) -> None:
+        log.info("connection without sign-in", session=session)
+        await self.end(session, OVERDUE)
+
+    async def _cut(self, session: str) -> None:
+        """A session whose polls take too little."""
+        if (socket := self._server.sockets.get(session)) is not None:
+            log.info("connection ended", reason="TOO_SLOW", session=session)
+            await socket.close(wait=False, abort=True)
+            self._server.sockets.pop(session, None)
+
+    def _begin_with(self, work: Callable[..., Coroutine[Any, Any, None]], *of: object) -> None:
+        task = asyncio.create_task(work(*of))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class _Opening:
@@ -173,8 +169,10 @@ class _Opening:
         self._driver, self._socket = driver, socket
 
     async def __call__(self, environ: Environ) -> str:
-        line: Line = environ[_LINE]
-        receiver = _Receiver(self._driver, self._socket, line)
+        line: Line = environ[LINE]
+        # A new session has it already; a WebSocket that is to follow polls is one until it does.
+        stranger: Stranger | None = environ.pop(STRANGER, None)
+        receiver = _Receiver(self._driver, self._socket, line, stranger)
         # Polls are answered at once until the client has changed over, or has given it up.
         self._socket.upgrading = self._socket.connected
         self._socket.connected = True
@@ -187,53 +185,62 @@ class _Opening:
 class _Receiver:
     """One WebSocket of a session: its only one, or one that is about to follow its polls."""
 
-    __slots__ = ("_driver", "_line", "_socket")
+    __slots__ = ("_driver", "_line", "_socket", "_stranger")
     ping = text_frame(Packet(PING).encode().encode())
 
-    def __init__(self, driver: Driver, socket: AsyncSocket, line: Line) -> None:
-        self._driver, self._socket, self._line = driver, socket, line
+    def __init__(self, driver: Driver, socket: AsyncSocket, line: Line, stranger: Stranger | None) -> None:
+        self._driver, self._socket, self._line, self._stranger = driver, socket, line, stranger
+        if stranger is not None:
+            stranger.watch(partial(line.close, CloseCode.POLICY_VIOLATION, "UPGRADE_MISSING"))
 
     def attach(self) -> None:
         self._socket.upgraded, self._socket.upgrading = True, False
         self._socket.queue.attach(self._line)
+        self._settle()
 
     async def follow(self, message: str | bytes) -> None:
-        packet = Packet(encoded_packet=message)
         if self._socket.queue.line is not self._line:
-            self._change_over(packet)
-        elif packet.packet_type == PONG:
-            self._socket.last_ping = None
-        else:
-            # A packet that means nothing is passed over.
-            with suppress(EngineIOError):
-                await self._socket.receive(packet)
-            if self._socket.closed:
-                self._line.close(CloseCode.NORMAL_CLOSURE)
+            self._change_over(message)
+            return
+        try:
+            await self._driver.follow(self._socket, message)
+        except Refused as refusal:
+            await self._driver.end(self._socket.sid, refusal)
+        if self._socket.closed:
+            self._line.close(CloseCode.NORMAL_CLOSURE)
 
     async def gone(self) -> None:
+        self._settle()
         if self._socket.queue.line is self._line:
             await self._driver.left(self._socket)
         else:
             self._socket.upgrading = False
 
-    def _change_over(self, packet: Packet) -> None:
+    def _change_over(self, message: str | bytes) -> None:
         """A probe, its answer and the end of the poll that waits; then the client's word that it has."""
-        if packet.packet_type == PING and packet.data == "probe":
-            self._line.write(text_frame(Packet(PONG, "probe").encode().encode()))
+        if message == _PROBE:
+            self._line.write(text_frame(_PROBE_ANSWER))
             self._socket.queue.put_nowait(Packet(NOOP))
-        elif packet.packet_type == UPGRADE and self._socket.upgrading:
+        elif message == _UPGRADE and self._socket.upgrading and not self._socket.closing:
             self.attach()
         else:
-            self._line.close(CloseCode.POLICY_VIOLATION)
+            self._line.close(CloseCode.POLICY_VIOLATION, NO_PACKET.code)
+
+    def _settle(self) -> None:
+        if self._stranger is not None:
+            self._stranger.settled()
+            self._stranger = None
 
 
 async def _translate(*request: Any) -> Any:
     """The environ of an HTTP request, or the one that was made for a line."""
-    return request[0] if len(request) == 1 else await asgi.translate_request(*request)
+    if len(request) == 1:
+        return request[0]
+    return await asgi.translate_request(*request) | {STRANGER: request[0].get(STRANGER)}
 
 
 async def _respond(status: str, headers: Any, payload: Any, environ: Environ) -> Any:
     """To an HTTP request; a line that gets one is refused."""
-    if (line := environ.get(_LINE)) is None:
+    if (line := environ.get(LINE)) is None:
         return await asgi.make_response(status, headers, payload, environ)
     return line.refuse(HTTPStatus(int(status.split()[0])), payload.decode())

@@ -5,21 +5,26 @@ be shared between connections. Used by realtime/line.py and the fronts.
 """
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from typing import cast
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.streams import StreamReader
 
 PING = b"\x89\x00"
+FRAMES_MAX = 100
+"""That one message may come in."""
+CONTROL_BYTES_MAX, _MASKED_HEAD = 125, 6
+"""A control frame's payload, and the head of a client's."""
 
 
 class FrameError(Exception):
-    """The connection cannot go on; `code` tells the client why."""
+    """The connection cannot go on; `code` and `reason` tell the client why."""
 
-    def __init__(self, code: CloseCode) -> None:
-        super().__init__(code.name)
-        self.code = code
+    def __init__(self, code: CloseCode, reason: str = "") -> None:
+        super().__init__(reason or code.name)
+        self.code, self.reason = code, reason
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -41,67 +46,88 @@ def pong_frame(payload: bytes) -> bytes:
     return Frame(Opcode.PONG, payload).serialize(mask=False)
 
 
-class Reader:
-    """A client's bytes as messages and control frames; it holds memory only while one is incomplete.
+def ends_with_close(data: bytes) -> bool:
+    """Whether the last frame of what a client said is a close, by its looks: nothing is parsed.
 
-    A message is text or bytes of at most `size_max` bytes, however many frames it comes in.
+    Whose connection has been closed says nothing after its own close (section 5.5.1).
+    """
+    tail = data[-(CONTROL_BYTES_MAX + _MASKED_HEAD) :]
+    heads = range(len(tail) - _MASKED_HEAD, -1, -1)
+    return any(tail[at] == 0x88 and tail[at + 1] == 0x80 | length for length, at in enumerate(heads))
+
+
+class Reader:
+    """A client's bytes as frames, its data frames as messages; it holds memory for what is incomplete alone.
+
+    A message is text or bytes of at most `size_max` bytes in at most FRAMES_MAX frames; what a frame costs
+    does not depend on those before it.
     """
 
-    __slots__ = ("_fragments", "_partial", "_size_max")
+    __slots__ = ("_kind", "_parser", "_parts", "_size", "_size_max", "_stream")
 
     def __init__(self, size_max: int) -> None:
         self._size_max = size_max
-        self._partial: tuple[StreamReader, Generator[None, None, Frame]] | None = None
-        self._fragments: list[Frame] | None = None
+        self._stream: StreamReader | None = None
+        """While something is not parsed."""
+        self._parser: Generator[None, None, Frame] | None = None
+        """While a frame is incomplete."""
+        self._parts: list[bytes] | None = None
+        """While a message is incomplete, with its kind and the size it has come to."""
+        self._kind, self._size = Opcode.TEXT, 0
 
-    def read(self, data: bytes) -> Iterator[str | bytes | Frame]:
-        """Whole messages, and control frames as they are. Raises FrameError."""
+    def feed(self, data: bytes) -> None:
+        """What has come; nothing of it is parsed before it is asked for."""
+        if self._stream is None:
+            self._stream = StreamReader()
+        self._stream.feed_data(data)
+
+    def frame(self) -> Frame | None:
+        """The next whole frame, None for not yet. Raises FrameError."""
+        if self._stream is None:
+            return None
+        if self._parser is None:
+            self._parser = Frame.parse(self._stream.read_exact, mask=True, max_size=self._size_max)
         try:
-            for frame in self._frames(data):
-                if frame.opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG):
-                    yield frame
-                elif (message := self._joined(frame)) is not None:
-                    yield message
+            next(self._parser)
+        except StopIteration as whole:
+            self._parser = None
+            if not self._stream.buffer:
+                self._stream = None
+            return cast(Frame, whole.value)
         except ProtocolError:
             raise FrameError(CloseCode.PROTOCOL_ERROR) from None
         except PayloadTooBig:
             raise FrameError(CloseCode.MESSAGE_TOO_BIG) from None
-        except UnicodeDecodeError:
-            raise FrameError(CloseCode.INVALID_DATA) from None
+        return None
 
-    def _frames(self, data: bytes) -> Iterator[Frame]:
-        if self._partial is None:
-            stream = StreamReader()
-            parser = self._parser(stream)
-        else:
-            stream, parser = self._partial
-        stream.feed_data(data)
-        while True:
-            try:
-                next(parser)
-            except StopIteration as whole:
-                parser = self._parser(stream)
-                yield whole.value
-                if not stream.buffer:
-                    self._partial = None
-                    return
-            else:
-                self._partial = stream, parser
-                return
-
-    def _parser(self, stream: StreamReader) -> Generator[None, None, Frame]:
-        return Frame.parse(stream.read_exact, mask=True, max_size=self._size_max)
-
-    def _joined(self, frame: Frame) -> str | bytes | None:
-        """The message that a data frame ends, if it does."""
-        if (frame.opcode is Opcode.CONT) is (self._fragments is None):
+    def message(self, frame: Frame) -> str | bytes | None:
+        """The message that a data frame ends, if it does. Raises FrameError."""
+        if (frame.opcode is Opcode.CONT) is (self._parts is None):
             raise FrameError(CloseCode.PROTOCOL_ERROR)
-        parts = [*(self._fragments or ()), frame]
-        if sum(len(part.data) for part in parts) > self._size_max:
+        if self._parts is None:
+            if frame.fin:
+                return _decoded(frame.opcode, frame.data)
+            self._parts, self._kind, self._size = [], frame.opcode, 0
+        self._size += len(frame.data)
+        if self._size > self._size_max:
             raise FrameError(CloseCode.MESSAGE_TOO_BIG)
+        if len(self._parts) == FRAMES_MAX:
+            raise FrameError(CloseCode.POLICY_VIOLATION, "TOO_MANY_FRAMES")
+        self._parts.append(bytes(frame.data))
         if not frame.fin:
-            self._fragments = parts
             return None
-        self._fragments = None
-        whole = b"".join(part.data for part in parts)
-        return whole.decode() if parts[0].opcode is Opcode.TEXT else whole
+        parts, self._parts = self._parts, None
+        return _decoded(self._kind, b"".join(parts))
+
+    def clear(self) -> None:
+        """Forget what is incomplete."""
+        self._stream = self._parser = self._parts = None
+
+
+def _decoded(kind: Opcode, payload: bytes | bytearray | memoryview) -> str | bytes:
+    if kind is Opcode.BINARY:
+        return bytes(payload)
+    try:
+        return str(payload, "utf-8")
+    except UnicodeDecodeError:
+        raise FrameError(CloseCode.INVALID_DATA) from None

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from config.tokens import TokenRefused, verify
 from domain.instruments import Instrument
 from domain.time import NANOS, rfc3339
 from realtime import risk_alerts
-from realtime.clients import Client, Wire, encode
+from realtime.clients import Client, Closing, Wire, encode
 from realtime.market_status import MarketStatus
 from realtime.messages import Auth, Refused, Resume, read
 from realtime.portfolios import Portfolios
@@ -31,6 +32,8 @@ CONNECTIONS_MAX = 20
 """Of one user."""
 RESUME_SECONDS = 2.0
 """How long the answer to a resume waits for the replay; the replay itself waits for Redis."""
+UNKNOWN_SECONDS = 5.0
+"""After which a client is told that it is not known yet where its order updates stand."""
 Verb = Callable[[Client, object], Awaitable[dict[str, Any]]]
 log = structlog.get_logger()
 
@@ -102,6 +105,9 @@ class Gateway:
             client.was_slowed_down = True
             log.warning("client is slowed down", client_id=client.session.client_id)
         try:
+            if client not in self.clients:
+                # It left while its message waited: what would be begun for it now would never end.
+                raise Refused("CONNECTION_ENDED", "The connection has ended.")
             return {"ok": True, **await verb(client, said)}
         except Refused as refusal:
             return refusal.answer
@@ -109,24 +115,28 @@ class Gateway:
     async def _resume(self, client: Client, said: object) -> dict[str, Any]:
         """Order updates again from a cursor; `seq` in the answer is the last one sent.
 
-        It is null while Redis is away: the updates follow when it is back.
+        It is null while that cannot be told: the updates follow, or the connection ends because the cursor is
+        ahead of the record.
         """
         after_seq = read(Resume, said).after_seq
         replay = client.begin(self._replay(client, after_seq))
         await asyncio.wait({replay}, timeout=RESUME_SECONDS)
-        return {"seq": replay.result() if replay.done() else None}
+        if not replay.done():
+            replay.add_done_callback(partial(_end_if_refused, client))
+            return {"seq": None}
+        return {"seq": replay.result()}
 
-    async def _begin(self, client: Client, after_seq: int | None) -> int:
+    async def _begin(self, client: Client, after_seq: int | None) -> None:
         for body in self._market.bodies:
             client.wire.send("market_status", body)
-        seq = await self._updates.join(client, after_seq)
-        client.tell(
-            "session",
-            client_id=client.session.client_id,
-            expires_at=rfc3339(client.session.expires_at * NANOS),
-            seq=seq,
-        )
-        return seq
+        loop = asyncio.get_running_loop()
+        unknown = loop.call_later(UNKNOWN_SECONDS, _tell_session, client, None)
+        try:
+            _tell_session(client, await self._updates.join(client, after_seq))
+        except Refused:
+            client.wire.close(Closing.CURSOR_AHEAD)
+        finally:
+            unknown.cancel()
 
     async def _replay(self, client: Client, after_seq: int) -> int:
         await client.joined()
@@ -152,6 +162,17 @@ class Gateway:
     def _announce(self, body: bytes) -> None:
         for client in self.clients:
             client.wire.send("market_status", body)
+
+
+def _tell_session(client: Client, seq: int | None) -> None:
+    expires_at = rfc3339(client.session.expires_at * NANOS)
+    client.tell("session", client_id=client.session.client_id, expires_at=expires_at, seq=seq)
+
+
+def _end_if_refused(client: Client, replay: "asyncio.Task[int]") -> None:
+    """Of a resume whose answer is given already."""
+    if not replay.cancelled() and isinstance(replay.exception(), Refused):
+        client.wire.close(Closing.CURSOR_AHEAD)
 
 
 def _units(said: object) -> float:

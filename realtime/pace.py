@@ -1,7 +1,8 @@
 """A token bucket: how long whoever asks too much has to wait.
 
 A client that floods is not refused but slowed down: its next message is not read before it may be followed,
-so that TCP holds it back and nobody else notices. Used by realtime/line.py and realtime/gateway.py.
+so that TCP holds it back and nobody else notices. Used by realtime/line.py, realtime/polling.py and
+realtime/gateway.py.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ import asyncio
 
 class Pace:
     """`burst` units at once, then `rate` a second."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst = rate, burst

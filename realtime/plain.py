@@ -4,7 +4,7 @@ A client's first frame is `{"action": "auth", "token": ...}`; every frame gets o
 frame's `id` back. Mounted by realtime/app.py.
 """
 
-import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,8 +16,8 @@ from realtime.frames import PING, text_frame
 from realtime.gateway import Gateway
 from realtime.line import Line
 from realtime.messages import Refused
+from realtime.strangers import OVERDUE, Stranger
 
-AUTH_SECONDS = 10.0
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -31,8 +31,6 @@ class PlainWire:
 
     def send(self, event: str, body: bytes) -> None:
         self.push(event, body)
-        if self._line.is_stalled:
-            self.close(Closing.TOO_SLOW)
 
     def push(self, _event: str, body: bytes) -> None:
         self._line.write(text_frame(body))
@@ -63,21 +61,21 @@ class Plain:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def asked(self, line: Line) -> None:
-        line.accept(_Receiver(self._gateway, line))
+    async def asked(self, line: Line, stranger: Stranger) -> None:
+        line.accept(_Receiver(self._gateway, line, stranger))
 
 
 class _Receiver:
     """One connection, from its first frame to its last."""
 
-    __slots__ = ("_client", "_gateway", "_line", "_overdue")
+    __slots__ = ("_client", "_gateway", "_line", "_stranger")
     ping = PING
 
-    def __init__(self, gateway: Gateway, line: Line) -> None:
+    def __init__(self, gateway: Gateway, line: Line, stranger: Stranger) -> None:
         self._gateway, self._line = gateway, line
         self._client: Client | None = None
-        loop = asyncio.get_running_loop()
-        self._overdue: asyncio.TimerHandle | None = loop.call_later(AUTH_SECONDS, self._end, "AUTH_MISSING")
+        self._stranger: Stranger | None = stranger
+        stranger.watch(partial(self._end, OVERDUE.code))
 
     async def follow(self, message: str | bytes) -> None:
         try:
@@ -90,8 +88,7 @@ class _Receiver:
             self._end(refusal.code)
 
     async def gone(self) -> None:
-        if self._overdue is not None:
-            self._overdue.cancel()
+        self._settle()
         if self._client is not None:
             await self._gateway.leave(self._client)
 
@@ -106,9 +103,7 @@ class _Receiver:
             wire.send("answer", _answer(said, refusal.answer))
             raise
         wire.send("answer", _answer(said, {"ok": True}))
-        if self._overdue is not None:
-            self._overdue.cancel()
-            self._overdue = None
+        self._settle()
         return client
 
     async def _follow(self, client: Client, said: dict[str, Any]) -> None:
@@ -119,6 +114,11 @@ class _Receiver:
         else:
             answer = await self._gateway.follow(client, verb, said)
         client.wire.send("answer", _answer(said, answer))
+
+    def _settle(self) -> None:
+        if self._stranger is not None:
+            self._stranger.settled()
+            self._stranger = None
 
     def _end(self, code: str) -> None:
         self._line.close(CloseCode.POLICY_VIOLATION, code)

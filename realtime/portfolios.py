@@ -67,8 +67,11 @@ class Portfolios:
         portfolio = self._portfolios.get(user_id)
         if portfolio is None:
             portfolio = self._portfolios[user_id] = _Portfolio()
+            # Before anything is waited for: a client that leaves meanwhile is found and let go.
+            portfolio.watchers[client] = -1
             await self._subscribe([user_id])
-        portfolio.watchers[client] = -1
+        else:
+            portfolio.watchers[client] = -1
         self._ask.set()
         return {}
 
@@ -93,7 +96,6 @@ class Portfolios:
         while True:
             with suppress(RedisError, OSError):
                 async with Subscriber(self._redis) as self._pubsub:
-                    await self._pubsub.connect()
                     await self._subscribe(self._portfolios)
                     while True:
                         message = await self._pubsub.get_message(timeout=POLL_SECONDS)

@@ -13,18 +13,23 @@ from urllib.parse import parse_qs
 
 import socketio
 import structlog
-from engineio.packet import NOOP, Packet
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from realtime.clients import Client, Closing
-from realtime.engine import Driver, Outbox
+from realtime.clients import Client, Closing, encode
+from realtime.engine import Driver
 from realtime.gateway import Gateway
-from realtime.line import MESSAGE_BYTES_MAX, PULSE_SECONDS
+from realtime.line import GOODBYE_SECONDS, MESSAGE_BYTES_MAX
+from realtime.lines import PULSE_SECONDS
 from realtime.messages import Refused
+from realtime.outbox import Outbox
+from realtime.polling import follow_post
 
-PONG_SECONDS, GOODBYE_SECONDS = 10, 2
+PONG_SECONDS = 10
 CHECK_SECONDS = 10
-"""Within which a connection has to sign in."""
+"""Between two looks at who polls no more."""
 _quiet = logging.getLogger("hundi.engineio")
 _quiet.setLevel(logging.CRITICAL)
 log = structlog.get_logger()
@@ -43,8 +48,6 @@ class SocketIoWire:
 
     def send(self, event: str, body: bytes) -> None:
         self.push(event, body)
-        if self._outbox.is_stalled:
-            self.close(Closing.TOO_SLOW)
 
     def push(self, event: str, body: bytes) -> None:
         if self._closing is None:
@@ -98,8 +101,6 @@ class SocketIo:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._clients: dict[str, tuple[SocketIoWire, Client]] = {}
-        self._sessions: set[str] = set()
-        """Engine.IO's, of those who have signed in."""
         self._server = socketio.AsyncServer(
             async_mode="asgi",
             async_handlers=False,
@@ -115,7 +116,7 @@ class SocketIo:
             logger=_quiet,
             engineio_logger=_quiet,
         )
-        self._driver = Driver(self._server.eio)
+        self._driver = Driver(self._server.eio, self._farewell)
         self.asked = self._driver.asked
         self._server.on("connect", self._connected)
         self._server.on("disconnect", self._disconnected)
@@ -123,43 +124,45 @@ class SocketIo:
             self._server.on(verb, self._following(handler))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Engine.IO's HTTP requests."""
-        session = parse_qs(scope["query_string"]).get(b"sid", [b""])[0].decode("latin-1")
-        socket = self._server.eio.sockets.get(session)
+        """Engine.IO's HTTP requests; of one that begins a session, the scope has the stranger."""
+        socket = self._server.eio.sockets.get(session_of(scope))
+        if scope["method"] == "POST" and socket is not None and socket.connected and not socket.upgraded:
+            response = await follow_post(self._driver, socket, Request(scope, receive))
+            if response is not None:
+                await readable(response, scope)(scope, receive, send)
+            return
         try:
             await self._server.handle_request(scope, receive, send)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             # python-engineio decodes outside of any guard; what it chokes on costs the client its connection.
             log.warning("message not understood", peer=scope["client"], error=repr(error)[:200])
-        if socket is not None and socket.closed and scope["method"] == "POST":
-            # The client said goodbye: its poll, which waits for a packet, is answered as the protocol asks.
-            socket.queue.put_nowait(Packet(NOOP))
 
     async def run(self) -> None:
-        """Until cancelled: end connections that do not sign in, or poll no more."""
-        sockets = self._server.eio.sockets
-        strangers: set[str] = set()
+        """Until cancelled: end connections that poll no more."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            for session in strangers & sockets.keys() - self._sessions:
-                log.warning("connection without sign-in", session=session)
-                await sockets[session].close(wait=False)
             await self._driver.check()
-            strangers = sockets.keys() - self._sessions
 
     async def _connected(self, sid: str, _environ: dict[str, Any], auth: object = None) -> None:
         wire = SocketIoWire(self._server, sid)
         try:
             self._clients[sid] = wire, self._gateway.admit(auth, wire)
-            self._sessions.add(wire.session)
         except Refused as refusal:
             raise socketio.exceptions.ConnectionRefusedError(str(refusal), refusal.answer) from None
+        self._driver.signed_in(wire.session)
 
     async def _disconnected(self, sid: str, _reason: str) -> None:
         if (found := self._clients.pop(sid, None)) is not None:
             wire, client = found
-            self._sessions.discard(wire.session)
+            self._driver.signed_out(wire.session)
             await self._gateway.leave(client)
+
+    def _farewell(self, session: str, refusal: Refused) -> bytes:
+        """Why the session ends: an event to who has signed in, to others that they were not let in."""
+        if self._server.manager.sid_from_eio_sid(session, "/") in self._clients:
+            told = {"type": "closing", "code": refusal.code, "detail": refusal.detail}
+            return b'2["closing",%b]' % encode(told)
+        return b"4" + encode({"message": refusal.detail, "data": refusal.answer})
 
     def _following(self, verb: Any) -> Any:
         async def follow(sid: str, *said: object) -> dict[str, Any]:
@@ -168,3 +171,16 @@ class SocketIo:
             return await self._gateway.follow(found[1], verb, said[0] if said else None)
 
         return follow
+
+
+def session_of(scope: Scope) -> str:
+    """Engine.IO's, as the request names it; empty for a new one."""
+    query: bytes = scope["query_string"]
+    return parse_qs(query).get(b"sid", [b""])[0].decode("latin-1")
+
+
+def readable(response: Response, scope: Scope) -> Response:
+    """By a page of any origin, as all that python-engineio answers is."""
+    if (origin := Headers(scope=scope).get("origin")) is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+    return response

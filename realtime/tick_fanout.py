@@ -1,13 +1,14 @@
 """Ticks to the clients that subscribed to them: a snapshot, then what changed, one frame a client a beat.
 
 Invariant: a client that reads ends with the last values of everything it is subscribed to. What changed of an
-instrument is written once a turn and its bytes shared by all who watch it. A client that is behind is sent no
-ticks; when it has caught up it gets a snapshot, and when it does not, its connection ends. Only the groups
-that some client watches are taken from the bus. Called by realtime/gateway.py.
+instrument is written once a turn and its bytes shared by all who watch it. After the answer to an
+`unsubscribe` or a change of mode comes nothing that was written before it. A client that is behind is sent no
+ticks; when it has caught up it gets a snapshot, and when it does not, its connection ends. Called by
+realtime/gateway.py.
 """
 
 import asyncio
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from itertools import cycle
 from typing import Any
@@ -17,10 +18,11 @@ from redis.asyncio import Redis
 
 from domain.instruments import Instrument
 from exchange.ticks import TICK, Ticks
-from realtime.bus import Watcher
 from realtime.clients import Client, Closing
+from realtime.distributor_watch import DistributorWatch
 from realtime.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
 from realtime.quotes import Mode, changes, element
+from realtime.tick_groups import TickGroups
 from realtime.tick_table import PUSH_SECONDS, TickTable
 
 SLICE_SECONDS = 0.002
@@ -35,17 +37,14 @@ class TickFanout:
     def __init__(self, redis: Redis, instruments: Sequence[Instrument], behind_seconds: float) -> None:
         self._behind_seconds = behind_seconds
         self._table = TickTable(instruments, TURNS)
-        self._bus = Watcher(redis, self._arrived)
+        self._groups = TickGroups(redis, self._arrived)
+        self._distributor = DistributorWatch(redis, self._table.alive)
         self._watchers: list[dict[Mode, dict[int, set[Client]]]] = [
             {mode: defaultdict(set) for mode in Mode} for _ in range(TURNS)
         ]
         """Of each turn, by mode and slot."""
         self._clients = [0] * TURNS
         """In each turn."""
-        self._groups: Counter[str] = Counter()
-        """Subscriptions of each group."""
-        self._taken: set[str] = set()
-        self._one_at_a_time = asyncio.Lock()
         self._at_once: defaultdict[int, list[int]] = defaultdict(list)
         """Slots of each turn."""
         self._behind: set[Client] = set()
@@ -56,7 +55,8 @@ class TickFanout:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._bus.run(), name="tick bus")
+            tasks.create_task(self._groups.run(), name="tick groups")
+            tasks.create_task(self._distributor.run(), name="distributor watch")
             tasks.create_task(self._beat(), name="tick beat")
             tasks.create_task(self._write(), name="tick frames")
 
@@ -64,10 +64,11 @@ class TickFanout:
         """The answer; the snapshot follows as soon as the bus has given the latest rows."""
         asked = read(Subscribe, said)
         self._seat(client)
+        self._flush(client)
         accepted: list[str] = []
         refused: list[dict[str, str]] = []
         slots: list[int] = []
-        for instrument_id in asked.instruments:
+        for instrument_id in dict.fromkeys(asked.instruments):
             slot = self._table.slots.get(instrument_id)
             if slot is None:
                 refused.append(_refusal(instrument_id, "INSTRUMENT_UNKNOWN", "There is no such instrument."))
@@ -92,16 +93,17 @@ class TickFanout:
             client.begin(self._open(client, taken, Mode.LTP))
 
     async def unsubscribe(self, client: Client, said: object) -> dict[str, Any]:
+        asked = read(Unsubscribe, said)
+        self._flush(client)
         accepted: list[str] = []
         refused: list[dict[str, str]] = []
-        for instrument_id in read(Unsubscribe, said).instruments:
+        for instrument_id in dict.fromkeys(asked.instruments):
             slot = self._table.slots.get(instrument_id)
             if slot is None or slot not in client.modes:
                 refused.append(_refusal(instrument_id, "NOT_SUBSCRIBED", "It was not subscribed to."))
             else:
                 self._drop(client, slot)
                 accepted.append(instrument_id)
-        await self._release()
         return {"accepted": accepted, "refused": refused}
 
     async def leave(self, client: Client) -> None:
@@ -111,7 +113,6 @@ class TickFanout:
             self._clients[client.turn] -= 1
         self._behind.discard(client)
         client.elements.clear()
-        await self._release()
 
     def _seat(self, client: Client) -> None:
         """In the first turn that has room, or the emptiest."""
@@ -123,17 +124,16 @@ class TickFanout:
         if slot in client.modes:
             self._drop(client, slot)
         client.modes[slot] = mode
-        self._groups[self._table.groups[slot]] += 1
+        self._groups.want(self._table.groups[slot])
 
     async def _open(self, client: Client, slots: list[int], mode: Mode) -> None:
         """Take the groups from the bus, then snapshot and deltas of what is still subscribed to."""
-        for group in {self._table.groups[slot] for slot in slots}:
-            async with self._one_at_a_time:
-                if group not in self._taken:
-                    rows = await self._bus.watch(group)
-                    self._taken.add(group)
-                    self._arrived(group, rows)
+        await self._groups.take({self._table.groups[slot] for slot in slots})
+        if not self._distributor.is_alive:
+            await self._distributor.look()
         opened = [slot for slot in slots if client.modes.get(slot) is mode]
+        if slots and not opened:
+            return
         for slot in opened:
             self._table.watch(client.turn, slot)
             self._watchers[client.turn][mode][slot].add(client)
@@ -146,14 +146,7 @@ class TickFanout:
             del watchers[mode][slot]
             if not any(slot in of_mode for of_mode in watchers.values()):
                 self._table.unwatch(client.turn, slot)
-        self._groups[self._table.groups[slot]] -= 1
-
-    async def _release(self) -> None:
-        """Groups that nobody watches any more."""
-        async with self._one_at_a_time:
-            for group in [group for group in self._taken if not self._groups[group]]:
-                self._taken.discard(group)
-                await self._bus.unwatch(group)
+        self._groups.unwant(self._table.groups[slot])
 
     def _arrived(self, group: str, rows: Ticks) -> None:
         loop = asyncio.get_running_loop()
@@ -204,21 +197,23 @@ class TickFanout:
             while self._touched:
                 until = loop.time() + SLICE_SECONDS
                 while self._touched:
-                    self._flush(self._touched.popleft(), until)
+                    self._flush(self._touched.popleft())
                     if loop.time() >= until:
                         break
                 await asyncio.sleep(0)
 
-    def _flush(self, client: Client, now: float) -> None:
+    def _flush(self, client: Client) -> None:
         """What was pushed and not written yet, in its order, as one frame."""
         elements, client.elements = client.elements, []
-        if not elements or client.behind_since is not None:
-            return
-        if client.wire.is_behind:
-            client.behind_since = now
-            self._behind.add(client)
-        else:
+        if elements and not self._lags(client):
             client.wire.push_list("ticks", b",".join(elements))
+
+    def _lags(self, client: Client) -> bool:
+        """Whether it is behind: it is told nothing, and a snapshot of everything when it has caught up."""
+        if client.behind_since is None and client.wire.is_behind:
+            client.behind_since = asyncio.get_running_loop().time()
+            self._behind.add(client)
+        return client.behind_since is not None
 
     def _catch_up(self, now: float) -> None:
         """The latest values to clients who can take them again."""
@@ -232,7 +227,9 @@ class TickFanout:
 
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
         """What was pushed last: the deltas that follow are against it, so those before it go first."""
-        self._flush(client, asyncio.get_running_loop().time())
+        self._flush(client)
+        if self._lags(client):
+            return
         found, rows = self._table.pushed(client.turn, list(slots))
         times = rows["time_ns"].tolist()
         elements = [

@@ -5,8 +5,8 @@ and its own moments, and what was pushed in one says nothing of another.
 
 Invariant: in each turn an instrument is due at most once in PUSH_SECONDS; a tick after a quiet spell is due
 at once. Deltas are against what was pushed last in the turn, so a client that got a snapshot of the pushed
-rows and every delta after it has the same values as the table. Pure bookkeeping in numpy; used by
-realtime/tick_fanout.py.
+rows and every delta after it has the same values as the table. Of a distributor that is not at work every
+price is stale. Pure bookkeeping in numpy; used by realtime/tick_fanout.py.
 """
 
 from collections.abc import Sequence
@@ -37,6 +37,7 @@ class TickTable:
         self._pushed_at = np.full((turns, number), -np.inf)
         self._dirty = np.zeros((turns, number), bool)
         self._watched = np.zeros((turns, number), bool)
+        self._is_alive = False
 
     def take(self, group: str, rows: Ticks, now: float) -> list[tuple[int, list[int]]]:
         """Rows of a group, the last one of an instrument wins; what is due at once: turns and their slots."""
@@ -51,11 +52,16 @@ class TickTable:
         turns = np.flatnonzero(quiet.any(axis=1)).tolist()
         return [(turn, slots[quiet[turn]].tolist()) for turn in turns]
 
+    def alive(self, is_alive: bool) -> None:
+        """Whether the distributor is at work: else every price is stale. What is watched is due for it."""
+        self._is_alive = is_alive
+        self._dirty |= self._watched & (self._last["token"] != 0)
+
     def watch(self, turn: int, slot: int) -> None:
         """From now on; what was not told to anybody needs no delta."""
         if not self._watched[turn, slot]:
             self._watched[turn, slot] = True
-            self._pushed[turn, slot] = self._last[slot]
+            self._pushed[turn, slot] = self._shown([slot])[0]
 
     def unwatch(self, turn: int, slot: int) -> None:
         self._watched[turn, slot] = self._dirty[turn, slot] = False
@@ -67,7 +73,7 @@ class TickTable:
 
     def pull(self, turn: int, slots: Sequence[int], now: float) -> tuple[Ticks, Ticks]:
         """What was pushed of these slots, and what is to be pushed; it counts as pushed now."""
-        before, rows = self._pushed[turn, slots], self._last[slots]
+        before, rows = self._pushed[turn, slots], self._shown(slots)
         self._pushed[turn, slots] = rows
         self._pushed_at[turn, slots] = now
         self._dirty[turn, slots] = False
@@ -78,6 +84,13 @@ class TickTable:
         found = [slot for slot in slots if self._pushed["token"][turn, slot]]
         rows: Ticks = self._pushed[turn, found]
         return found, rows
+
+    def _shown(self, slots: Sequence[int]) -> Ticks:
+        """The last rows, a copy, as clients are to see them."""
+        rows: Ticks = self._last[slots]
+        if not self._is_alive:
+            rows["stale"] = 1
+        return rows
 
 
 def _is_due(pushed_at: NDArray[np.float64], now: float) -> NDArray[np.bool_]:

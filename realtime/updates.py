@@ -1,13 +1,11 @@
 """Every connected user's order updates, from Redis to that user's clients and nobody else's.
 
 A gateway subscribes to the channels of its connected users only. An update that comes early waits until those
-before it are found in the kept tail or refilled from the audit log; after HEAL_SECONDS the hole is announced.
-Redis may be away: the clients stay, and after it is back what was missed is handed out. Called by
-realtime/gateway.py; the publishers' side is storage/updates.py.
+before it are found (realtime/update_healing.py). Redis may be away: the clients stay, and after it is back
+what was missed is handed out. Called by realtime/gateway.py; the publishers' side is storage/updates.py.
 """
 
 import asyncio
-import time
 from contextlib import suppress
 
 import msgspec
@@ -16,18 +14,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from realtime.clients import Client
+from realtime.record_queries import RecordQueries
 from realtime.telemetry import update_pushed
+from realtime.update_healing import RETRY_SECONDS, Healing
 from realtime.user_stream import UserStream, replay
 from storage import updates
 from storage.redis_client import Subscriber
 from storage.updates import Cursor
 
-HEAL_SECONDS = 5.0
-"""How long a hole may hold up the updates behind it: Redis and those who refill may be starting anew."""
-REFILL_SECONDS = 1.0
-"""How long an answer to one question for missed updates is waited for."""
-RETRY_SECONDS, POLL_SECONDS = 0.1, 5.0
-CURSORS_MAX = 1000
+POLL_SECONDS = 5.0
 _PREFIX = updates.channel(0).removesuffix("0").encode()
 log = structlog.get_logger()
 
@@ -54,11 +49,14 @@ class Updates:
         self._streams: dict[int, UserStream] = {}
         self._pubsub: Subscriber | None = None
         self._check = asyncio.Event()
+        self._record = RecordQueries(redis)
+        self._healing = Healing(redis, self._record)
 
     async def join(self, client: Client, after_seq: int | None) -> int:
-        """Attach a client, from now on or from after a cursor; the seq it has then. Waits for Redis.
+        """Attach a client, from now on or from after a cursor; the seq it has then.
 
-        Every join is followed by one `leave`, also one that was cancelled.
+        Waits until it is known where the user's updates stand. Raises Refused for a cursor ahead of that.
+        Every join is followed by one `leave`, also one that was cancelled or refused.
         """
         user_id = client.session.user_id
         stream = self._streams.get(user_id)
@@ -71,6 +69,7 @@ class Updates:
         if after_seq is not None:
             return await self.replay(client, after_seq)
         stream.clients.add(client)
+        client.cursor = stream.last_seq
         return stream.last_seq
 
     async def leave(self, client: Client) -> None:
@@ -94,35 +93,41 @@ class Updates:
         return stream.last_seq if stream is not None and stream.known.is_set() else None
 
     async def replay(self, client: Client, after_seq: int) -> int:
-        """Send again what came after a cursor, then go on live; the last seq sent. Waits for Redis."""
+        """Send again what came after a cursor, then go on live; the last seq sent. Waits for Redis.
+
+        Raises Refused, and changes nothing, when the record has not come as far as the cursor.
+        """
         stream = self._streams[client.session.user_id]
         async with client.replaying:
             await stream.known.wait()
+            await self._healing.reach(stream, after_seq)
             client.held = {}
             stream.clients.add(client)
-            kept = await self._kept(stream, after_seq)
+            kept = await self._healing.kept(stream, after_seq)
             last_seq = stream.last_seq
             frames = {seq: frame for seq, frame in kept.items() if seq <= last_seq} | client.held
-            client.held = None
+            client.held, client.cursor = None, after_seq
             replay(client, frames, after_seq, last_seq)
-        return last_seq
+        return max(last_seq, after_seq)
 
     async def run(self) -> None:
         """Until cancelled; a lost connection is made again and what was missed is read."""
-        checking = asyncio.create_task(self._checking(), name="update cursors")
-        try:
-            while True:
-                try:
-                    async with Subscriber(self._redis) as pubsub:
-                        await self._read_on(pubsub)
-                except (RedisError, OSError) as error:
-                    log.warning("order updates wait for Redis", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            checking.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(), name="update channels")
+            tasks.create_task(self._checking(), name="update cursors")
+            tasks.create_task(self._record.run(), name="questions to the record")
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with Subscriber(self._redis) as pubsub:
+                    await self._read_on(pubsub)
+            except (RedisError, OSError) as error:
+                self._record.lost()
+                log.warning("order updates wait for Redis", error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_on(self, pubsub: Subscriber) -> None:
-        await pubsub.connect()  # type: ignore[no-untyped-call]
         self._pubsub = pubsub
         try:
             if channels := [updates.channel(user_id) for user_id in self._streams]:
@@ -150,73 +155,16 @@ class Updates:
             # The first time the stream begins here; again, and something may have been missed.
             if stream.known.is_set():
                 self._check.set()
-            self._heal(stream)
-        elif data == updates.REFILLED:
-            stream.refilled.set()
-            self._heal(stream)
+            self._healing.begin(stream)
+        elif (answer := updates.answer_in(data)) is not None:
+            self._record.answered(stream.user_id, answer)
+            self._healing.begin(stream)
         else:
             frame = _decode(data)
             stream.arrived(frame.seq, data)
             update_pushed(frame.timestamp, frame.traceparent)
             if not stream.is_whole:
-                self._heal(stream)
-
-    def _heal(self, stream: UserStream) -> None:
-        stream.changed = True
-        if stream.healing is None or stream.healing.done():
-            stream.healing = asyncio.create_task(self._healing(stream), name=f"heal {stream.user_id}")
-
-    async def _healing(self, stream: UserStream) -> None:
-        deadline = time.monotonic() + HEAL_SECONDS
-        while stream.changed or not stream.is_whole:
-            stream.changed = False
-            await self._read(stream)
-            if stream.is_whole:
-                continue
-            if time.monotonic() < deadline:
-                await self._refill(stream, stream.last_seq if stream.known.is_set() else None)
-            elif stream.known.is_set():
-                from_seq, to_seq = stream.give_up()
-                log.warning("order updates lost", user=stream.user_id, from_seq=from_seq, to_seq=to_seq)
-            else:
-                stream.begin(0 if not stream.early else min(stream.early) - 1)
-
-    async def _read(self, stream: UserStream) -> None:
-        """Take what the tail holds; waits for Redis."""
-        while True:
-            with suppress(RedisError, OSError):
-                if stream.known.is_set():
-                    kept = await updates.kept(self._redis, stream.user_id, stream.last_seq)
-                    for seq, frame in kept.items():
-                        stream.arrived(seq, frame)
-                else:
-                    last_seq = await updates.last_kept(self._redis, stream.user_id)
-                    if last_seq is not None or stream.refilled.is_set():
-                        stream.begin(last_seq or 0)
-                return
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _kept(self, stream: UserStream, after_seq: int) -> dict[int, bytes]:
-        """The kept frames after a cursor, refilled once if some are missing; waits for Redis."""
-        asked = False
-        while True:
-            try:
-                found = await updates.kept(self._redis, stream.user_id, after_seq)
-                handed_out = sum(seq <= stream.last_seq for seq in found)
-                if asked or handed_out >= stream.last_seq - after_seq:
-                    return found
-                await self._refill(stream, after_seq)
-                asked = True
-            except (RedisError, OSError):
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _refill(self, stream: UserStream, after_seq: int | None) -> None:
-        """Ask for what was committed after a cursor and wait a moment for it."""
-        stream.refilled.clear()
-        await updates.want(self._redis, [Cursor(stream.user_id, after_seq)])
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REFILL_SECONDS):
-                await stream.refilled.wait()
+                self._healing.begin(stream)
 
     async def _checking(self) -> None:
         while True:
@@ -225,6 +173,4 @@ class Updates:
                     await self._check.wait()
             self._check.clear()
             known = [s for s in self._streams.values() if s.known.is_set()]
-            cursors = [Cursor(stream.user_id, stream.last_seq) for stream in known]
-            for start in range(0, len(cursors), CURSORS_MAX):
-                await updates.want(self._redis, cursors[start : start + CURSORS_MAX])
+            await self._record.check([Cursor(stream.user_id, stream.last_seq) for stream in known])

@@ -22,7 +22,6 @@ class UserStream:
         """Updates are handed out."""
         self.last_seq = 0
         self.early: dict[int, bytes] = {}
-        self.refilled = asyncio.Event()
         self.changed = False
         """The tail may hold more than was read."""
         self.healing: asyncio.Task[None] | None = None

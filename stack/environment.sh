@@ -42,7 +42,8 @@ fi
 groups=--no-dev
 [ "$purpose" = test ] && groups=--dev
 export UV_PYTHON_DOWNLOADS=never
-sync() { "$uv" sync --frozen --inexact $groups --python "$python" "$@"; }
+# Compiled once here: who started as root runs as a user that may not write beside the sources.
+sync() { "$uv" sync --frozen --inexact --compile-bytecode $groups --python "$python" "$@"; }
 # What an earlier environment has built is taken as it is; asking the index again could compile QuickFIX again.
 sync --offline >/dev/null 2>&1 || sync &
 sync=$!

@@ -5,6 +5,7 @@ It keeps no capability. Only where a directory on the way to a program is closed
 is that user's. Called by whoever prepares or starts the stack; without root, commands are returned unchanged.
 """
 
+import compileall
 import os
 import shutil
 import stat
@@ -56,6 +57,13 @@ def make_private(directory: Path) -> None:
                 give(path)
         # PostgreSQL's own is so already and large; tools are programs that anybody may run.
         folders[:] = [folder for folder in folders if folder not in {"postgres", "tools"}]
+
+
+def compile_ours() -> None:
+    """As root: the ordinary user may not write beside the sources, and would compile them at each start."""
+    if os.geteuid() == 0:
+        for layer in Path(__file__).parent.parent.glob("*/__init__.py"):
+            compileall.compile_dir(layer.parent, quiet=2)
 
 
 def _is_open_to_all(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from config.secrets import embedded_secrets
 from config.settings import Settings
 from stack import cluster
-from stack.ordinary_user import as_ordinary_user, make_private
+from stack.ordinary_user import as_ordinary_user, compile_ours, make_private
 from stack.packages import postgres_bin, script, valkey_binary
 
 POSTGRES_SETTINGS = {
@@ -68,6 +68,7 @@ def prepare(directory: Path) -> None:
         (directory / name).mkdir(exist_ok=True)
     _write_users(directory)
     make_private(directory)
+    compile_ours()
     cluster.prepare(directory)
 
 

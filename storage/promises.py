@@ -103,7 +103,8 @@ class Accounts:
             # Below zero where a purchase was taken back after its sale.
             free = max(self.free_shares.get((placed.user_id, placed.terms.instrument_id), 0), 0)
             if placed.terms.quantity > free:
-                yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), str(free))
+                nearest = str(free) if free else None
+                yield Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", str(free), nearest)
 
 
 async def lock_accounts(conn: Connection, asking: Sequence[Asking]) -> Accounts:

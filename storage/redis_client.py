@@ -44,17 +44,23 @@ class Subscriber(PubSub):
     redis-py pings before it subscribes to the first channel, when nothing was heard for a while, and reads
     the answer itself: beside the reader, so that whoever subscribed got a RuntimeError. Reading is enough to
     know that a connection lives. A change that could not be sent ends the reading, so that the reader begins
-    anew with all that is wanted.
+    anew with all that is wanted. Only entering connects: of two who did at once, one would have subscribed
+    where nobody reads.
     """
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis.connection_pool)
         self._change_was_lost = False
 
+    async def __aenter__(self) -> "Subscriber":
+        await self.connect()  # type: ignore[no-untyped-call]
+        return self
+
     async def execute_command(self, *args: Any) -> None:
+        connection: Any = self.connection
         try:
-            await self.connect()  # type: ignore[no-untyped-call]
-            connection: Any = self.connection
+            if connection is None or not connection.is_connected:
+                raise RedisConnectionError("the subscription's connection is lost")
             await self._execute(connection, connection.send_command, *args, check_health=False)  # type: ignore[no-untyped-call]
         except (RedisError, OSError):
             self._change_was_lost = True

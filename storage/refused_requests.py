@@ -75,6 +75,7 @@ class RefusedRequests:
         self._minutes: dict[object, _Minute] = {}
         self._strangers = 0
         """Of these, by address."""
+        self._writing = asyncio.Lock()
 
     def add(self, refused: RefusedRequest) -> None:
         """It is on record, or counted, within a second."""
@@ -99,6 +100,10 @@ class RefusedRequests:
 
     async def write(self, now_ns: int, *, ending: bool = False) -> None:
         """Put on record what waits, and the rest of each minute that is over; at the end of every one."""
+        async with self._writing:
+            await self._write(now_ns, ending)
+
+    async def _write(self, now_ns: int, ending: bool) -> None:
         over = [a for a, m in self._minutes.items() if ending or now_ns - m.since_ns >= MINUTE_NS]
         waiting = {asker: list(m.waiting) for asker, m in self._minutes.items() if m.waiting}
         rests = {asker: self._minutes[asker].rest.copy() for asker in over if self._minutes[asker].rest}

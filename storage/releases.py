@@ -7,7 +7,7 @@ api/risk.py; what nobody confirms runs out in workers/market_watch.py.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg.rows import DictRow
 
@@ -29,7 +29,8 @@ _ASK = """
     WHERE key = %(key)s AND cause = ANY(%(causes)s::trading_cause[]) AND state <> 'ACTIVE'
 """
 _EXPIRE = f"""
-    UPDATE trading_states SET {NO_RELEASE} WHERE release_until_ns <= %s
+    UPDATE trading_states SET {NO_RELEASE}
+    WHERE release_until_ns <= %(now)s AND (%(key)s::text IS NULL OR key = %(key)s)
     RETURNING scope, scope_id, old.release_asker AS asker
 """
 
@@ -72,7 +73,9 @@ async def release(
         return Release([], None, [])
     row = next((row for row in rows if _is_open(row, word)), None)
     if row is None:
-        return await _ask(conn, subject, named, word, word.at_ns + within_ns)
+        ended = await expire(conn, word.at_ns, subject.key)
+        asked = await _ask(conn, subject, named, word, word.at_ns + within_ns)
+        return replace(asked, alerts=[*ended, *asked.alerts])
     question = Question(row["release_asker"], row["release_until_ns"])
     if row["release_asked_by"] == word.user_id:
         raise SecondPersonRequired(question)
@@ -81,10 +84,11 @@ async def release(
     return Release(lifted, None, [await _alert(conn, "RELEASED", said, subject, word.actor)])
 
 
-async def expire(conn: Connection, now_ns: int) -> list[RiskAlert]:
-    """End the questions that nobody has confirmed in time; tell after the commit."""
+async def expire(conn: Connection, now_ns: int, key: str | None = None) -> list[RiskAlert]:
+    """End the questions, or that of one key, that nobody has confirmed in time; tell after the commit."""
     alerts = []
-    for row in await (await conn.execute(_EXPIRE.encode(), (now_ns,))).fetchall():
+    ended = await conn.execute(_EXPIRE.encode(), {"now": now_ns, "key": key})
+    for row in await ended.fetchall():
         subject = Subject(Scope(row["scope"]), row["scope_id"])
         word = Word(ACTOR, 0, "Nobody has confirmed it in time.", at_ns=now_ns)
         await trading_states.record(conn, "RELEASE_EXPIRED", subject, word, {"asked_by": row["asker"]})

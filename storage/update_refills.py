@@ -6,7 +6,7 @@ holds each update once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -17,12 +17,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from storage import audit, updates
-from storage.audit import OrderUpdate
 from storage.background import running
 from storage.database import Database
+from storage.updates import KEPT_UPDATES, Question, Refill
 
-RETRY_SECONDS = 0.5
-_decoder = msgspec.json.Decoder(list[updates.Cursor])
+RETRY_SECONDS = 0.1
+_decoder = msgspec.json.Decoder(Question)
 log = structlog.get_logger()
 
 
@@ -33,19 +33,26 @@ async def refilling(redis: Redis, database: Database) -> AsyncIterator[None]:
         yield
 
 
-async def missed(database: Database, cursors: Sequence[updates.Cursor]) -> dict[int, list[OrderUpdate]]:
-    """The newest updates of each user who is behind his last committed one, as many as a tail keeps.
+async def missed(database: Database, question: Question) -> dict[int, Refill]:
+    """What each user is answered: the newest updates after his cursor, as many as a tail keeps.
 
-    A user of whom the gateway knows nothing is always in the answer, perhaps with no update.
+    Of two cursors of one user the lower one counts. A user who is not behind is in the answer to a numbered
+    question only, and one of whom nothing is known is told no update, but how many there are.
     """
+    cursors: dict[int, int | None] = {}
+    for cursor in question.cursors:
+        known = [seq for seq in (cursor.last_seq, cursors.get(cursor.user_id)) if seq is not None]
+        cursors[cursor.user_id] = min(known, default=None)
     async with database.reading() as conn:
-        last = await audit.last_seqs(conn, [cursor.user_id for cursor in cursors])
-        behind = {
-            cursor.user_id: max(cursor.last_seq or 0, last[cursor.user_id] - updates.KEPT_UPDATES)
-            for cursor in cursors
-            if cursor.user_id in last and (cursor.last_seq is None or cursor.last_seq < last[cursor.user_id])
-        }
-        return {user_id: await audit.updates_after(conn, user_id, seq) for user_id, seq in behind.items()}
+        found = {}
+        for user_id, last_seq in (await audit.last_seqs(conn, list(cursors))).items():
+            seq = cursors[user_id]
+            if seq is not None and seq < last_seq:
+                missing = await audit.updates_after(conn, user_id, max(seq, last_seq - KEPT_UPDATES))
+                found[user_id] = Refill(last_seq, missing)
+            elif question.number is not None:
+                found[user_id] = Refill(last_seq, [])
+        return found
 
 
 async def _answer(redis: Redis, database: Database) -> None:
@@ -54,10 +61,10 @@ async def _answer(redis: Redis, database: Database) -> None:
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(updates.WANTED)
                 async for message in pubsub.listen():
-                    if message["type"] == "message" and (
-                        found := await missed(database, _decoder.decode(message["data"]))
-                    ):
-                        await updates.refill(redis, found)
+                    if message["type"] == "message":
+                        question = _decoder.decode(message["data"])
+                        if found := await missed(database, question):
+                            await updates.refill(redis, found, question.number)
         except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
             log.warning("update refill failed", error=str(error))
         await asyncio.sleep(RETRY_SECONDS)

@@ -6,6 +6,7 @@
 (`-n 2`), the tests of the whole market keep to one process and all others to the other.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +24,9 @@ from stack.servers import redis_admin_dsn
 from storage.database import Database, open_database
 from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
+
+# Tests want a market that answers them, not one that is busy with itself; every process inherits it.
+os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
 
 pytest_plugins = ["tests.support.market_data"]
 

@@ -6,6 +6,7 @@ from api.app import create_app
 from config.settings import settings
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
+from workers.http_limits import http_limits
 from workers.series_roll import end_at_next_roll
 from workers.serving import serve
 
@@ -22,4 +23,5 @@ async def _serve() -> None:
     ours = settings()
     async with open_redis(ours.redis_dsn) as redis:
         address = ours.host, ours.port("api")
-        await serve(create_app(ours), *address, redis, "api", trusted_proxies=ours.trusted_proxies)
+        proxies, limits = ours.trusted_proxies, http_limits(ours)
+        await serve(create_app(ours), *address, redis, "api", trusted_proxies=proxies, limits=limits)

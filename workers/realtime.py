@@ -19,6 +19,7 @@ from realtime.gateway import Gateway
 from realtime.line import Line
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
+from workers.http_limits import http_limits
 from workers.series_roll import end_at_next_roll
 from workers.serving import serve
 
@@ -42,7 +43,7 @@ async def _serve() -> None:
     async with open_redis(ours.redis_dsn) as redis:
         instruments = [i for exchange in ours.exchanges for i in read_master(exchange).values()]
         gateway = Gateway(ours, redis, instruments)
-        stream = Stream(gateway)
+        stream = Stream(gateway, ours.trusted_proxies)
         running = asyncio.create_task(_run(gateway, stream), name="gateway")
         running.add_done_callback(_fatal)
         try:
@@ -52,6 +53,8 @@ async def _serve() -> None:
                 ours.port("stream"),
                 redis,
                 ours.realtime_id,
+                trusted_proxies=ours.trusted_proxies,
+                limits=http_limits(ours),
                 lifespan="off",
                 backlog=BACKLOG,
                 ws=partial(Line, stream.lines),

@@ -1,19 +1,25 @@
-"""One uvicorn server in a process of ours: healthy once it listens, stopped by SIGTERM or SIGINT."""
+"""One uvicorn server in a process of ours, with our limits: healthy once it listens, stopped by a signal.
+
+SIGTERM and SIGINT let requests under way come to their end.
+"""
 
 import asyncio
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from redis.asyncio import Redis
 
 from workers.health import reporting
+from workers.http_limits import Connections, HttpLimits
+from workers.http_protocol import LimitedProtocol
 
-KEEP_ALIVE_SECONDS = 75
-"""Longer than clients and proxies keep an idle connection, so that they close it and not we."""
+LOOK_SECONDS = 0.5
+"""Between two looks for connections that have lasted too long."""
 
 
 class _Server(uvicorn.Server):
@@ -49,31 +55,52 @@ async def serve(
     process: str,
     *,
     trusted_proxies: Sequence[str] = (),
+    limits: HttpLimits | None = None,
     **options: Any,
 ) -> None:
     """Serve until told to stop; `options` are uvicorn's. Only these proxies say whom they ask for."""
+    known = Connections(limits or HttpLimits(), trusted_proxies)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http="httptools",
+        http=cast(Any, partial(LimitedProtocol, known)),
         access_log=False,
         log_level="warning",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        server_header=False,
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
-        **options,
+        **{"ws": "none", **options},
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve([_bound(host, port)]))
+    listener = _bound(host, port)
+    looking = asyncio.create_task(_look(server, known), name="connections")
+    serving = asyncio.create_task(server.serve([listener]))
     listening = asyncio.create_task(server.listening.wait())
-    await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
-    if listening.done():
-        async with reporting(redis, process):
+    try:
+        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        if listening.done():
+            async with reporting(redis, process):
+                await serving
+        else:
+            listening.cancel()
             await serving
-    else:
-        listening.cancel()
-        await serving
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+async def _look(server: uvicorn.Server, known: Connections) -> None:
+    """Until cancelled, also while the server stops: it waits for its connections."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        now = loop.time()
+        for connection in tuple(server.server_state.connections):
+            if isinstance(connection, LimitedProtocol):
+                connection.look(now)
+        known.report(now)
 
 
 def _bound(host: str, port: int) -> socket.socket:

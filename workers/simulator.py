@@ -49,7 +49,7 @@ def _serve(config: Settings, exchange: str) -> None:
     publish_span(exchange, master, config.risk_files, time.time_ns())
     Thread(target=_publish_daily, args=(exchange, master, config.risk_files), daemon=True).start()
     here, seed, trades = config.data_dir, config.market_seed, config.trade_files
-    market = Market(exchange, master, here, seed, send, feed, by_calendar, trades)
+    market = Market(exchange, master, here, seed, send, feed, by_calendar, trades, config.market_pace)
     port = config.port("fix", config.exchanges.index(exchange))
     store = config.data_dir / f"simulator-{exchange}" / "fix"
     acceptor = Acceptor(exchange, (config.host, port), config.fix_key, store, market.inbox)

@@ -16,7 +16,7 @@ from api import problems
 from api.bodies import read_body
 from api.problems import refused
 from api.schemas import PlaceOrder
-from api.session import SignedIn
+from api.session import ClientSession
 from api.tracing import Tracing
 from benchmarks.peers.serving import serve_peer
 from config.settings import Settings, settings
@@ -67,7 +67,7 @@ def create_app(ours: Settings) -> FastAPI:
     return app
 
 
-async def place(request: Request, session: SignedIn) -> dict[str, Any]:
+async def place(request: Request, session: ClientSession) -> dict[str, Any]:
     received_at_ns = time.time_ns()
     asked = await read_body(request, PlaceOrder)
     terms, state = asked.terms, request.app.state

@@ -1,9 +1,10 @@
 """One exchange's sender: first what is unknown, then what is owed, in acknowledgement order.
 
-Claimed in one transaction, sent, then handed to the writer to be marked. A row found claimed and not marked
-is repeated with PossResend and its ClOrdID; a row sent and unanswered when a session comes back is asked
-about with OrderStatusRequest, and sent again only when the exchange says that it has no such order. What a
-freeze stops does not leave, also if it was claimed; if it may have left before, the exchange is asked.
+Claimed in one transaction, stamped, sent, then handed to the writer to be marked: on record no answer is
+older than what it answers. A row found claimed and not marked is repeated with PossResend and its ClOrdID; a
+row sent and unanswered when a session comes back is asked about with OrderStatusRequest, and sent again only
+when the exchange says that it has no such order. What a freeze stops does not leave, also if it was claimed;
+if it may have left before, the exchange is asked.
 """
 
 import asyncio
@@ -160,6 +161,8 @@ class Sender:
     def _send_one(self, owed: Owed, repeated: bool) -> Sent | None:
         # What the exchange was once told and did not know is owed anew, and said as the repeat that it is.
         repeated = repeated or owed.sends > 0
+        # Before the bytes go: QuickFIX's thread may stamp the answer before this one goes on.
+        sent_at_ns = time.time_ns()
         with send_span(owed, self.exchange, repeated):
             try:
                 taken = self._line.send(owed.session, owed.instruction, poss_resend=repeated)
@@ -170,7 +173,6 @@ class Sender:
             self._repeat_due = True
             return None
         ORDERS_SENT.add(1, {"exchange": self.exchange, "kind": owed.kind})
-        sent_at_ns = time.time_ns()
         stages.record("outbox", sent_at_ns - owed.created_at_ns)
         return Sent(owed, sent_at_ns, repeated)
 
@@ -195,5 +197,6 @@ class Sender:
         instruction = owed.instruction
         assert not isinstance(instruction, StatusRequest)
         question = StatusRequest(owed.cl_ord_id, instruction.symbol, instruction.side)
+        asked_at_ns = time.time_ns()
         self._line.send(owed.session, question, poss_resend=False)
-        return Sent(owed, time.time_ns(), repeated=False, asked=True)
+        return Sent(owed, asked_at_ns, repeated=False, asked=True)

@@ -32,6 +32,7 @@ from exchange.simulator.control import (
 from exchange.simulator.corrections import bust, correct
 from exchange.simulator.flow import Flow
 from exchange.simulator.journal import Step
+from exchange.simulator.pace import Pace
 from exchange.simulator.participants import Participants
 from exchange.simulator.timetable import (
     TRADING,
@@ -45,7 +46,7 @@ from exchange.simulator.timetable import (
 from exchange.simulator.trading_day import TradingDay
 from exchange.simulator.venue import EVERY_SESSION, Addressed, Venue
 
-REFRESHED_A_BEAT = 2
+QUIET = 0.5
 NOBODY = ""
 """The session name of steps that no broker asked for."""
 Print = Callable[[str, happened.Traded], None]
@@ -63,7 +64,9 @@ class Floor:
         follow_calendar: bool,
         now_ns: int,
         on_trade: Print,
+        pace: float = QUIET,
     ) -> None:
+        """`pace`: how often a liquid instrument moves in a second."""
         today = trade_date(now_ns)
         by_id = session_classes(instruments.values(), today)
         classes = {symbol: by_id[row.instrument_id] for symbol, row in instruments.items()}
@@ -71,6 +74,7 @@ class Floor:
         percents = {c: percent for c, percent in bands.items() if percent is not None}
         self.venue = Venue(exchange, instruments, classes, percents, self._traded)
         self.participants = Participants(self.venue, seed)
+        self._pace = Pace(instruments, classes, pace)
         self.flows: dict[str, Flow] = {}
         self.touched: set[str] = set()
         """Symbols whose book has changed since the feed last looked."""
@@ -125,7 +129,7 @@ class Floor:
     def beat(self, now_ns: int) -> Step:
         """A few instruments' participants, in turn, and in the post-close whoever is waited for."""
         self._now_ns = now_ns
-        turns = [self.participants.next_symbol() for _ in range(REFRESHED_A_BEAT)]
+        turns = self._pace.beat()
         waiting = [symbol for symbol, book in self.venue.books.items() if book.orders]
         acting = [s for s in turns if self.venue.phase_of(s) is MarketPhase.CONTINUOUS]
         acting += [s for s in waiting if self.venue.phase_of(s) is MarketPhase.POST_CLOSE]

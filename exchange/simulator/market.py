@@ -17,12 +17,13 @@ from domain.instruments import Instrument
 from domain.reports import Announcement, ExecType, ExecutionReport, Report
 from exchange.simulator import events as happened
 from exchange.simulator.control import Answer, Controlled, ControlRefused
-from exchange.simulator.floor import Floor
+from exchange.simulator.floor import QUIET, Floor
 from exchange.simulator.journal import Journal, Step, Trade, TradeFile
+from exchange.simulator.pace import BEATS_A_SECOND
 from exchange.simulator.tape import HEARTBEAT_NS, FeedSocket, Tape
 from exchange.simulator.venue import Venue
 
-BEAT_SECONDS = 0.05
+BEAT_SECONDS = 1 / BEATS_A_SECOND
 BATCH_MAX = 500
 
 _TRADES = frozenset({ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT})
@@ -61,14 +62,17 @@ class Market:
         feed: FeedSocket | None = None,
         follow_calendar: bool = False,
         trade_files: Path | None = None,
+        pace: float = QUIET,
     ) -> None:
-        """`trade_files`: where the day's trade file is put; None: beside everything else in `data_dir`."""
+        """`trade_files`: where the day's trade file is put; None: beside everything else in `data_dir`.
+        `pace`: how often a liquid instrument moves in a second."""
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self._send, self._feed = send, feed
         self._now_ns = time.time_ns()
         self._tape = Tape(exchange, instruments.values(), int(time.time()))
         rules = session_rules()
-        self.floor = Floor(exchange, instruments, rules, seed, follow_calendar, self._now_ns, self._print)
+        day = (rules, seed, follow_calendar, self._now_ns)
+        self.floor = Floor(exchange, instruments, *day, self._print, pace)
         self.venue = self.floor.venue
         state = data_dir / f"simulator-{exchange}"
         state.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The other people in the market: quotes around a slowly moving price, and now and then a trade.
+"""The other people in the market: quotes around a moving price, and now and then a trade.
 
 Deterministic: the seed and the instrument decide every step. The price walks tick by tick, drawn back to
 the previous close, so it stays within a few per cent and an order well away from it rests. Quotes are
@@ -13,12 +13,17 @@ from random import Random
 from domain.instruments import Instrument, InstrumentKind
 from domain.orders import OrderType, Side, Validity
 from domain.reports import MarketPhase
+from exchange.simulator.events import Traded
 from exchange.simulator.ladder import Order
 from exchange.simulator.venue import Addressed, Venue
 
 LEVELS = 5
 LEVEL_VALUE = 10**8
 """Paise offered at a level, roughly."""
+FREEZES = 3
+"""So many of a derivative's largest orders stand on a side, half of it when people hold back."""
+INDEX_STEP = 20
+"""Ticks by which an index moves at once."""
 OVERLAP = 3
 """Ticks by which bids and asks of an auction overlap."""
 REACH = 200
@@ -44,7 +49,8 @@ class Participants:
             i for i in venue.instruments.values() if i.tradable and i.kind is not InstrumentKind.INDEX
         ]
         self._desks = {row.symbol: _Desk(row, Random(f"{seed}:{row.instrument_id}")) for row in tradable}
-        self._turns = self._round_robin()
+        indices = [i for i in venue.instruments.values() if i.kind is InstrumentKind.INDEX]
+        self._indices = {row.symbol: _Desk(row, Random(f"{seed}:{row.instrument_id}")) for row in indices}
         self.withdrawn: set[str] = set()
         """Symbols left to replayed flow."""
 
@@ -55,6 +61,9 @@ class Participants:
     def act(self, symbol: str, now_ns: int) -> list[Addressed]:
         """Whatever the phase has people do in an instrument."""
         match self._venue.phase_of(symbol):
+            case MarketPhase.CONTINUOUS if symbol in self._indices:
+                self.drift(symbol)
+                return []
             case MarketPhase.CONTINUOUS:
                 return self.refresh(symbol, now_ns)
             case phase if phase in CALLS:
@@ -69,8 +78,12 @@ class Participants:
         """Of every quoted instrument."""
         return self._desks.keys()
 
-    def next_symbol(self) -> str:
-        return next(self._turns)
+    def drift(self, symbol: str) -> None:
+        """Move an index: it has no book, its value goes on the tape."""
+        desk = self._indices[symbol]
+        desk.move(INDEX_STEP)
+        if self._venue.on_trade is not None:
+            self._venue.on_trade(symbol, Traded(desk.price, 0, 0, 0, 0, 0))
 
     def refresh(self, symbol: str, now_ns: int) -> list[Addressed]:
         """Move the price, requote, perhaps trade; returns what that did to brokers' orders."""
@@ -105,7 +118,9 @@ class Participants:
         return told
 
     def quote_around(self, symbol: str, price: int, now_ns: int) -> list[Addressed]:
-        """Quote one tick to either side of a price that is given."""
+        """Quote one tick to either side of a price that is given; an index goes on from it."""
+        if symbol in self._indices:
+            self._indices[symbol].set_price(price)
         desk = self._desks.get(symbol)
         if desk is None or symbol in self.withdrawn:
             return []
@@ -130,10 +145,6 @@ class Participants:
             told += self._venue.participate(symbol, order, now_ns)
         return told
 
-    def _round_robin(self) -> Iterator[str]:
-        while True:
-            yield from list(self._desks)
-
 
 class _Desk:
     """One instrument's price and quotes."""
@@ -146,10 +157,14 @@ class _Desk:
         self._home = instrument.previous_close // self._tick
         self._mid = self._home
 
-    def move(self) -> None:
+    @property
+    def price(self) -> int:
+        return self._mid * self._tick
+
+    def move(self, step: int = 1) -> None:
         reach = max(2, self._home // REACH)
         up = 0.5 - 0.5 * (self._mid - self._home) / reach
-        self._mid += 1 if self.random.random() < up else -1
+        self._mid += step if self.random.random() < up else -step
 
     def set_price(self, price: int) -> None:
         """From here the walk goes on, and here is where it is drawn back to."""
@@ -164,7 +179,10 @@ class _Desk:
                     yield side, price, self.lots(1)
 
     def lots(self, fraction: int) -> int:
-        """About a level's quantity over `fraction`, in whole lots."""
+        """About a level's quantity over `fraction`, in whole lots; a derivative's takes large orders."""
         lot = self.instrument.lot_size
-        base = LEVEL_VALUE // fraction // max(1, self._mid * self._tick * lot)
+        level = LEVEL_VALUE // max(1, self._mid * self._tick * lot)
+        if self.instrument.kind.is_derivative:
+            level = max(level, -(-FREEZES * self.instrument.freeze_quantity // (LEVELS * lot)))
+        base = level // fraction
         return lot * max(1, base * self.random.randint(50, 150) // 100)

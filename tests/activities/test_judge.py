@@ -95,6 +95,8 @@ async def test_before_the_first_rules_an_order_is_refused_with_their_day(
         judged = await judge.gates(asked, day)
         assert [(r.code, r.limit) for r in judged.refusals] == [("RULES_UNKNOWN", moment)]
         assert judged.entry is None
+        leaving = await judge.leaving(asked, NOW)
+        assert isinstance(leaving, Refusal) and leaving.code == "RULES_UNKNOWN", "a dry run asks, too"
 
 
 async def test_a_derivative_s_price_is_held_against_the_last_trades(judge: Judge, redis: Redis) -> None:

@@ -82,7 +82,8 @@ async def test_the_same_key_answers_as_the_first_time_and_another_body_is_refuse
 
 BAD = {
     "unknown instrument": ({"instrument_id": "NSE:NOSUCH"}, "INSTRUMENT_UNKNOWN"),
-    "index": ({"instrument_id": "NSE:NOSUCH 50"}, "FIELD_INVALID"),
+    "an index": ({"instrument_id": "NSE:NIFTY 50"}, "INSTRUMENT_NOT_TRADABLE"),
+    "unknown index": ({"instrument_id": "NSE:NOSUCH 50"}, "INSTRUMENT_UNKNOWN"),
     "off tick": ({"order_type": "LIMIT", "price": "1000.01"}, "PRICE_NOT_TICK_MULTIPLE"),
     "three decimals": ({"order_type": "LIMIT", "price": "2450.505"}, "FIELD_INVALID"),
     "out of band": ({"order_type": "LIMIT", "price": "100000"}, "PRICE_OUT_OF_BAND"),

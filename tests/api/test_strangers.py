@@ -1,12 +1,14 @@
 """What strangers, heavy users and staff send: refused by its name, bounded, and never read another way."""
 
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from api.schemas import INSTRUMENT_ID
 from storage.database import Database
 from tests.support.clients import an_order, sign_in
 
@@ -180,3 +182,30 @@ async def test_an_address_is_an_address_or_nothing(
         row = await found.fetchone()
     assert row is not None and row["ip"] == kept
     assert row["device"].isprintable()
+
+
+@pytest.mark.parametrize("trial", ["", "?dry_run=true"])
+async def test_an_index_is_quoted_and_not_traded(client: httpx.AsyncClient, trial: str) -> None:
+    """Its id has blanks, and was refused for them."""
+    answer = await client.post(f"{ORDERS}{trial}", json=an_order(instrument_id="NSE:NIFTY 50"))
+    if trial:
+        assert answer.json()["failures"][0]["code"] == "INSTRUMENT_NOT_TRADABLE"
+    else:
+        assert_problem(answer, 422, "INSTRUMENT_NOT_TRADABLE", "instrument_id")
+
+
+async def test_every_id_of_the_master_may_be_asked_for(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/api/v1/instruments?limit=1000")).json()["instruments"]
+    assert any(" " in row["instrument_id"] for row in listed)
+    for row in listed:
+        answer = await client.get(ORDERS, params={"instrument_id": row["instrument_id"]})
+        assert answer.status_code == 200, answer.text
+        assert re.fullmatch(INSTRUMENT_ID, row["instrument_id"])
+
+
+@pytest.mark.parametrize(
+    "name", ["NSE:NIFTY  50", " NSE:TCS", "NSE:TCS ", "nse:tcs", "NSE:\u00a0TCS", "NSE:TCS\n"]
+)
+async def test_what_is_no_id_is_refused_by_its_shape(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.post(ORDERS, json=an_order(instrument_id=name))
+    assert_problem(answer, 422, "FIELD_INVALID", "instrument_id")

@@ -42,10 +42,10 @@ def refused(
         (151, {}, [(RejectCode.POSITION_LIMIT_EXCEEDED, "150")]),
         (100, {"position": 50}, []),
         (100, {"position": 51}, [(RejectCode.POSITION_LIMIT_EXCEEDED, "99")]),
-        (100, {"position": 200}, [(RejectCode.POSITION_LIMIT_EXCEEDED, "0")]),
+        (100, {"position": 200}, [(RejectCode.POSITION_LIMIT_EXCEEDED, None)]),
         (100, {"exposure": 5_000_00}, []),
         (100, {"exposure": 5_000_01}, [(RejectCode.EXPOSURE_LIMIT_EXCEEDED, "99")]),
-        (100, {"exposure": 11_000_00}, [(RejectCode.EXPOSURE_LIMIT_EXCEEDED, "0")]),
+        (100, {"exposure": 11_000_00}, [(RejectCode.EXPOSURE_LIMIT_EXCEEDED, None)]),
         (100, {"exposure": 9_000_00, "open_quantity": 30}, [(RejectCode.EXPOSURE_LIMIT_EXCEEDED, "90")]),
         (100, {"position": 200, "exposure": 99_000_00, "open_quantity": 0}, []),
         (
@@ -56,7 +56,7 @@ def refused(
     ],
 )
 def test_a_limit_is_passed_by_the_first_unit_above_it(
-    quantity: int, changes: dict[str, Any], expected: list[tuple[RejectCode, str]]
+    quantity: int, changes: dict[str, Any], expected: list[tuple[RejectCode, str | None]]
 ) -> None:
     assert refused(quantity, **changes) == expected
 
@@ -73,7 +73,7 @@ def test_a_limit_is_passed_by_the_first_unit_above_it(
     ],
 )
 def test_what_opens_and_what_closes_count_at_their_own_prices(
-    quantity: int, open_quantity: int, expected: list[tuple[RejectCode, str]]
+    quantity: int, open_quantity: int, expected: list[tuple[RejectCode, str | None]]
 ) -> None:
     assert refused(quantity, open_quantity=open_quantity, open_price=2_000_00) == expected
 

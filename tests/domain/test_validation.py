@@ -31,7 +31,7 @@ def test_good_terms_pass_every_gate() -> None:
         ({"price": 245055}, "PRICE_NOT_TICK_MULTIPLE", "0.10", "2450.60"),
         ({"price": 220490}, "PRICE_OUT_OF_BAND", "2205.00 to 2695.00", "2205.00"),
         ({"price": 269510}, "PRICE_OUT_OF_BAND", "2205.00 to 2695.00", "2695.00"),
-        ({"price": 0}, "PRICE_NOT_POSITIVE", None, "0.10"),
+        ({"price": 0}, "PRICE_NOT_POSITIVE", None, "2205.00"),
         ({"price": None}, "PRICE_REQUIRED", None, None),
         ({"order_type": OrderType.MARKET}, "PRICE_NOT_ALLOWED", None, None),
         ({"trigger_price": 245000}, "TRIGGER_PRICE_NOT_ALLOWED", None, None),

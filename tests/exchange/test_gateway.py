@@ -86,6 +86,31 @@ async def test_a_resting_order_is_cancelled_by_a_later_instruction(
     assert await history(database, order_id) == ["SENT", "ACKNOWLEDGED", "CANCEL_SENT", "CANCELLED"]
 
 
+async def test_on_record_no_order_of_a_burst_is_answered_before_it_was_sent(
+    exchanges: Edge, database: Database
+) -> None:
+    users = await new_users(database, 30)
+    order_ids = [
+        await submit(database, user, order_type=OrderType.MARKET, price=None, quantity=1)
+        for user in users
+        for _ in range(10)
+    ]
+
+    async def all_are_executed() -> bool:
+        return {await status(database, order_id) for order_id in order_ids} == {"EXECUTED"}
+
+    await eventually(all_are_executed, within=30)
+    query = """
+        SELECT order_id, array_agg(event ORDER BY user_seq) AS events,
+            array_agg(occurred_at_ns ORDER BY user_seq) AS stamps
+        FROM audit_log WHERE order_id = ANY(%s) GROUP BY order_id
+    """
+    records = await rows(database, query, order_ids)
+    assert len(records) == len(order_ids)
+    for record in records:
+        assert record["stamps"] == sorted(record["stamps"]), record  # type: ignore[call-overload]
+
+
 async def test_a_refusal_of_the_exchange_carries_its_reason(exchanges: Edge, database: Database) -> None:
     user = (await new_users(database, 1))[0]
     order_id = await submit(database, user, symbol="NOSUCH")

@@ -185,7 +185,8 @@ def test_a_killed_exchange_remembers_its_orders_and_never_reuses_an_exec_id(nse:
 
 def test_the_feed_numbers_its_packets_and_answers_a_snapshot(nse: Exchange) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-        line.settimeout(10)
+        # The process may still be starting.
+        line.settimeout(60)
         line.bind(("127.0.0.1", feed_port(nse.settings, "NSE", FeedLine.A)))
         heads = [parse(line.recv(65536))[0] for _ in range(5)]
         numbers = [int(head["sequence"]) for head in heads]

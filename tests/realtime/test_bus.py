@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+from config.settings import Settings
 from exchange.ticks import GROUPS, TICK, Ticks, channel, group_of
 from realtime.bus import Publisher, Watcher
+from storage.redis_client import open_redis
 from tests.support.eventually import eventually
 
 Watching = Callable[[], AbstractAsyncContextManager["Gateway"]]
@@ -48,25 +51,31 @@ def _prices(rows: Ticks) -> dict[int, int]:
 
 @pytest.fixture
 async def publisher(redis: Redis) -> AsyncIterator[Publisher]:
+    await forget(redis)
     yield Publisher(redis)
+    await forget(redis)
+
+
+async def forget(redis: Redis) -> None:
     if keys := [key async for key in redis.scan_iter("ticks:*")]:
         await redis.delete(*keys)
 
 
+@asynccontextmanager
+async def watching(redis: Redis) -> AsyncIterator[Gateway]:
+    gateway = Gateway(redis)
+    running = asyncio.create_task(gateway.watcher.run())
+    try:
+        yield gateway
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
 @pytest.fixture
 def a_gateway(redis: Redis) -> Watching:
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Gateway]:
-        gateway = Gateway(redis)
-        running = asyncio.create_task(gateway.watcher.run())
-        try:
-            yield gateway
-        finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
-
-    return opened
+    return partial(watching, redis)
 
 
 def test_a_row_is_packed_and_holds_the_record_first() -> None:
@@ -153,6 +162,24 @@ async def test_after_a_lost_connection_the_latest_rows_come_again(
         await eventually(lambda: gateway.prices == {7: 42})
         await publisher.publish({"NSE:7": some_rows({7: 43})})
         await eventually(lambda: gateway.prices == {7: 43})
+
+
+async def test_a_group_is_given_back_although_its_watch_began_while_the_bus_connected(
+    publisher: Publisher, redis: Redis, servers: Settings
+) -> None:
+    async def nobody_listens() -> bool:
+        found = await redis.execute_command("PUBSUB", "SHARDNUMSUB", channel("NSE:8"))  # type: ignore[no-untyped-call]
+        return bool(found[-1] == 0)
+
+    await publisher.publish({"NSE:8": some_rows({8: 5})})
+    for hops in range(40):
+        async with open_redis(servers.redis_dsn) as unconnected, watching(unconnected) as gateway:
+            for _ in range(hops):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                assert await gateway.watch("NSE:8") == {8: 5}
+            await gateway.watcher.unwatch("NSE:8")
+            await eventually(nobody_listens, every=0.01)
 
 
 async def test_publishing_nothing_is_nothing(publisher: Publisher) -> None:

@@ -17,9 +17,9 @@ from exchange.master import read_master
 from realtime import collector
 from realtime.app import Stream
 from realtime.clients import Client
-from realtime.engine import Outbox
 from realtime.gateway import Gateway
 from realtime.line import Line
+from realtime.outbox import Outbox
 from storage import updates
 from storage.background import running
 from tests.support.eventually import eventually

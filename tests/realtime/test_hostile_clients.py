@@ -5,10 +5,9 @@ import base64
 import json
 import os
 import socket
-import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import socketio
 from redis.asyncio import Redis
+from websockets.frames import Opcode
 
 from exchange.master import read_master
 from exchange.ticks import TICK, Ticks, group_of
@@ -26,6 +26,7 @@ from realtime.gateway import CONNECTIONS_MAX
 from realtime.line import MESSAGE_BYTES_MAX
 from storage import updates
 from tests.support.eventually import eventually
+from tests.support.raw_stream import client_frame
 from tests.support.stream import STREAM, GatewayProcess, a_token, an_update, plain, socket_io
 
 INSTRUMENTS = [i for i in read_master("NSE").values() if i.tradable][:60]
@@ -80,7 +81,7 @@ async def test_a_huge_message_ends_the_connection_or_is_refused(
         async with httpx.AsyncClient(base_url=gateway.url) as http:
             query = "EIO=4&transport=polling"
             huge = await http.post(f"{STREAM}/?{query}", content=b"x" * (MESSAGE_BYTES_MAX + 1))
-            assert (huge.status_code, huge.json()["code"]) == (413, "REQUEST_ENTITY_TOO_LARGE")
+            assert (huge.status_code, huge.json()["code"]) == (413, "BODY_TOO_LARGE")
 
             async def drip() -> AsyncIterator[bytes]:
                 yield b"x"
@@ -212,6 +213,28 @@ async def test_a_stalled_client_is_cut_off_rather_than_losing_one_of_its_order_u
         stalled.close()
 
 
+@pytest.mark.parametrize("front", ["plain", "socket.io"])
+async def test_a_client_that_asks_again_and_again_and_reads_nothing_is_cut_off(
+    gateway: GatewayProcess, redis: Redis, front: str
+) -> None:
+    token = {"token": a_token(gateway.settings, next(_users))}
+    asked = {"instruments": [f"?{number}" for number in range(3000)]}
+    if front == "plain":
+        path = f"{STREAM}/ws"
+        signs_in, asks = {"action": "auth", **token}, {"action": "subscribe", **asked}
+        says = [json.dumps(signs_in), json.dumps(asks)]
+    else:
+        path = f"{STREAM}/?EIO=4&transport=websocket"
+        says = [f"40{json.dumps(token)}", f"421{json.dumps(['subscribe', asked])}"]
+    async with a_bystander(gateway, redis):
+        stalled = stalled_client(gateway, path, says[:1])
+        await asyncio.to_thread(read_until, stalled, b'"session"')
+        # Its answers come to two megabytes, of which there is no tick.
+        await asyncio.to_thread(say, stalled, says[1:] * 8)
+        await eventually(lambda: is_cut(stalled))
+        stalled.close()
+
+
 def read_until(client: socket.socket, word: bytes) -> None:
     client.settimeout(10)
     heard = b""
@@ -230,10 +253,14 @@ def stalled_client(gateway: GatewayProcess, url: str, says: list[str]) -> socket
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
     assert stalled.recv(12).startswith(b"HTTP/1.1 101")
-    for said in says:
-        body = said.encode()
-        stalled.sendall(struct.pack("!BBH4s", 0x81, 0x80 | 126, len(body), b"\0\0\0\0") + body)
+    say(stalled, says)
     return stalled
+
+
+def say(stalled: socket.socket, says: list[str]) -> None:
+    with suppress(ConnectionError):
+        for said in says:
+            stalled.sendall(client_frame(Opcode.TEXT, said.encode()))
 
 
 def is_cut(stalled: socket.socket) -> bool:

@@ -1,8 +1,6 @@
 """WebSocket lines on a real socket, without the gateway: what is followed, when, and who is cut off."""
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +14,10 @@ from uvicorn.server import ServerState
 from websockets.frames import CloseCode, Frame, Opcode
 
 from realtime import line as line_module
+from realtime import lines as lines_module
 from realtime.frames import PING, text_frame
-from realtime.line import Line, Lines
+from realtime.line import WAITING_BYTES_MAX, Line
+from realtime.lines import Lines
 from storage.background import running
 from tests.support.eventually import eventually
 
@@ -30,8 +30,10 @@ class Echo:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.gone_times = 0
+        self.followed: list[str | bytes] = []
 
     async def follow(self, message: str | bytes) -> None:
+        self.followed.append(message)
         await asyncio.sleep(0.001)
         if message == "die":
             raise ValueError(message)
@@ -117,23 +119,62 @@ async def test_a_front_that_breaks_leaves_no_request_without_an_answer() -> None
         assert refused.value.status == 400
 
 
-async def test_pings_of_a_client_that_does_not_read_are_not_all_answered() -> None:
-    async with served() as (front, url), aiohttp.ClientSession() as http:
-        websocket = await http.ws_connect(f"{url}/echo")
-        connection: Any = websocket.get_extra_info("socket")
-        ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
+async def test_pings_of_a_client_that_is_behind_are_not_answered() -> None:
+    async with (
+        served() as (front, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/echo", autoping=False, max_msg_size=0) as websocket,
+    ):
         transport: Any = websocket.get_extra_info("transport") or websocket._writer.transport
         transport.pause_reading()
-        with socket.socket(fileno=os.dup(connection.fileno())) as sender:
-            sender.setblocking(True)
-            await asyncio.to_thread(sender.sendall, ping * 150_000)
-        await eventually(lambda: front.echoes[0].line.is_behind)
-        assert not front.echoes[0].line.is_stalled
+        line = front.echoes[0].line
+        while line._transport.get_write_buffer_size() < WAITING_BYTES_MAX / 2:
+            line.write(text_frame(b"x" * 10_000))
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await websocket.ping(b"p")
+        await websocket.send_str("after the pings")
+        await eventually(lambda: front.echoes[0].followed)
+        transport.resume_reading()
+        kinds = set()
+        while (message := await websocket.receive()).data != "after the pings":
+            kinds.add(message.type)
+        assert kinds == {aiohttp.WSMsgType.TEXT}
+
+
+async def test_a_client_that_does_not_read_is_cut_off_whatever_it_is_sent() -> None:
+    async with served() as (front, url), aiohttp.ClientSession() as http:
+        websocket = await http.ws_connect(f"{url}/echo")
+        transport: Any = websocket.get_extra_info("transport") or websocket._writer.transport
+        transport.pause_reading()
+        line = front.echoes[0].line
+        frame, waiting = text_frame(b"x" * 100_000), 0
+        for _ in range(200):
+            line.write(frame)
+            waiting = max(waiting, line._transport.get_write_buffer_size())
+        assert not line.is_open and waiting <= WAITING_BYTES_MAX + len(frame)
+        await eventually(lambda: front.gone == [1])
+        transport.abort()
+
+
+async def test_a_client_that_says_goodbye_and_reads_nothing_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(line_module, "GOODBYE_SECONDS", 0.2)
+    async with served() as (front, url), aiohttp.ClientSession() as http:
+        websocket = await http.ws_connect(f"{url}/echo", autoclose=False)
+        transport: Any = websocket.get_extra_info("transport") or websocket._writer.transport
+        transport.pause_reading()
+        line = front.echoes[0].line
+        while not line.is_behind:
+            line.write(text_frame(b"x" * 10_000))
+        transport.write(Frame(Opcode.CLOSE, b"").serialize(mask=True))
+        await eventually(lambda: front.gone == [1])
         transport.abort()
 
 
 async def test_a_silent_line_is_cut_and_one_that_answers_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "PULSE_SECONDS", 1.5)
+    monkeypatch.setattr(lines_module, "PULSE_SECONDS", 1.5)
     async with (
         served() as (front, url),
         aiohttp.ClientSession() as http,

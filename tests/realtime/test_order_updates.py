@@ -10,7 +10,7 @@ import pytest
 import socketio
 from redis.asyncio import Redis
 
-from realtime.updates import HEAL_SECONDS
+from realtime.record_queries import HEAL_SECONDS
 from storage import updates
 from tests.support.eventually import eventually
 from tests.support.stream import STREAM, GatewayProcess, a_token, an_update, plain, socket_io

@@ -88,3 +88,19 @@ async def test_values_only_grow_newer_at_every_client_and_end_with_the_last(
         for volumes in client.wire.volumes.values():
             assert volumes == sorted(volumes)
         client.end()
+
+
+async def test_who_is_behind_and_subscribes_again_gets_one_snapshot_when_it_has_caught_up(
+    fanout: TickFanout, redis: Redis
+) -> None:
+    wire, wanted = Told(), IDS[:3]
+    await publish(redis, *(a_tick(instrument.token, volume=7) for instrument in BUSY[:3]))
+    client = Client(Session(1, "x", "CLIENT", 0), wire)
+    wire.is_behind = True
+    for _ in range(5):
+        await fanout.subscribe(client, {"instruments": wanted})
+    await asyncio.sleep(0.3)
+    assert wire.volumes == {}
+    wire.is_behind = False
+    await eventually(lambda: wire.volumes == {instrument_id: [7] for instrument_id in wanted})
+    client.end()

@@ -86,3 +86,17 @@ def test_a_busy_instrument_is_told_on_every_beat_of_its_turn() -> None:
             table.pull(TURN, due, beat)
             told += 1
     assert told == 100
+
+
+def test_while_the_distributor_is_gone_every_price_is_stale_and_afterwards_those_of_silent_lines() -> None:
+    table = a_table()
+    table.take(GROUP, a_tick(ltp=100), NOON)
+    table.alive(True)
+    assert table.pull(TURN, [0], NOON)[1]["stale"].tolist() == [0]
+    table.alive(False)
+    assert table.due(TURN, NOON + 1) == [0]
+    before, rows = table.pull(TURN, [0], NOON + 1)
+    assert (before["stale"].tolist(), rows["stale"].tolist()) == ([0], [1])
+    table.take(GROUP, a_tick(ltp=101, stale=1), NOON + 2)
+    table.alive(True)
+    assert table.pull(TURN, [0], NOON + 2)[1]["stale"].tolist() == [1], "its own line is silent"

@@ -41,6 +41,7 @@ async def publish(redis: Redis, *rows: Ticks) -> None:
     groups: dict[str, list[Ticks]] = {}
     for row in rows:
         groups.setdefault(group_of("NSE", int(row["token"][0])), []).append(row)
+    await Publisher(redis).beat()
     await Publisher(redis).publish({group: np.concatenate(parts) for group, parts in groups.items()})
 
 

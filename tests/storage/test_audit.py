@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from datetime import date
 
 import psycopg
 import pytest
@@ -10,9 +11,10 @@ from redis.asyncio import Redis
 
 from domain.orders import OrderEvent, OrderStatus
 from domain.time import rfc3339
-from storage import audit, updates
-from storage.audit import AuditEntry
+from storage import audit, derivative_bans, updates
+from storage.audit import AuditEntry, Origin
 from storage.database import Database
+from storage.trading_states import Word
 from tests.storage.test_margin_book import open_account
 
 _users = itertools.count(950_000)
@@ -53,6 +55,25 @@ async def test_a_rolled_back_entry_leaves_no_gap(database: Database) -> None:
     async with database.transaction() as conn:
         [update] = await audit.append(conn, [an_entry(user_id)])
     assert update.body["seq"] == 1
+
+
+async def test_a_ban_list_is_on_record_with_who_brought_it_and_why(database: Database) -> None:
+    day, host = date(2031, 3, 3), Origin(device="a desk's machine")
+    word = Word("cli:asha", 0, "The exchange's list fo_secban.csv", host)
+    async with database.transaction() as conn:
+        await derivative_bans.replace(conn, day, ["NSE:TCS", "NSE:SBIN", "NSE:TCS"], word)
+        found = await conn.execute(
+            "SELECT actor, device, detail FROM audit_log WHERE event = 'BANS_SET'"
+            " ORDER BY audit_id DESC LIMIT 1"
+        )
+        row = await found.fetchone()
+    assert row is not None
+    assert (row["actor"], row["device"]) == ("cli:asha", "a desk's machine")
+    assert row["detail"] == {
+        "trade_date": "2031-03-03",
+        "underlyings": ["NSE:SBIN", "NSE:TCS"],
+        "reason": "The exchange's list fo_secban.csv",
+    }
 
 
 async def test_the_record_can_only_grow(database: Database) -> None:

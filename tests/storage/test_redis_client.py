@@ -37,10 +37,10 @@ async def test_the_first_channel_is_subscribed_to_while_another_task_reads_howev
     redis: Redis,
 ) -> None:
     async with Subscriber(redis) as subscriber:
-        await subscriber.connect()
         reading = asyncio.create_task(next_of(subscriber, "message"))
         await asyncio.sleep(0.1)
         # As after a quarter of a minute without a subscription.
+        assert subscriber.connection is not None
         subscriber.connection.next_health_check = 0
         await subscriber.subscribe("test:subscriber")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,10 +18,12 @@ from tests.support.desk import A_WORD
 from workers.market_watch import MarketWatch
 
 WITHIN = 600 * NANOS
+AT = time.time_ns() - 2 * WITHIN
+"""The record takes nothing of a day that is closed."""
 _segments = itertools.count(1)
 
 
-def word(person: int, at_ns: int = 1_000 * NANOS) -> Word:
+def word(person: int, at_ns: int = AT) -> Word:
     return Word(f"RISK{person:02}", 7_800_000 + person, "it is mended", at_ns=at_ns)
 
 
@@ -93,6 +96,7 @@ async def test_who_confirms_too_late_asks_anew(database: Database, stopped: Subj
     done = await release(database, stopped, word(2, first.at_ns + late))
     assert done.lifted == [] and done.asked is not None
     assert (done.asked.asker, done.asked.until_ns) == ("RISK02", first.at_ns + late + WITHIN)
+    assert [alert.kind for alert in done.alerts] == ["RELEASE_EXPIRED", "RELEASE_ASKED"]
     assert (await release(database, stopped, word(1, first.at_ns + late + 1))).lifted == [Cause.DESK]
 
 

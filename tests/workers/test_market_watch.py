@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import time as clock
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from domain.risk_limits import RiskLimits
-from domain.time import NANOS, trade_date
+from domain.time import NANOS, ist_ns, trade_date
 from domain.trading_states import Cause
 from exchange.ticks import ALIVE, TICK, group_of
 from realtime.bus import Publisher
@@ -83,8 +84,9 @@ async def back_to_the_close(database: Database, publisher: Publisher) -> None:
 
 @pytest.fixture
 def in_the_morning(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Ten o'clock of a trading day, for whoever watches: the rule depends on the hour."""
-    now_ns = 1_795_494_600 * NANOS
+    """Ten o'clock of today, for whoever watches: the rule depends on the hour, and the record is closed
+    for days that are over."""
+    now_ns = ist_ns(trade_date(time.time_ns()), clock(10))
     monkeypatch.setattr(time, "time_ns", lambda: now_ns)
     return now_ns
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from redis.asyncio import Redis
 from temporalio import activity
 
-from activities.decision import PASSED, REFUSED, STALE, Booked, Decision, Refused
+from activities.decision import PASSED, STALE, Booked, Decision, Refused
 from activities.lingering import Lingering
 from config.crash_points import crash_point
 from domain.departure import Departure
@@ -54,8 +54,7 @@ class Books:
                 said = "The books have taken in what the exchange reported; block again."
                 return Decision(said, STALE, time.time_ns())
             self._asked_again.discard(placed.order_id)
-            refusal = submission.refusal
-            return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)
+            return Decision.refused(submission.refusal)
         self._asked_again.discard(placed.order_id)
         if submission.stale:
             await self._book.ensure(placed.user_id)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from temporalio import activity
 
-from activities.decision import PASSED, REFUSED, Decision
+from activities.decision import PASSED, Decision
 from activities.judge import Judge, Leaving
 from domain.changes import Change
 from domain.orders import OrderTerms, PlacedOrder
@@ -65,7 +65,7 @@ class Changes:
                 break
             await self._keeping.portfolios.view.ensure(placed.user_id)
         if changed.refusal is not None:
-            return _refused(changed.refusal)
+            return Decision.refused(changed.refusal)
         await self._tell(placed, [changed.told] if changed.told else [])
         said = "Changed before it left." if changed.told else "The exchange is asked to change the order."
         return Decision(said, PASSED, time.time_ns())
@@ -76,13 +76,9 @@ class Changes:
         outcomes = await self._canceller.cancel([placed.order_id], CancelledBy("client"))
         outcome = outcomes[placed.order_id]
         if outcome.refusal is not None:
-            return _refused(outcome.refusal)
+            return Decision.refused(outcome.refusal)
         return Decision(outcome.sentence, PASSED, time.time_ns())
 
     async def _tell(self, placed: PlacedOrder, told: Sequence[OrderUpdate]) -> None:
         await wakeups.wake(self._redis, wakeups.outbox(placed.terms.exchange))
         await updates.publish(self._redis, told)
-
-
-def _refused(refusal: Refusal) -> Decision:
-    return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)

@@ -1,10 +1,13 @@
 """What a step answers: a record that explains itself to whoever reads the workflow's history."""
 
+import time
 from dataclasses import dataclass, field
+from typing import Self
 
 from domain.departure import Departure, Entry
 from domain.margin import Block
 from domain.orders import OrderStatus
+from domain.rejects import Refusal
 
 PASSED, REFUSED, STALE = "PASSED", "REFUSED", "STALE"
 
@@ -24,6 +27,14 @@ class Decision:
     block: Block | None = None
     departure: Departure | None = None
     """Of the margin block: as what the order leaves."""
+    refusal: Refusal | None = None
+    """Whole, as a client is told it; earlier versions answered code and reason alone."""
+
+    @classmethod
+    def refused(cls, refusal: Refusal, reason: str | None = None) -> Self:
+        """`reason`: more than the refusal's own sentence."""
+        said = reason or refusal.sentence
+        return cls(said, REFUSED, time.time_ns(), refusal.code, said, refusal=refusal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import time
 
 from temporalio import activity
 
-from activities.decision import PASSED, REFUSED, Decision
+from activities.decision import PASSED, Decision
 from activities.judge import Judge
 from domain.departure import Departure, Entry, within
 from domain.margin import Block, BlockOutcome, position_key
@@ -29,7 +29,7 @@ class Gates:
         judged = await self._judge.gates(placed.terms, today, by_house=placed.by_house)
         entered = judged.entry
         if judged.refusals or entered is None:
-            return _refused(judged.refusals[0])
+            return Decision.refused(judged.refusals[0])
         waits = f" Armed for {' or '.join(entered.release_phases)}." if entered.release_phases else ""
         said = f"Every gate passed; the market is in {entered.phase}.{waits}"
         return Decision(said, PASSED, time.time_ns(), entry=entered)
@@ -44,10 +44,10 @@ class Gates:
         terms = placed.terms
         leaving = await self._judge.leaving(terms, entered)
         if isinstance(leaving, Refusal):
-            return _refused(leaving)
+            return Decision.refused(leaving)
         unusable = self._portfolios.unusable(terms)
         if unusable is not None:
-            return _refused(unusable)
+            return Decision.refused(unusable)
         leaves, unit = leaving
         position = position_key(terms.instrument_id, terms.product)
         nets = terms.product is not Product.CNC
@@ -58,7 +58,7 @@ class Gates:
                 placed.user_id, placed.margin_id, terms.side, position, nets, whole, unit
             )
         except AccountUnknown:
-            return _refused(Refusal(RejectCode.ACCOUNT_UNKNOWN))
+            return Decision.refused(Refusal(RejectCode.ACCOUNT_UNKNOWN))
         # An earlier run blocked at its own last price, and its answer stands: the order leaves within it.
         instrument = self._judge.instrument(terms.instrument_id)
         assert instrument is not None
@@ -70,11 +70,7 @@ def _blocked(block: Block, leaves: Departure) -> Decision:
     if block.outcome is not BlockOutcome.BLOCKED:
         refusal = Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(block.available))
         reason = f"{refusal.sentence} The order {needs}."
-        return Decision(reason, REFUSED, time.time_ns(), refusal.code, reason)
+        return Decision.refused(refusal, reason)
     price = f" at Rs {rupees(leaves.price)}" if leaves.price is not None else ""
     said = f"Margin blocked: {needs}. It leaves as {leaves.order_type}{price}."
     return Decision(said, PASSED, time.time_ns(), block=block, departure=leaves)
-
-
-def _refused(refusal: Refusal) -> Decision:
-    return Decision(refusal.sentence, REFUSED, time.time_ns(), refusal.code, refusal.sentence)

@@ -23,8 +23,9 @@ from domain.wind_down import OpenPosition, Selection, WindDown, closing_orders
 from storage import wind_downs
 from storage.cancellations import CancelledBy
 from storage.database import Database
-from storage.intake import Intake, OrderRequest
+from storage.intake import Intake
 from storage.order_canceller import OrderCanceller
+from storage.order_requests import OrderRequest
 from storage.wind_downs import PendingOrder
 
 STEP_SECONDS, LOOK_SECONDS = 20.0, 0.25

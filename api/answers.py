@@ -81,8 +81,12 @@ class Order(BaseModel):
     filled_quantity: int
     average_price: Rupees | None = Field(description="of what is filled")
     exchange_order_id: str | None
-    reject_code: str | None
-    reject_reason: str | None
+    reject_code: str | None = Field(
+        description="why it was refused, or why the exchange ended it unasked: docs/reject-codes.md"
+    )
+    reject_reason: str | None = Field(
+        description="the code's sentence with the exchange's own words; or why the house took it back"
+    )
     tag: str | None
     parent_order_id: OrderId | None = Field(description="of a slice: the order that was placed")
     created_at: Time

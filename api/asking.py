@@ -56,7 +56,7 @@ async def request_change(
         status = HTTPStatus.SERVICE_UNAVAILABLE
         raise Problem(status, ProblemCode.ORDER_BUSY, detail, retryable=True) from None
     if answer.reject_code is not None:
-        raise refused([Refusal(RejectCode(answer.reject_code))])
+        raise refused([answer.refusal or Refusal(RejectCode(answer.reject_code))])
     return answer
 
 

@@ -87,7 +87,8 @@ async def dry_run(state: Any, user_id: int, terms: OrderTerms, *, sliced: bool =
         if sliced and terms.quantity > instrument.freeze_quantity:
             told.slices = slices(terms.quantity, instrument)
         frozen = state.trading_states.refusal(user_id, terms, instrument.segment)
-        refusals += [frozen] if frozen else []
+        full = await state.intake.room_refusal(user_id, now_ns, len(told.slices))
+        refusals += [one for one in (frozen, full) if one is not None]
         if not UNRECKONABLE & {refusal.code for refusal in refusals}:
             # What the market does not take now is reckoned as in the continuous market.
             entered = judged.entry or Entry(MarketPhase.CONTINUOUS)

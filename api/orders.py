@@ -28,7 +28,7 @@ from domain.time import rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
 from storage import order_reads, sliced_reads
 from storage.cancellations import CancelledBy
-from storage.intake import Acknowledgement, IdempotencyConflict, OrderRequest
+from storage.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
 
 router = APIRouter(
     prefix="/api/v1/orders",
@@ -85,6 +85,8 @@ async def place(
         status, code = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IDEMPOTENCY_KEY_REUSED
         first = str(conflict.order_id)
         raise Problem(status, code, detail, field="idempotency_key", order_id=first) from None
+    except OrdersRefused as full:
+        raise refused([full.refusal]) from None
     if acknowledged.replayed:
         response.headers[REPLAYED] = "true"
     return answers.Acknowledged(

@@ -36,8 +36,9 @@ from stack.errors import StackError
 from storage import cancellations, order_queue, submissions
 from storage.cancellations import CancelledBy
 from storage.database import Database
-from storage.intake import Intake, OrderRequest
+from storage.intake import Intake
 from storage.margin_book import MarginBook
+from storage.order_requests import OrderRequest
 from storage.portfolios import Portfolios
 
 ORDERS = int(os.environ.get("HUNDI_BELL_ORDERS", "20000"))

@@ -8,6 +8,7 @@ strings in the files and exact integers from here on. Called at start by the pro
 import csv
 from collections.abc import Iterable
 from datetime import date, time
+from functools import lru_cache
 from pathlib import Path
 
 from domain.charges import RATE_DECIMALS, ChargeRates, TradeKind
@@ -15,6 +16,7 @@ from domain.circuit import HaltRule
 from domain.departure import ProtectionSlab
 from domain.instruments import InstrumentKind
 from domain.money import paise, scaled
+from domain.order_rules import OrderRules, SelfTradePolicy
 from domain.portfolio_margin import ExposureRate
 from domain.price_bands import BandRules, ProtectionRule
 from domain.risk_limits import RiskLimits
@@ -153,6 +155,13 @@ def _risk_limits(row: dict[str, str]) -> RiskLimits:
         position=int(row["position_limit"]),
         order_value=paise(row["order_value_limit"]),
     )
+
+
+@lru_cache(maxsize=8)
+def order_rules(day: date, folder: Path = FOLDER) -> OrderRules:
+    """How many orders of an account may live, and what becomes of two that would meet."""
+    [row] = rows_in_force(folder / "order_rules.csv", day)
+    return OrderRules(int(row["open_orders_max"]), SelfTradePolicy(row["self_trade_policy"]))
 
 
 def _basis_points(percent: str) -> int:

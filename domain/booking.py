@@ -6,6 +6,7 @@ The booking transaction (storage/books.py) reads, applies these steps in the ord
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 from domain.changes import settled
 from domain.instruments import InstrumentKind
@@ -64,8 +65,9 @@ class UserBooks:
         quantity: int,
         price: int,
         intraday_percent: int,
+        day: date,
     ) -> BookedFill:
-        """Apply one fill, whatever the hold is: what the exchange says has happened has happened."""
+        """Apply one fill of a day, whatever the hold is: what the exchange says has happened has happened."""
         hold = self.holds.get(order_id) or _no_hold(terms)
         unit = unit_margin(kind, terms.product, terms.side, price, intraday_percent)
         # No gate lets an order pass whose margin is not known; one that trades all the same is paid in full.
@@ -73,6 +75,7 @@ class UserBooks:
         if terms.product is Product.CNC:
             use = use_of_fill(hold, quantity, unit, net=0, margin=0, realized=0)
             realized = self._book_holding(terms, quantity, price, quantity - use.excess_quantity)
+            use = replace(use, used=self._pay(terms, quantity, price, unit, day))
         else:
             use = self._book_position(hold, terms, quantity, price, unit)
             realized = use.realized_pnl
@@ -146,6 +149,13 @@ class UserBooks:
         after, realized = before.bought(quantity, price) if bought else before.sold(quantity, price, promised)
         self.holdings[terms.instrument_id] = after
         return realized
+
+    def _pay(self, terms: OrderTerms, quantity: int, price: int, unit: int, day: date) -> int:
+        """What a delivery binds, or a sale of shares bought on the same day gives back."""
+        holding = self.holdings[terms.instrument_id]
+        of_day, used = holding.purchases.traded(terms.side, quantity, price, unit, day)
+        self.holdings[terms.instrument_id] = holding.with_purchases(of_day)
+        return used
 
     def _book_position(self, hold: Hold, terms: OrderTerms, quantity: int, price: int, unit: int) -> Use:
         key = terms.instrument_id, terms.product

@@ -7,10 +7,11 @@ ledger's postings are reversed and made anew by storage/corrections.py.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from domain.margin import used_by_trade
 from domain.orders import Product, Side
-from domain.positions import Holding, Position
+from domain.positions import DayPurchases, Holding, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class BookedTrade:
     price: int
     unit_margin: int
     """Used by each share that it opened."""
+    day: date
     realized_pnl: int = 0
 
 
@@ -35,6 +37,8 @@ class Replayed:
     """Those that stand now, each with what it realised."""
     used: int
     """Change of used margin."""
+    purchases: DayPurchases
+    """Of a delivery: those of the last day that had any."""
 
 
 def undo(
@@ -46,28 +50,34 @@ def undo(
 ) -> Replayed:
     """Undo one of `trades`, which stand and have made the position what it is, in this order.
 
-    A delivery holding is given as a position of its quantity and cost; its margin is apart, paid in full by
-    each purchase.
+    A delivery holding is given as a position of its quantity and cost; its margin is apart, of what was
+    bought and not sold on the same day.
     """
     stand = [corrected if trade.exec_id == exec_id else trade for trade in trades]
     position, replayed = _replay(_before(present, trades), [trade for trade in stand if trade is not None])
     if product is Product.CNC:
-        return Replayed(replace(position, margin=0), replayed, _paid(replayed) - _paid(trades))
-    return Replayed(position.netted(), replayed, position.margin - present.margin)
+        (purchases, paid), (_, paid_before) = _paid(replayed), _paid(trades)
+        return Replayed(replace(position, margin=0), replayed, paid - paid_before, purchases)
+    return Replayed(position.netted(), replayed, position.margin - present.margin, DayPurchases())
 
 
 def as_position(holding: Holding) -> Position:
     return Position(holding.quantity, open_cost=holding.cost)
 
 
-def as_holding(present: Holding, position: Position, taken_back: BookedTrade, left: int) -> Holding:
+def as_holding(present: Holding, after: Replayed, taken_back: BookedTrade, left: int) -> Holding:
     """The holding after `undo`; of the trade `left` shares stand. Purchases of today were not settled yet."""
+    position = after.position
     lost = taken_back.quantity - left if taken_back.side is Side.BUY else 0
     quantity = position.net_quantity
     t1 = min(max(present.t1_quantity - lost, 0), max(quantity, 0))
     gone = present.taken_back_quantity + lost
     return replace(
-        present, quantity=quantity, t1_quantity=t1, cost=position.open_cost, taken_back_quantity=gone
+        present.with_purchases(after.purchases),
+        quantity=quantity,
+        t1_quantity=t1,
+        cost=position.open_cost,
+        taken_back_quantity=gone,
     )
 
 
@@ -99,5 +109,11 @@ def _replay(position: Position, trades: Iterable[BookedTrade]) -> tuple[Position
     return position, replayed
 
 
-def _paid(trades: Iterable[BookedTrade]) -> int:
-    return sum(trade.quantity * trade.unit_margin for trade in trades)
+def _paid(trades: Iterable[BookedTrade]) -> tuple[DayPurchases, int]:
+    """The last day's purchases, and the used margin of every day's."""
+    purchases, paid = DayPurchases(), 0
+    for trade in trades:
+        terms = (trade.side, trade.quantity, trade.price, trade.unit_margin, trade.day)
+        purchases, used = purchases.traded(*terms)
+        paid += used
+    return purchases, paid

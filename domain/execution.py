@@ -7,8 +7,9 @@ kept, alerted, and the order left untouched. FIX 8 (ExecType 150, CumQty 14, Lea
 
 from dataclasses import dataclass, replace
 
+from domain.instructions import asks_cancel
 from domain.orders import TRANSITIONS, IllegalTransition, OrderEvent, OrderStatus, next_status
-from domain.rejects import SENTENCES, order_reject
+from domain.rejects import SENTENCES, RejectCode, order_reject
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport, OrdStatus
 
 NO_ORDER = "NONE"
@@ -34,7 +35,10 @@ class ExchangeView:
     """Traded and taken back since; it does not return to the market."""
     exchange_order_id: str | None = None
     reject_code: str | None = None
+    """Why it was refused, or why the exchange ended it unasked."""
     reject_reason: str | None = None
+    immediate: bool = False
+    """It cannot rest: what finds nothing on the other side is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def apply(
         return _correction(view, report, undone)
     event = report.order_event
     assert event is not None
-    return _wrong_numbers(view, report, event) or _step(view, report, event)
+    return _wrong_numbers(view, report, event) or _step(view, report, event, asks_cancel(report.cl_ord_id))
 
 
 def believe(view: ExchangeView, report: ExecutionReport) -> Step | None:
@@ -103,7 +107,8 @@ def believe(view: ExchangeView, report: ExecutionReport) -> Step | None:
     return replace(outcome, report=report) if isinstance(outcome, Step) else None
 
 
-def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Outcome:
+def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent, asked: bool = True) -> Outcome:
+    """`asked`: the end of the order may be what its client asked for."""
     if report.exec_type is ExecType.TRADE:
         whole = report.cumulative_quantity >= view.quantity - view.taken_back
         event = OrderEvent.FILL if whole else event
@@ -124,12 +129,21 @@ def _step(view: ExchangeView, report: ExecutionReport, event: OrderEvent) -> Out
             after, quantity=report.quantity, price=report.price, trigger_price=report.trigger_price
         )
     elif event is OrderEvent.EXCHANGE_REJECTED:
-        code = order_reject(report.reject_reason)
-        words = f"{SENTENCES[code]} {report.text or ''}".strip()
-        after = replace(
-            after, exchange_order_id=view.exchange_order_id, reject_code=code, reject_reason=words
-        )
+        after = _because(after, report, order_reject(report.reject_reason))
+        after = replace(after, exchange_order_id=view.exchange_order_id)
+    elif event is OrderEvent.EXPIRED:
+        after = _because(after, report, RejectCode.EXCHANGE_EXPIRED)
+    elif event is OrderEvent.CANCELLED and not asked:
+        unmet = view.immediate and not report.text
+        code = RejectCode.EXCHANGE_NO_LIQUIDITY if unmet else RejectCode.EXCHANGE_CANCELLED
+        after = _because(after, report, code)
     return Step(after, event, report)
+
+
+def _because(view: ExchangeView, report: ExecutionReport, code: RejectCode) -> ExchangeView:
+    """With our code and the exchange's own words."""
+    words = f"{SENTENCES[code]} {report.text or ''}".strip()
+    return replace(view, reject_code=code, reject_reason=words)
 
 
 def _correction(view: ExchangeView, report: ExecutionReport, undone: Trade | None) -> Outcome:

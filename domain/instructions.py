@@ -8,6 +8,18 @@ from dataclasses import dataclass
 
 from domain.orders import OrderType, Side, Validity
 
+_CANCEL = "-c"
+
+
+def cancel_id(order_id: int, number: int) -> str:
+    """ClOrdID (11) of an order's n-th cancel request."""
+    return f"{order_id}{_CANCEL}{number}"
+
+
+def asks_cancel(cl_ord_id: str) -> bool:
+    """Whether a request of this ClOrdID is a cancel; a report under another tells what nobody asked for."""
+    return _CANCEL in cl_ord_id
+
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:

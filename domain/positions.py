@@ -6,8 +6,35 @@ the trade's price. Paise and units throughout; the caller is the booking of a fi
 """
 
 from dataclasses import dataclass, replace
+from datetime import date
 
 from domain.orders import Side
+
+
+@dataclass(frozen=True, slots=True)
+class DayPurchases:
+    """Delivery shares bought on a day and not sold on it: the clearing house nets the two, so a sale gives
+    back what its shares were paid, though never more than it brought."""
+
+    on: date | None = None
+    quantity: int = 0
+    margin: int = 0
+    """Used by them."""
+
+    def traded(
+        self, side: Side, quantity: int, price: int, unit: int, day: date
+    ) -> tuple["DayPurchases", int]:
+        """After a trade of `day`, `unit` the margin of a share bought; and the change of used margin."""
+        if self.on is not None and day < self.on:
+            # A report that came late: it is paid for, and nets nothing of another day.
+            return self, quantity * unit
+        own = self if self.on == day else DayPurchases(day)
+        if side is Side.BUY:
+            paid = quantity * unit
+            return DayPurchases(day, own.quantity + quantity, own.margin + paid), paid
+        netted = min(quantity, own.quantity)
+        part = own.margin * netted // own.quantity if netted else 0
+        return DayPurchases(day, own.quantity - netted, own.margin - part), -min(part, netted * price)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +52,19 @@ class Holding:
     """Bought, and taken back by the exchange since."""
     oversold_quantity: int = 0
     """Sold by the exchange beyond what was promised: by so much more `quantity` may be below zero."""
+    bought_on: date | None = None
+    """The last day on which shares were bought; the next two are of that day alone (DayPurchases)."""
+    bought_quantity: int = 0
+    bought_margin: int = 0
+
+    @property
+    def purchases(self) -> DayPurchases:
+        return DayPurchases(self.bought_on, self.bought_quantity, self.bought_margin)
+
+    def with_purchases(self, of_day: DayPurchases) -> "Holding":
+        return replace(
+            self, bought_on=of_day.on, bought_quantity=of_day.quantity, bought_margin=of_day.margin
+        )
 
     @property
     def free_quantity(self) -> int:

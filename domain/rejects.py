@@ -53,9 +53,11 @@ class RejectCode(StrEnum):
     INTRADAY_CLOSED = "INTRADAY_CLOSED"
     PRICE_UNKNOWN = "PRICE_UNKNOWN"
     # with what
+    OPEN_ORDERS_LIMIT_REACHED = "OPEN_ORDERS_LIMIT_REACHED"
     ORDER_VALUE_LIMIT_EXCEEDED = "ORDER_VALUE_LIMIT_EXCEEDED"
     POSITION_LIMIT_EXCEEDED = "POSITION_LIMIT_EXCEEDED"
     EXPOSURE_LIMIT_EXCEEDED = "EXPOSURE_LIMIT_EXCEEDED"
+    SELF_TRADE_PREVENTED = "SELF_TRADE_PREVENTED"
     HOLDINGS_INSUFFICIENT = "HOLDINGS_INSUFFICIENT"
     SPAN_FILE_MISSING = "SPAN_FILE_MISSING"
     SPAN_FILE_STALE = "SPAN_FILE_STALE"
@@ -72,6 +74,8 @@ class RejectCode(StrEnum):
     EXCHANGE_DUPLICATE_ORDER = "EXCHANGE_DUPLICATE_ORDER"
     EXCHANGE_INCORRECT_QUANTITY = "EXCHANGE_INCORRECT_QUANTITY"
     EXCHANGE_NO_LIQUIDITY = "EXCHANGE_NO_LIQUIDITY"
+    EXCHANGE_CANCELLED = "EXCHANGE_CANCELLED"
+    EXCHANGE_EXPIRED = "EXCHANGE_EXPIRED"
     EXCHANGE_OTHER = "EXCHANGE_OTHER"
     # what can be asked of an order
     ORDER_ALREADY_FINAL = "ORDER_ALREADY_FINAL"
@@ -123,6 +127,8 @@ SENTENCES: dict[RejectCode, str] = {
     _C.PRICE_UNKNOWN: "The last price is not known, so a market order cannot be protected.",
     _C.MARKET_PROTECTION_OUT_OF_RANGE: "The market protection must be above 0 and not above the limit.",
     _C.HOLDINGS_INSUFFICIENT: "Not enough shares are held, free of other sell orders.",
+    _C.OPEN_ORDERS_LIMIT_REACHED: "This account has as many open and pending orders as it may have.",
+    _C.SELF_TRADE_PREVENTED: "The order could trade with another order of this client.",
     _C.ORDER_VALUE_LIMIT_EXCEEDED: "The order's value is above this account's limit.",
     _C.POSITION_LIMIT_EXCEEDED: "The position would pass this account's limit for an instrument.",
     _C.EXPOSURE_LIMIT_EXCEEDED: "The account's exposure would pass its limit.",
@@ -140,6 +146,8 @@ SENTENCES: dict[RejectCode, str] = {
     _C.EXCHANGE_DUPLICATE_ORDER: "The exchange has this order already.",
     _C.EXCHANGE_INCORRECT_QUANTITY: "The exchange refused the quantity.",
     _C.EXCHANGE_NO_LIQUIDITY: "Nothing was on the other side of the book.",
+    _C.EXCHANGE_CANCELLED: "The exchange has cancelled the order; its own words are attached.",
+    _C.EXCHANGE_EXPIRED: "The market closed before the order was filled.",
     _C.EXCHANGE_OTHER: "The exchange refused the order; its own words are attached.",
     _C.ORDER_ALREADY_FINAL: "The order is finished; nothing can be changed any more.",
     _C.CANCEL_ALREADY_PENDING: "A cancel of this order is already on its way to the exchange.",
@@ -184,6 +192,8 @@ RETRYABLE = frozenset(
         _C.MARKET_CLOSED,
         _C.INTRADAY_CLOSED,
         _C.PRICE_UNKNOWN,
+        _C.OPEN_ORDERS_LIMIT_REACHED,
+        _C.SELF_TRADE_PREVENTED,
         _C.SPAN_FILE_MISSING,
         _C.SPAN_FILE_STALE,
         _C.CHANGE_ALREADY_PENDING,

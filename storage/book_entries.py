@@ -53,13 +53,14 @@ _WRITE_LEDGERS = """
 """
 _WRITE_HOLDINGS = """
     INSERT INTO holdings (user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost,
-                          taken_back_quantity, oversold_quantity)
+                          taken_back_quantity, oversold_quantity, bought_on, bought_quantity, bought_margin)
     SELECT * FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[],
-                         %s::int[])
+                         %s::int[], %s::date[], %s::int[], %s::bigint[])
     ON CONFLICT (user_id, instrument_id) DO UPDATE SET quantity = excluded.quantity,
         t1_quantity = excluded.t1_quantity, blocked_quantity = excluded.blocked_quantity,
         cost = excluded.cost, taken_back_quantity = excluded.taken_back_quantity,
-        oversold_quantity = excluded.oversold_quantity
+        oversold_quantity = excluded.oversold_quantity, bought_on = excluded.bought_on,
+        bought_quantity = excluded.bought_quantity, bought_margin = excluded.bought_margin
 """
 _WRITE_POSITIONS = """
     INSERT INTO positions (user_id, instrument_id, product, buy_quantity, sell_quantity, buy_value,

@@ -24,7 +24,7 @@ _HOLDS = """
 """
 _HOLDINGS = """
     SELECT user_id, instrument_id, quantity, t1_quantity, blocked_quantity, cost, taken_back_quantity,
-           oversold_quantity
+           oversold_quantity, bought_on, bought_quantity, bought_margin
     FROM holdings
     WHERE (user_id, instrument_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))
 """

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from domain.orders import OrderStatus, PlacedOrder
 from domain.reports import CORRECTIONS, CancelRejected, ExecType, ExecutionReport
+from domain.time import trade_date
 from storage import book_alerts, book_entries, book_reads, corrections, unbooked
 from storage.book_entries import Entry, Fill, Released, Reopening, Settled
 from storage.book_reads import Touched
@@ -180,9 +181,8 @@ def _entries(read: Touched, one: DueReport, moving: Sequence[DueReport], percent
     books = read.books[order.user_id]
     if isinstance(report, ExecutionReport) and report.exec_type is ExecType.TRADE:
         hold = books.holds.get(order.order_id)
-        booked = books.book_fill(
-            order.order_id, order.terms, order.kind, report.last_quantity, report.last_price, percent
-        )
+        traded = (report.last_quantity, report.last_price, percent, trade_date(report.transact_time_ns))
+        booked = books.book_fill(order.order_id, order.terms, order.kind, *traded)
         yield Fill(order, one.exchange, report, booked, hold.unit_margin if hold else 0)
         yield from (Reopening(order, changed) for changed in books.reopen(order.terms))
         return

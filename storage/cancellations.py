@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from psycopg.rows import class_row
 
-from domain.instructions import CancelOrder
+from domain.instructions import CancelOrder, cancel_id
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
 from storage import audit, instructions, order_steps, placed_orders, stops
@@ -168,7 +168,7 @@ async def _end(conn: Connection, order_ids: Sequence[int], now: int) -> None:
 
 def _request(placed: PlacedOrder, order: LockedOrder, standing: _Standing, now: int) -> Owing:
     request = CancelOrder(
-        cl_ord_id=f"{order.order_id}-c{standing.cancels + 1}",
+        cl_ord_id=cancel_id(order.order_id, standing.cancels + 1),
         orig_cl_ord_id=standing.known_as,
         symbol=placed.terms.symbol,
         side=placed.terms.side,

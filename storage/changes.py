@@ -19,11 +19,11 @@ from domain.departure import Departure
 from domain.instructions import ReplaceOrder
 from domain.margin import Block, BlockOutcome, Hold, position_key
 from domain.money import rupees
-from domain.orders import OrderTerms, PlacedOrder, Product
+from domain.orders import OrderStatus, OrderTerms, OrderType, PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.trading_states import enlarges
 from domain.validation import PRICED
-from storage import audit, books, hold_changes, instructions, risk_gate
+from storage import audit, books, hold_changes, instructions, risk_gate, self_trades
 from storage.audit import OrderUpdate
 from storage.book_reads import PendingChange
 from storage.books import Booked
@@ -123,9 +123,13 @@ async def _change(
     to = grow(stands.hold, unit, terms.quantity, stands.filled)
     more = enlarges(stands.terms, terms)
     left = replace(placed, terms=replace(terms, quantity=terms.quantity - stands.filled))
-    if (stopped := await _stopped(conn, left, to, leaves, more)) is not None:
+    block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
+    # A stop that was released is a limit order now.
+    released = order.view.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+    works = replace(leaves, order_type=OrderType.LIMIT) if released else leaves
+    if (stopped := await _stopped(conn, stands, Asked(left, block, works), more)) is not None:
         return Changed(stopped)
-    promised = await hold_changes.promise(conn, portfolios, placed, stands.hold, to)
+    promised = await hold_changes.promise(conn, portfolios, placed, stands.hold, to, stands.filled)
     if not promised.is_kept:
         return Changed(promised.refusal, promised.stale)
     pending = None if stands.unsent else PendingChange(cl_ord_id, unit, stands.hold.unit_margin)
@@ -139,14 +143,17 @@ async def _change(
     return Changed()
 
 
-async def _stopped(
-    conn: Connection, left: PlacedOrder, to: Hold, leaves: Departure, enlarging: bool
-) -> Refusal | None:
-    """Why the desk stops the change; one that enlarges is judged as a new order of what is left."""
-    block = Block(BlockOutcome.BLOCKED, to.open_quantity, to.close_quantity, to.unit_margin, 0, 0)
-    asked = Asked(left, block, leaves)
+async def _stopped(conn: Connection, stands: Standing, asked: Asked, enlarging: bool) -> Refusal | None:
+    """Why the desk stops the change, or the client's own orders; one that enlarges is judged as a new order
+    of what is left, beside what has been filled."""
     gate = await risk_gate.read(conn, [asked])
-    return next(gate.refusals(asked), None) if enlarging else gate.halted(left)
+    refusal = next(gate.refusals(asked), None) if enlarging else gate.halted(asked.placed)
+    if refusal is not None and refusal.field == "quantity" and refusal.nearest is not None:
+        return replace(refusal, nearest=str(int(refusal.nearest) + stands.filled))
+    terms = asked.placed.terms
+    if refusal or (terms.price, terms.trigger_price) == (stands.terms.price, stands.terms.trigger_price):
+        return refusal
+    return (await self_trades.read(conn, [asked])).refusal(asked)
 
 
 async def _standing(

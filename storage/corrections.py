@@ -5,7 +5,10 @@ batch. The trade's row stays and says what undid it; its postings stay and are r
 """
 
 import time
+from datetime import date
 from typing import Any
+
+from psycopg.rows import DictRow
 
 from domain.booking import UserBooks
 from domain.corrections import BookedTrade, Replayed, as_holding, as_position, undo
@@ -13,12 +16,14 @@ from domain.margin import unit_margin
 from domain.orders import Product, Side
 from domain.positions import Holding, Position
 from domain.reports import ExecType, ExecutionReport
+from domain.time import trade_date
 from storage.book_entries import Entry, Reopening, Undone, post
 from storage.database import Connection, columns
 from storage.unbooked import DueReport, JournaledOrder
 
 _STANDING = """
-    SELECT exec_id, transaction_type AS side, quantity, price, unit_margin, realized_pnl FROM trades
+    SELECT exec_id, transaction_type AS side, quantity, price, unit_margin, realized_pnl, traded_at_ns
+    FROM trades
     WHERE user_id = %s AND instrument_id = %s AND product = %s AND exchange = %s AND undone_by IS NULL
     ORDER BY place
 """
@@ -46,11 +51,11 @@ async def book(conn: Connection, books: UserBooks, due: DueReport, intraday_perc
     found = await conn.execute(
         _STANDING, (placed.user_id, terms.instrument_id, terms.product.value, exchange)
     )
-    trades = [BookedTrade(**(row | {"side": Side(row["side"])})) for row in await found.fetchall()]
+    trades = [_booked(row) for row in await found.fetchall()]
     undone = next((trade for trade in trades if trade.exec_id == report.reference_exec_id), None)
     if undone is None:
         raise ValueError(f"{report.exec_id} undoes {report.reference_exec_id}, which is not booked")
-    corrected = _corrected(placed, report, intraday_percent)
+    corrected = _corrected(placed, report, intraday_percent, undone.day)
     present = _present(books, placed)
     after = undo(present, terms.product, trades, undone.exec_id, corrected)
     _take(books, placed, after, undone, corrected)
@@ -61,13 +66,21 @@ async def book(conn: Connection, books: UserBooks, due: DueReport, intraday_perc
     return [Undone(placed, after.used, realized), *reopened]
 
 
-def _corrected(placed: JournaledOrder, report: ExecutionReport, intraday_percent: int) -> BookedTrade | None:
+def _booked(row: DictRow) -> BookedTrade:
+    day = trade_date(row.pop("traded_at_ns"))
+    return BookedTrade(**(row | {"side": Side(row["side"]), "day": day}))
+
+
+def _corrected(
+    placed: JournaledOrder, report: ExecutionReport, intraday_percent: int, day: date
+) -> BookedTrade | None:
+    """It is of the day of the trade that it corrects."""
     if report.exec_type is ExecType.TRADE_CANCEL:
         return None
     terms = placed.terms
     unit = unit_margin(placed.kind, terms.product, terms.side, report.last_price, intraday_percent)
     unit = report.last_price if unit is None else unit
-    return BookedTrade(report.exec_id, terms.side, report.last_quantity, report.last_price, unit)
+    return BookedTrade(report.exec_id, terms.side, report.last_quantity, report.last_price, unit, day)
 
 
 def _present(books: UserBooks, placed: JournaledOrder) -> Position:
@@ -90,7 +103,7 @@ def _take(
         return
     left = corrected.quantity if corrected else 0
     holding = books.holdings.get(terms.instrument_id, Holding())
-    books.holdings[terms.instrument_id] = as_holding(holding, after.position, undone, left)
+    books.holdings[terms.instrument_id] = as_holding(holding, after, undone, left)
 
 
 async def _write(

@@ -58,9 +58,10 @@ class HoldChange:
 
 
 async def promise(
-    conn: Connection, portfolios: Portfolios, placed: PlacedOrder, hold: Hold, to: Hold
+    conn: Connection, portfolios: Portfolios, placed: PlacedOrder, hold: Hold, to: Hold, filled: int
 ) -> HoldChange:
-    """Promise margin and shares for the hold as it is to be, in the view too."""
+    """Promise margin and shares for the hold as it is to be, in the view too. What a refusal tells is of the
+    whole order, with what it has already."""
     derivative = portfolios.concern(placed)
     derivatives = await portfolios.locked(conn, [placed.user_id] if derivative else [])
     ledger = await (await conn.execute(_LEDGER, (placed.user_id,))).fetchone()
@@ -68,8 +69,8 @@ async def promise(
     available = ledger["available_cash"] - sum(derivatives.turn().values())
     more = to.blocked - hold.blocked
     if more > 0 and more > max(available, 0):
-        return HoldChange(refusal=_insufficient(available))
-    if (missing := await _missing_shares(conn, placed, _shares(to) - _shares(hold))) is not None:
+        return HoldChange(refusal=_insufficient(available + hold.blocked))
+    if (missing := await _missing_shares(conn, placed, hold, to, filled)) is not None:
         return HoldChange(refusal=missing)
     if derivative:
         promised = await derivatives.promise(placed, _shares(to), available - more)
@@ -83,7 +84,7 @@ async def promise(
     if derivative:
         await derivatives.take_back(placed.user_id)
     void = outcome is ResizeOutcome.VOID
-    return HoldChange(stale=True) if void else HoldChange(refusal=_insufficient(available))
+    return HoldChange(stale=True) if void else HoldChange(refusal=_insufficient(available + hold.blocked))
 
 
 async def write(
@@ -122,14 +123,18 @@ async def restore(conn: Connection, portfolios: Portfolios, placed: PlacedOrder)
         await derivatives.take_back(placed.user_id)
 
 
-async def _missing_shares(conn: Connection, placed: PlacedOrder, more: int) -> Refusal | None:
+async def _missing_shares(
+    conn: Connection, placed: PlacedOrder, hold: Hold, to: Hold, filled: int
+) -> Refusal | None:
     """Why a delivery sale may not be of so many more shares."""
+    more = _shares(to) - _shares(hold)
     if not sells_holdings(placed) or more <= 0:
         return None
     found = await conn.execute(_FREE_SHARES, (placed.user_id, placed.terms.instrument_id))
     row = await found.fetchone()
-    enough = row is not None and row["free"] >= more
-    return None if enough else Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity")
+    free = max(row["free"], 0) if row is not None else 0
+    most = str(filled + _shares(hold) + free)
+    return None if free >= more else Refusal(RejectCode.HOLDINGS_INSUFFICIENT, "quantity", most, most)
 
 
 def _shares(hold: Hold) -> int:

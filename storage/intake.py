@@ -6,37 +6,31 @@ Called by `POST /api/v1/orders`, and for closing orders of the house by the oper
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from datetime import date
 
-from psycopg.rows import class_row
 from redis.asyncio import Redis
 
+from config.rules import order_rules
 from domain.money import rupees, unscaled
-from domain.orders import OrderEvent, OrderStatus, OrderTerms
+from domain.order_rules import OrderRules
+from domain.orders import OrderEvent, OrderStatus
+from domain.rejects import Refusal
 from domain.time import order_id_floor, trade_date
-from storage import audit, updates, wakeups
+from storage import audit, intake_keys, updates, wakeups
 from storage.audit import AuditEntry, OrderUpdate
 from storage.database import Connection, Database, columns
 from storage.group_commit import GroupCommit
+from storage.order_requests import CLIENT, Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
 from telemetry import stages
 from telemetry.spans import past_span
 
 SERIALS_A_BLOCK = 1_000
 BLOCKS_A_DAY = 1_000_000
+TURN_NS = 100_000_000
+"""Between two turns of a user: ten orders a second are what the regulator takes for an ordinary client's."""
 
-_KEYS = """
-    INSERT INTO idempotency_keys (user_id, key, order_id, body_hash, created_at_ns)
-    SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bytea[], %s::bigint[])
-        AS asked (user_id, key, order_id, body_hash, at) ORDER BY user_id, key, order_id
-    ON CONFLICT DO NOTHING RETURNING order_id
-"""
-_FIRST = """
-    SELECT user_id, key, order_id, body_hash, created_at_ns,
-           ARRAY(SELECT o.order_id FROM orders o WHERE o.parent_id = k.order_id ORDER BY 1) AS children
-    FROM idempotency_keys k WHERE (user_id, key) IN (SELECT * FROM unnest(%s::bigint[], %s::uuid[]))
-"""
 _ORDERS = """
     INSERT INTO orders (order_id, user_id, instrument_id, order_type, transaction_type, product, validity,
                         quantity, price, trigger_price, market_protection, tag, idempotency_key, traceparent,
@@ -50,68 +44,18 @@ _ORDERS = """
         AS asked (order_id, user_id, instrument_id, order_type, side, product, validity, quantity, price,
                   trigger_price, market_protection, tag, key, traceparent, at)
 """
+# A user's turn is the moment of the acknowledgement, or follows the last of his that has not left yet.
 _INTAKE = """
-    INSERT INTO order_intake (order_id, user_id, accepted_at_ns)
-    SELECT order_id, user_id, at FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINALITY
-        AS accepted (order_id, user_id, at, arrival) ORDER BY arrival
+    INSERT INTO order_intake (order_id, user_id, accepted_at_ns, turn_ns)
+    SELECT order_id, user_id, at, GREATEST(at, last.turn_ns + %s) + %s
+           * (row_number() OVER (PARTITION BY user_id ORDER BY arrival) - 1)
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINALITY
+        AS accepted (order_id, user_id, at, arrival)
+    LEFT JOIN LATERAL (SELECT turn_ns FROM order_intake i
+                       WHERE i.user_id = accepted.user_id AND gate_passed_at_ns IS NULL
+                       ORDER BY seq DESC LIMIT 1) last ON true
+    ORDER BY arrival
 """
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
-    """What a client asked, its shape already checked."""
-
-    user_id: int
-    key: UUID
-    body_hash: bytes
-    """Of the terms: the same key with another body is a conflict."""
-    terms: OrderTerms
-    received_at_ns: int
-    tag: str | None = None
-    client_ip: str | None = None
-    device: str | None = None
-    traceparent: str = ""
-    actor: str = "client"
-    """Who places it, for the record: the client, or who acts for the house."""
-    parent_id: int | None = None
-    """Of a slice (storage/slices.py)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """The 202. A replayed one is the first answer again, its time included."""
-
-    order_id: int
-    accepted_at_ns: int
-    replayed: bool
-    children: tuple[int, ...] = ()
-    """The slices of a sliced order, ascending."""
-
-
-class IdempotencyConflict(Exception):
-    """The key was used before, with another body."""
-
-    def __init__(self, order_id: int) -> None:
-        super().__init__(f"the key belongs to order {order_id}, which was asked for with another body")
-        self.order_id = order_id
-
-
-@dataclass(frozen=True, slots=True)
-class FirstAnswer:
-    """What a key was used for first."""
-
-    user_id: int
-    key: UUID
-    order_id: int
-    body_hash: bytes
-    created_at_ns: int
-    children: list[int]
-
-    def repeated_to(self, request: OrderRequest) -> Acknowledgement:
-        """The first answer again. Raises IdempotencyConflict when another body was meant."""
-        if self.body_hash != request.body_hash:
-            raise IdempotencyConflict(self.order_id)
-        return Acknowledgement(self.order_id, self.created_at_ns, replayed=True, children=(*self.children,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +67,16 @@ class Accepted:
 class Intake:
     """One a process. `accept` returns once the order is on disk."""
 
-    def __init__(self, database: Database, redis: Redis) -> None:
-        self._database, self._redis = database, redis
+    def __init__(
+        self, database: Database, redis: Redis, rules: Callable[[date], OrderRules] = order_rules
+    ) -> None:
+        self._database, self._redis, self.rules = database, redis, rules
         self._group = GroupCommit(database, self._write, self.tell)
         self._serials: Iterator[int] = iter(())
 
     async def accept(self, request: OrderRequest) -> Acknowledgement:
-        """Make the order durable. Raises IdempotencyConflict, or the database's error: then the outcome is
-        unknown to us too, and the client repeats with the same key."""
+        """Make the order durable. Raises IdempotencyConflict, OrdersRefused, or the database's error: then
+        the outcome is unknown to us too, and the client repeats with the same key."""
         return (await self._group.commit(request)).acknowledgement
 
     async def first_answer(self, request: OrderRequest) -> Acknowledgement | None:
@@ -139,24 +85,60 @@ class Intake:
         For a caller who would refuse the order now: a key that was used is answered before any gate.
         """
         async with self._database.reading() as conn:
-            first = await first_answers(conn, [request])
+            first = await intake_keys.first_answers(conn, [request])
         found = first.get((request.user_id, request.key))
         return None if found is None else found.repeated_to(request)
 
+    async def room_refusal(self, user_id: int, at_ns: int, orders: int) -> Refusal | None:
+        """Why so many more orders would not be taken now."""
+        day = trade_date(at_ns)
+        rules = self.rules(day)
+        async with self._database.reading() as conn:
+            living = await intake_keys.living_orders(conn, [user_id], day)
+        return None if rules.have_room(living[user_id], orders) else rules.no_room
+
     async def _write(
         self, conn: Connection, requests: Sequence[OrderRequest]
-    ) -> list[Accepted | IdempotencyConflict]:
+    ) -> list[Accepted | IdempotencyConflict | OrdersRefused]:
         order_ids = [await self.mint(conn, request) for request in requests]
-        accepted = await claim_keys(conn, requests, order_ids)
-        new = [pair for pair in zip(order_ids, requests, strict=True) if pair[0] in accepted]
-        first = {} if len(new) == len(requests) else await first_answers(conn, requests)
+        claimed = await intake_keys.claim(conn, requests, order_ids)
+        asked = list(zip(order_ids, requests, strict=True))
+        new = self._with_room([pair for pair in asked if pair[0] in claimed.order_ids], claimed.living)
+        without = claimed.order_ids - {order_id for order_id, _ in new}
+        if without:
+            await intake_keys.forget(conn, without)
+        first = {} if len(new) == len(asked) else await intake_keys.first_answers(conn, requests)
         told = await record(conn, new) if new else {}
         return [
-            Accepted(Acknowledgement(order_id, r.received_at_ns, replayed=False), told[order_id])
-            if order_id in accepted
-            else _replayed(r, first[r.user_id, r.key])
-            for order_id, r in zip(order_ids, requests, strict=True)
+            Accepted(Acknowledgement(order_id, one.received_at_ns, replayed=False), told[order_id])
+            if order_id in told
+            else self._not_placed(one, first.get((one.user_id, one.key)))
+            for order_id, one in asked
         ]
+
+    def _with_room(
+        self, new: list[tuple[int, OrderRequest]], living: dict[int, int]
+    ) -> list[tuple[int, OrderRequest]]:
+        """Those that their accounts have room for, as they come; the house's orders need none."""
+        fitting = []
+        for order_id, one in new:
+            if one.actor != CLIENT or self._rules_of(one).have_room(living[one.user_id]):
+                living[one.user_id] += 1
+                fitting.append((order_id, one))
+        return fitting
+
+    def _not_placed(
+        self, request: OrderRequest, first: intake_keys.FirstAnswer | None
+    ) -> Accepted | IdempotencyConflict | OrdersRefused:
+        if first is None:
+            return OrdersRefused(self._rules_of(request).no_room)
+        try:
+            return Accepted(first.repeated_to(request), None)
+        except IdempotencyConflict as conflict:
+            return conflict
+
+    def _rules_of(self, request: OrderRequest) -> OrderRules:
+        return self.rules(trade_date(request.received_at_ns))
 
     async def tell(self, answered: Sequence[tuple[OrderRequest, Accepted]]) -> None:
         """After the commit: order workers are woken, the clients told."""
@@ -180,30 +162,6 @@ class Intake:
             self._serials = iter(range(first + 1, first + SERIALS_A_BLOCK))
             serial = first
         return order_id_floor(trade_date(request.received_at_ns)) + serial
-
-
-async def claim_keys(conn: Connection, requests: Sequence[OrderRequest], order_ids: list[int]) -> set[int]:
-    """The order ids whose key was free: these are new orders, the others repeats."""
-    claimed = await conn.execute(
-        _KEYS,
-        (
-            [r.user_id for r in requests],
-            [r.key for r in requests],
-            order_ids,
-            [r.body_hash for r in requests],
-            [r.received_at_ns for r in requests],
-        ),
-    )
-    return {row["order_id"] async for row in claimed}
-
-
-async def first_answers(
-    conn: Connection, requests: Sequence[OrderRequest]
-) -> dict[tuple[int, UUID], FirstAnswer]:
-    """By user and key, what each key that was used before was used for."""
-    async with conn.cursor(row_factory=class_row(FirstAnswer)) as cursor:
-        await cursor.execute(_FIRST, ([r.user_id for r in requests], [r.key for r in requests]))
-        return {(row.user_id, row.key): row async for row in cursor}
 
 
 async def record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict[int, OrderUpdate]:
@@ -232,7 +190,8 @@ async def record(conn: Connection, new: list[tuple[int, OrderRequest]]) -> dict[
     await conn.execute(_ORDERS, columns(rows))
     by_user = sorted(new, key=lambda pair: pair[1].user_id)
     told = await audit.append(conn, [_entry(order_id, request) for order_id, request in by_user])
-    await conn.execute(_INTAKE, columns((order_id, r.user_id, r.received_at_ns) for order_id, r in new))
+    places = columns((order_id, r.user_id, r.received_at_ns) for order_id, r in new)
+    await conn.execute(_INTAKE, (TURN_NS, TURN_NS, *places))
     return {order_id: update for (order_id, _), update in zip(by_user, told, strict=True)}
 
 
@@ -262,10 +221,3 @@ def _entry(order_id: int, request: OrderRequest) -> AuditEntry:
         device=request.device,
         traceparent=request.traceparent,
     )
-
-
-def _replayed(request: OrderRequest, first: FirstAnswer) -> Accepted | IdempotencyConflict:
-    try:
-        return Accepted(first.repeated_to(request), None)
-    except IdempotencyConflict as conflict:
-        return conflict

@@ -19,6 +19,7 @@ _LOCK_USERS = """
 _LOCK_ORDERS = """
     SELECT order_id, user_id, owner, traceparent, status, quantity, price, trigger_price, filled_quantity,
            filled_value, taken_back_quantity, exchange_order_id, reject_code, reject_reason,
+           validity = 'IOC' OR order_type = 'MARKET' AS immediate,
            EXISTS (SELECT FROM exchange_inbox i
                    WHERE i.order_id = o.order_id AND broken IS NOT NULL) AS has_breaks
     FROM orders o WHERE order_id = ANY(%s::bigint[]) ORDER BY order_id FOR UPDATE
@@ -60,6 +61,7 @@ async def lock_orders(conn: Connection, order_ids: Iterable[int]) -> dict[int, L
             exchange_order_id=row["exchange_order_id"],
             reject_code=row["reject_code"],
             reject_reason=row["reject_reason"],
+            immediate=row["immediate"],
         )
         names = (row["order_id"], row["user_id"], row["owner"], row["traceparent"])
         order = LockedOrder(*names, view, row["has_breaks"])

@@ -1,5 +1,7 @@
 """What an order worker has to do: orders to start, and reports and withdrawals to tell workflows of.
 
+Orders are claimed by their turn (storage/intake.py), so that nobody waits behind another's backlog; a user's
+own turns follow his acknowledgements.
 Claims are leases: a row that was claimed and not started in time is claimed by another worker, a report
 that was told and not booked in time is told again. Telling twice is harmless.
 """
@@ -9,28 +11,44 @@ from typing import Any
 from psycopg.rows import DictRow
 
 from domain.orders import PlacedOrder
+from domain.time import trade_date
 from storage import placed_orders
 from storage.database import Database
+from storage.order_reads import oldest_living
 from storage.placed_orders import placed_order
 
 LEASE_NS = 2_000_000_000
 FOREIGN_AFTER_NS = 1_000_000_000
 """A report that its owner has not taken by then is anyone's."""
 TELL_AGAIN_NS = 5_000_000_000
+IN_HAND_MAX = 10
+"""Orders of one user that workers have in hand at once; as many as may be in flight to the exchange."""
 
-# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's. (An
-# array, not a join: a table that a burst has just filled has no statistics.)
-_CLAIM = f"""
-    WITH before_gate AS (
-        SELECT count(*) AS n FROM order_intake JOIN orders USING (order_id)
-        WHERE claimed_by = %(owner)s AND gate_passed_at_ns IS NULL AND status = 'PENDING_VALIDATION'
-          AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
+# In hand is what workers have claimed and not decided: so many at most of a user, and of an owner.
+# Both rows are taken without waiting: who cancels has the order's row first, and then wants the intake's.
+# (Arrays and a subquery, not joins: a table that a burst has just filled has no statistics.)
+CLAIM = f"""
+    WITH in_hand AS MATERIALIZED (
+        SELECT user_id, owner FROM orders o
+        WHERE status = 'PENDING_VALIDATION' AND owner IS NOT NULL AND order_id >= %(oldest)s
+          AND (SELECT gate_passed_at_ns IS NULL
+                      AND (started_at_ns IS NOT NULL OR claimed_at_ns >= %(now)s - %(lease)s)
+               FROM order_intake i WHERE i.order_id = o.order_id)
+    ), users AS MATERIALIZED (
+        SELECT user_id, count(*) AS orders FROM in_hand GROUP BY user_id
     ), next AS MATERIALIZED (
-        SELECT order_id FROM order_intake
+        SELECT order_id, user_id, seq FROM order_intake
         WHERE started_at_ns IS NULL AND (claimed_at_ns IS NULL OR claimed_at_ns < %(now)s - %(lease)s)
-        ORDER BY seq LIMIT GREATEST(0, %(most)s - (SELECT n FROM before_gate)) FOR UPDATE SKIP LOCKED
+          AND user_id <> ALL(ARRAY(SELECT user_id FROM users WHERE orders >= {IN_HAND_MAX}))
+        ORDER BY turn_ns, seq
+        LIMIT GREATEST(0, %(most)s - (SELECT count(*) FROM in_hand WHERE owner = %(owner)s))
+        FOR UPDATE SKIP LOCKED
+    ), fair AS (
+        SELECT order_id
+        FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY seq) AS nth FROM next) n
+        LEFT JOIN users USING (user_id) WHERE nth + COALESCE(orders, 0) <= {IN_HAND_MAX}
     ), free AS MATERIALIZED (
-        SELECT order_id FROM orders WHERE order_id = ANY(ARRAY(SELECT order_id FROM next))
+        SELECT order_id FROM orders WHERE order_id = ANY(ARRAY(SELECT order_id FROM fair))
         FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE order_intake SET claimed_by = %(owner)s, claimed_at_ns = %(now)s
@@ -61,10 +79,11 @@ _SENTENCES = {
 
 
 async def claim_orders(database: Database, owner: str, most: int, now_ns: int) -> list[PlacedOrder]:
-    """Orders to start now, oldest first; at most `most` of this owner are before the gate at once."""
-    values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS}
+    """Orders to start now, in the users' turns; at most `most` of this owner are in hand at once."""
+    oldest = oldest_living(trade_date(now_ns))
+    values = {"owner": owner, "most": most, "now": now_ns, "lease": LEASE_NS, "oldest": oldest}
     async with database.transaction() as conn:
-        rows = await (await conn.execute(_CLAIM, values)).fetchall()
+        rows = await (await conn.execute(CLAIM, values)).fetchall()
     return [placed_order(row) for row in sorted(rows, key=lambda row: row["seq"])]
 
 

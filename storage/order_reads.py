@@ -34,6 +34,11 @@ _OF_A_DAY = (
 )
 
 
+def oldest_living(day: date) -> int:
+    """No order below this id lives on a day: whoever looks for living ones leaves older partitions alone."""
+    return order_id_floor(day - timedelta(AFTER_MARKET_DAYS))
+
+
 async def list_orders(
     database: Database,
     user_id: int,
@@ -53,7 +58,7 @@ async def list_orders(
         "user_id": user_id,
         "today": floor,
         "before": floor + ORDER_ID_SERIALS if before_id is None else before_id,
-        "after_market": order_id_floor(today - timedelta(AFTER_MARKET_DAYS)),
+        "after_market": oldest_living(today),
         "midnight": ist_ns(today, time()),
         "status": status,
         "instrument_id": instrument_id,

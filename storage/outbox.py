@@ -3,8 +3,9 @@
 A NEW order may leave only when each earlier order of its user has passed the gate or was claimed for this
 exchange before it (the sender keeps the order of its claims), and while fewer than IN_FLIGHT_MAX of the
 user's orders await an answer. A cancel or replace leaves after its order was sent, and nothing that a freeze
-stops. Claimed and not marked sent means: outcome unknown, so it is repeated with PossResend and the same
-ClOrdID. Called by the gateway alone (one claimer an exchange).
+stops; a cancel that was asked for before an order of its user leaves before it. Claimed and not marked sent
+means: outcome unknown, so it is repeated with PossResend and the same ClOrdID. Called by the gateway alone
+(one claimer an exchange).
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ _CLAIM = f"""
           AND order_id NOT IN (SELECT order_id FROM leaving)
         GROUP BY user_id
     ), new_orders AS (
-        SELECT seq, intake_seq, 0 AS place
+        SELECT seq, user_id, intake_seq, 0 AS place
         FROM (SELECT w.*, row_number() OVER (PARTITION BY w.user_id ORDER BY w.intake_seq) AS nth
               FROM waiting w LEFT JOIN stuck s USING (user_id)
               WHERE s.seq IS NULL OR w.intake_seq < s.seq) free
@@ -70,7 +71,10 @@ _CLAIM = f"""
         WHERE nth + COALESCE(f.orders, 0) <= {IN_FLIGHT_MAX}
         ORDER BY intake_seq LIMIT %(limit)s
     ), changes AS (
-        SELECT o.seq, o.intake_seq, 1 AS place
+        SELECT o.seq, o.user_id, o.intake_seq,
+               CASE WHEN kind = 'CANCEL' AND EXISTS (SELECT FROM new_orders n
+                                                     WHERE n.user_id = o.user_id AND n.seq > o.seq)
+                    THEN -1 ELSE 1 END AS place
         FROM exchange_outbox o
         WHERE o.exchange = %(exchange)s AND o.kind <> 'NEW' AND {_WAITING.format(row="o")}
           AND (%(sessions)s::text[])[1 + o.user_id %% %(slots)s] IS NOT NULL

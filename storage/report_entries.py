@@ -14,6 +14,8 @@ from storage.arrivals import Arrival
 from storage.audit import AuditEntry
 from storage.order_locks import LockedOrder
 
+_ENDS = frozenset({OrderEvent.EXCHANGE_REJECTED, OrderEvent.CANCELLED, OrderEvent.EXPIRED})
+
 
 def entry(arrival: Arrival, order: LockedOrder, step: Step) -> AuditEntry:
     return AuditEntry(
@@ -47,7 +49,7 @@ def _detail(step: Step) -> dict[str, Any]:
         detail["reference_exec_id"] = report.reference_exec_id
     if report.exec_type in {ExecType.TRADE, *CORRECTIONS}:
         detail |= {"last_quantity": report.last_quantity, "last_price": rupees(report.last_price)}
-    if step.event == OrderEvent.EXCHANGE_REJECTED:
+    if step.event in _ENDS and view.reject_code is not None:
         detail |= {"reject_code": view.reject_code, "reject_reason": view.reject_reason}
     if step.event == OrderEvent.REPLACED:
         price = rupees(view.price) if view.price is not None else None

@@ -15,11 +15,13 @@ from psycopg.rows import DictRow
 
 from domain.orders import OrderStatus, PlacedOrder
 from domain.rejects import Refusal, RejectCode
-from storage import intake
+from domain.time import trade_date
+from storage import intake, intake_keys
 from storage.database import Connection, Database
-from storage.intake import Accepted, Acknowledgement, Intake, OrderRequest
+from storage.intake import Accepted, Intake
 from storage.margin_ledger import void_views
 from storage.order_locks import LockedOrder
+from storage.order_requests import Acknowledgement, OrderRequest, OrdersRefused
 
 _PARENT = """
     INSERT INTO sliced_orders (order_id, user_id, quantity, tag, idempotency_key, created_at_ns)
@@ -42,10 +44,14 @@ class SlicedIntake:
         """Make the parent and its slices durable. Raises as Intake.accept."""
         async with self._database.transaction() as conn:
             parent_id = await self._single.mint(conn, request)
-            if not await intake.claim_keys(conn, [request], [parent_id]):
-                first = await intake.first_answers(conn, [request])
+            claimed = await intake_keys.claim(conn, [request], [parent_id])
+            if not claimed.order_ids:
+                first = await intake_keys.first_answers(conn, [request])
                 return first[request.user_id, request.key].repeated_to(request)
             at_ns = request.received_at_ns
+            rules = self._single.rules(trade_date(at_ns))
+            if not rules.have_room(claimed.living[request.user_id], len(quantities)):
+                raise OrdersRefused(rules.no_room)
             named = (request.user_id, request.terms.quantity, request.tag, request.key, at_ns)
             await conn.execute(_PARENT, (parent_id, *named))
             children = [

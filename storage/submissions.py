@@ -17,8 +17,9 @@ from domain.money import rupees
 from domain.orders import OrderEvent, OrderStatus, PlacedOrder, next_status
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import parts
-from storage import instructions, order_steps, risk_gate, slices
+from storage import cancellations, instructions, order_steps, risk_gate, self_trades, slices
 from storage.audit import OrderUpdate
+from storage.cancellations import CancelledBy
 from storage.database import Connection, columns
 from storage.instructions import Owing
 from storage.margin_ledger import void_views
@@ -50,6 +51,9 @@ _WRITE_SHARES = """
 """
 
 
+THE_HOUSE = CancelledBy("house", "It would trade with an order that the house places for this account.")
+
+
 class Asked(NamedTuple):
     placed: PlacedOrder
     block: Block
@@ -67,7 +71,8 @@ class Submission:
     """An earlier run submitted the order and its hold is used up: a block made since is nobody's."""
     told: OrderUpdate | None = None
     told_beside: tuple[OrderUpdate, ...] = ()
-    """Of slices that were submitted with this one and are not asked for here."""
+    """Of slices that were submitted with this one and are not asked for here, and of orders of the client
+    that stood in the way of the house."""
     portfolio_margin: int = 0
     """Blocked with it for the whole portfolio, beside the order's own block."""
     version: int | None = None
@@ -84,9 +89,10 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
     )
     for user_id, more in derivatives.turn().items():
         accounts.available[user_id] -= more
-    desk = await risk_gate.read(conn, asked)
+    desk, own = await risk_gate.read(conn, asked), await self_trades.read(conn, asked)
     answers: dict[int, Submission] = {}
     taken: list[Asked] = []
+    in_the_way: set[int] = set()
     for a in sorted(asked, key=lambda a: a.placed.intake_seq):
         order = orders[a.placed.order_id]
         if order.order_id in answers:
@@ -95,7 +101,7 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
             answers[order.order_id] = await _first_answer(conn, order)
             continue
         judged = a._replace(placed=wholes.of(a.placed))
-        refusal = wholes.refusal(a.placed, orders) or next(desk.refusals(judged), None)
+        refusal = wholes.refusal(a.placed, orders) or next(desk.refusals(judged), None) or own.refusal(a)
         promise = Promise(refusal=refusal) if refusal else accounts.take(judged.placed, a.block)
         if promise.is_kept and portfolios.concern(a.placed):
             promise = await _promise(derivatives, accounts, judged)
@@ -107,6 +113,8 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
         )
         if promise.is_kept:
             desk.take(judged)
+            own.take(a)
+            in_the_way |= own.in_the_way(a)
             together = wholes.together(a.placed)
             blocks = parts(a.block, [placed.terms.quantity for placed in together])
             for placed, block in zip(together, blocks, strict=True):
@@ -115,19 +123,23 @@ async def submit(conn: Connection, portfolios: Portfolios, asked: Sequence[Asked
                 view = orders[placed.order_id].view
                 status = next_status(view.status, OrderEvent.SUBMITTED)
                 orders[placed.order_id].view = replace(view, status=status)
+    made_way = await cancellations.cancel(conn, in_the_way, THE_HOUSE)
     for update in await _write(conn, taken, orders, answers, accounts.client_ids) if taken else ():
         order_id = int(update.body["order_id"])
         answers[order_id] = replace(answers[order_id], told=update)
     await derivatives.write(conn)
     await wholes.renew(conn, [a.placed for a in taken])
     await void_views(conn, accounts.voided)
-    return _answered(asked, answers)
+    return _answered(asked, answers, made_way.updates)
 
 
-def _answered(asked: Sequence[Asked], answers: dict[int, Submission]) -> list[Submission]:
-    """In the order of the asked; the first takes along the updates of slices that nobody here asks for."""
+def _answered(
+    asked: Sequence[Asked], answers: dict[int, Submission], made_way: Sequence[OrderUpdate]
+) -> list[Submission]:
+    """In the order of the asked; the first takes along the updates of orders that nobody here asks for."""
     found, ids = [answers[a.placed.order_id] for a in asked], {a.placed.order_id for a in asked}
-    beside = tuple(answer.told for i, answer in answers.items() if i not in ids and answer.told is not None)
+    slices_told = [one.told for i, one in answers.items() if i not in ids and one.told is not None]
+    beside = (*made_way, *slices_told)
     return [replace(found[0], told_beside=beside), *found[1:]] if beside else found
 
 

@@ -13,7 +13,7 @@ from domain.margin import Block, position_key
 from domain.margin_book import MarginBook
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
-from storage import risk_gate
+from storage import risk_gate, self_trades
 from storage.database import Database
 from storage.margin_ledger import AccountUnknown, ledger_state
 from storage.portfolios import Portfolios
@@ -47,11 +47,12 @@ async def attempt(
         block = book.block(placed.order_id, terms.side, position, nets, terms.quantity, unit)
         asked = Asked(placed, block, leaves)
         desk = await risk_gate.read(conn, [asked])
+        own = (await self_trades.read(conn, [asked])).refusal(asked)
         free = await free_shares(conn, [placed])
         left = account.available - block.required
         promise = await portfolios.preview(conn, placed, left) if portfolios.concern(placed) else Promise()
     accounts = Accounts({}, {}, {}, {user_id: account.available}, free)
-    refusals = [*desk.refusals(asked), *accounts.refusals(placed, block)]
+    refusals = [*desk.refusals(asked), *([own] if own else []), *accounts.refusals(placed, block)]
     if promise.refusal is not None and promise.refusal.code not in {refusal.code for refusal in refusals}:
         refusals.append(promise.refusal)
     return Trial(refusals, block, max(0, promise.increase))

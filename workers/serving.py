@@ -72,10 +72,9 @@ async def serve(
         forwarded_allow_ips=list(trusted_proxies),
         **{"ws": "none", **options},
     )
-    server = _Server(config)
-    listener = _bound(host, port)
+    server, bound = _Server(config), _bound(host, port)
     looking = asyncio.create_task(_look(server, known), name="connections")
-    serving = asyncio.create_task(server.serve([listener]))
+    serving = asyncio.create_task(server.serve([bound]))
     listening = asyncio.create_task(server.listening.wait())
     try:
         await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)

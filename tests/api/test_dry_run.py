@@ -70,7 +70,7 @@ async def settled(client: httpx.AsyncClient, *expected: str, **changes: Any) -> 
 
 
 async def counted(database: Database, redis: Redis) -> dict[str, Any]:
-    """Rows of every table that the application may read, the client's ledger row, and Redis' number of keys."""
+    """Rows of every table that the application may read, the client's ledger row, Redis' number of keys."""
     async with database.reading() as conn:
         tables = await (
             await conn.execute(

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from domain.order_rules import OrderRules, SelfTradePolicy
 from domain.time import ist_ns, order_id_floor, trade_date
 from storage.database import Database
 from tests.support.clients import an_order, sign_in
@@ -160,3 +162,24 @@ async def test_the_portfolio_of_a_demo_account(client: httpx.AsyncClient) -> Non
     holdings = (await client.get("/api/v1/portfolio/holdings")).json()["holdings"]
     assert all(row["quantity"] > 0 and "." in row["avg_cost"] for row in holdings)
     assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_an_account_with_as_many_orders_as_it_may_have_is_told_so(
+    http: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, whatever it asks for next; a repeat of what was taken is still answered."""
+    monkeypatch.setattr(app.state.intake, "rules", lambda _: OrderRules(3, SelfTradePolicy.CANCEL_NEWEST))
+    await sign_in(http, "DEMO0048")
+    bodies = [an_order() for _ in range(5)]
+    answers = await asyncio.gather(*(http.post("/api/v1/orders", json=body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [202, 202, 202, 422, 422]
+    for answer in (answer.json() for answer in answers if answer.status_code == 422):
+        assert (answer["code"], answer["limit"]) == ("OPEN_ORDERS_LIMIT_REACHED", "3")
+        assert answer["retryable"] is True
+    (taken, *_) = [n for n, answer in enumerate(answers) if answer.status_code == 202]
+    again = await http.post("/api/v1/orders", json=bodies[taken])
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    sliced = an_order(quantity=40_000, auto_slice=True)
+    assert (await http.post("/api/v1/orders", json=sliced)).json()["code"] == "OPEN_ORDERS_LIMIT_REACHED"
+    tried = (await http.post("/api/v1/orders", params={"dry_run": "true"}, json=an_order())).json()
+    assert "OPEN_ORDERS_LIMIT_REACHED" in [failure["code"] for failure in tried["failures"]]

@@ -1,7 +1,9 @@
 """Fills of many orders on one intraday position, in any order: its margin stays what the position needs."""
 
 from dataclasses import replace
+from datetime import date
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,9 +12,11 @@ from domain.instruments import InstrumentKind
 from domain.margin import Account, BlockOutcome, position_key, unit_margin
 from domain.margin_book import MarginBook
 from domain.orders import Product, Side
+from domain.positions import Holding
 from tests.support.builders import some_terms
 
 PERCENT, PRICE = 20, 100_00
+TODAY, TOMORROW = date(2026, 12, 1), date(2026, 12, 2)
 UNIT = unit_margin(InstrumentKind.EQUITY, Product.MIS, Side.BUY, PRICE, PERCENT) or 0
 KEY = position_key("NSE:RELIANCE", Product.MIS)
 STEPS = st.lists(
@@ -58,7 +62,9 @@ class Desk:
         hold = self.books.holds[order_id]
         quantity = min(quantity, hold.open_quantity + hold.close_quantity)
         terms = self.terms[self.sides[order_id]]
-        use = self.books.book_fill(order_id, terms, InstrumentKind.EQUITY, quantity, PRICE, PERCENT).use
+        use = self.books.book_fill(
+            order_id, terms, InstrumentKind.EQUITY, quantity, PRICE, PERCENT, TODAY
+        ).use
         moved = sum(r.after.blocked - r.before.blocked for r in self.books.reopen(terms))
         blocked = self.account.blocked - use.open_quantity * hold.unit_margin + moved
         self.account = replace(self.account, blocked=blocked, used=self.account.used + use.used)
@@ -104,3 +110,45 @@ def test_a_later_order_that_fills_first_takes_its_margin_from_what_it_closed() -
     assert (desk.net, desk.margin, desk.account.blocked) == (5, 5 * UNIT, 5 * UNIT)
     desk.fill(0, 10)
     assert (desk.net, desk.margin, desk.account.blocked) == (-5, 5 * UNIT, 0)
+
+
+DELIVERIES = {
+    "sold at what was paid": ([(TODAY, "BUY", 10, 100), (TODAY, "SELL", 10, 100)], 0),
+    "sold at a profit, which is none before it settles": (
+        [(TODAY, "BUY", 10, 100), (TODAY, "SELL", 10, 110)],
+        0,
+    ),
+    "sold at a loss, which stays bound": ([(TODAY, "BUY", 10, 100), (TODAY, "SELL", 10, 90)], 100),
+    "sold in part": ([(TODAY, "BUY", 10, 100), (TODAY, "SELL", 4, 110)], 600),
+    "bought at two prices": (
+        [(TODAY, "BUY", 10, 100), (TODAY, "BUY", 5, 130), (TODAY, "SELL", 5, 120)],
+        1100,
+    ),
+    "sold from what was held before": ([(TODAY, "SELL", 10, 100)], 0),
+    "sold more than was bought": ([(TODAY, "BUY", 10, 100), (TODAY, "SELL", 15, 100)], 0),
+    "sold before it was bought": ([(TODAY, "SELL", 10, 100), (TODAY, "BUY", 10, 100)], 1000),
+    "bought again": ([(TODAY, "BUY", 10, 100), (TODAY, "SELL", 10, 100), (TODAY, "BUY", 5, 90)], 450),
+    "sold on the day after": ([(TODAY, "BUY", 10, 100), (TOMORROW, "SELL", 10, 100)], 1000),
+    "sold of the second day's": (
+        [(TODAY, "BUY", 10, 100), (TOMORROW, "BUY", 5, 200), (TOMORROW, "SELL", 10, 200)],
+        1000,
+    ),
+    "a day's sale that is told on the next": (
+        [(TODAY, "BUY", 10, 100), (TOMORROW, "BUY", 5, 200), (TODAY, "SELL", 5, 100)],
+        2000,
+    ),
+}
+
+
+@pytest.mark.parametrize(("trades", "bound"), DELIVERIES.values(), ids=DELIVERIES)
+def test_a_delivery_that_is_sold_on_its_day_binds_its_cost_no_longer(
+    trades: list[tuple[date, str, int, int]], bound: int
+) -> None:
+    """Rupees; a hundred shares are held from before."""
+    books, used = UserBooks(), 0
+    books.holdings["NSE:RELIANCE"] = Holding(100, cost=100 * 50_00)
+    for number, (day, side, quantity, price) in enumerate(trades):
+        terms = some_terms(side=Side(side), quantity=quantity, price=price * 100)
+        filled = (quantity, price * 100, PERCENT, day)
+        used += books.book_fill(number, terms, InstrumentKind.EQUITY, *filled).use.used
+    assert used == bound * 100

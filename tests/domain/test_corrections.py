@@ -1,6 +1,7 @@
 """Undoing a trade: the books are what they would be had it never been, or been so from the start."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from domain.corrections import BookedTrade, undo
 from domain.margin import used_by_trade
 from domain.orders import Product, Side
-from domain.positions import Position
+from domain.positions import DayPurchases, Position
 
+DAYS = [date(2026, 12, 1), date(2026, 12, 2)]
 TRADES = st.lists(
     st.tuples(st.sampled_from(Side), st.integers(1, 300), st.integers(1, 10**6)), min_size=1, max_size=12
 )
@@ -18,7 +20,7 @@ TRADES = st.lists(
 
 def booked(trades: list[BookedTrade], position: Position) -> tuple[Position, list[BookedTrade], int]:
     """As the booking of fills does it, one after the other, and the margin it used for a delivery."""
-    done, paid = [], 0
+    done, paid, purchases = [], 0, DayPurchases()
     for trade in trades:
         used = used_by_trade(
             trade.side, trade.quantity, trade.unit_margin, position.net_quantity, position.margin
@@ -26,7 +28,9 @@ def booked(trades: list[BookedTrade], position: Position) -> tuple[Position, lis
         after = position.traded(trade.side, trade.quantity, trade.price)
         done.append(replace(trade, realized_pnl=after.realized_pnl - position.realized_pnl))
         position = replace(after, margin=position.margin + used)
-        paid += trade.quantity * trade.unit_margin
+        terms = (trade.side, trade.quantity, trade.price, trade.unit_margin, trade.day)
+        purchases, bound = purchases.traded(*terms)
+        paid += bound
     return position, done, paid
 
 
@@ -37,9 +41,11 @@ def test_what_stands_afterwards_is_what_the_other_trades_make(
 ) -> None:
     """A delivery starts with shares that were held before; an intraday position with nothing."""
     start = Position(held, open_cost=held * 777) if product is Product.CNC else Position()
+    days = sorted(data.draw(st.lists(st.sampled_from(DAYS), min_size=len(asked), max_size=len(asked))))
     units = [price if side is Side.BUY or product is Product.MIS else 0 for side, _, price in asked]
     trades = [
-        BookedTrade(str(n), *terms, unit) for n, (terms, unit) in enumerate(zip(asked, units, strict=True))
+        BookedTrade(str(n), *terms, unit, day)
+        for n, (terms, unit, day) in enumerate(zip(asked, units, days, strict=True))
     ]
     present, done, paid = booked(trades, start)
     chosen = data.draw(st.sampled_from(done))
@@ -48,7 +54,7 @@ def test_what_stands_afterwards_is_what_the_other_trades_make(
     if price is not None:
         quantity = data.draw(st.integers(1, chosen.quantity))
         unit = price if chosen.unit_margin else 0
-        corrected = BookedTrade("new", chosen.side, quantity, price, unit)
+        corrected = BookedTrade("new", chosen.side, quantity, price, unit, chosen.day)
     others = [corrected if trade.exec_id == chosen.exec_id else trade for trade in trades]
     should, rows, due = booked([trade for trade in others if trade], start)
     after = undo(present, product, done, chosen.exec_id, corrected)
@@ -75,7 +81,10 @@ def test_a_trade_of_a_day_before_the_roll_is_undone_like_one_of_the_day_and_leav
     yesterday: list[tuple[Side, int, int]], today: list[tuple[Side, int, int]], data: st.DataObject
 ) -> None:
     days = [
-        [BookedTrade(f"{day}/{n}", side, quantity, price, price) for n, (side, quantity, price) in asked]
+        [
+            BookedTrade(f"{day}/{n}", side, quantity, price, price, DAYS[0])
+            for n, (side, quantity, price) in asked
+        ]
         for day, asked in (("y", enumerate(yesterday)), ("t", enumerate(today)))
     ]
     evening, early, _ = booked(days[0], Position())

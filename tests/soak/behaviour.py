@@ -159,7 +159,11 @@ async def _give_back(client: Client, it: Share, story: Story, side: str, began: 
         if quantity := story.filled - closed:
             closed += quantity
             order = {**it.terms, "quantity": quantity, "transaction_type": OPPOSITE[side]}
-            await _entitled(client, order, began, what)
+            sale = await _entitled(client, order, began, what)
+            if sale is not None and sale.reject_code == "SELF_TRADE_PREVENTED":
+                # It would meet what is still open of the order itself: once that has ended it may leave.
+                closed -= quantity
+                await story.until(lambda seen: seen.is_final)
 
 
 async def _cancel_and_again(

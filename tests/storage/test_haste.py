@@ -199,7 +199,7 @@ async def test_what_is_not_there_is_still_refused(broker: Brokerage) -> None:
     await at_work(broker, user_id, quantity=5)
     dear = await broker.place(user_id, quantity=6, price=PRICE)
     assert (await broker.submit(dear)).reject_code == "MARGIN_INSUFFICIENT"
-    sale = await broker.place(user_id, side=Side.SELL, quantity=6, price=PRICE)
+    sale = await broker.place(user_id, side=Side.SELL, quantity=6, price=PRICE + 10)
     assert (await broker.submit(sale)).reject_code == "HOLDINGS_INSUFFICIENT"
     assert await blocked(broker, user_id) == 5 * PRICE
 

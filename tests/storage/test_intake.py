@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import time
 from dataclasses import replace
+from datetime import date
 from uuid import UUID, uuid4
 
 import psycopg
@@ -12,9 +13,13 @@ import pytest
 from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
+from domain.order_rules import OrderRules, SelfTradePolicy
+from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
 from storage.database import Database
-from storage.intake import Acknowledgement, IdempotencyConflict, Intake, OrderRequest
+from storage.intake import Intake
+from storage.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
+from storage.slices import SlicedIntake
 from tests.storage.test_margin_book import open_account
 from tests.support.builders import some_terms
 
@@ -137,3 +142,73 @@ async def test_a_client_that_goes_away_does_not_take_its_batch_with_it(
     gone.cancel()
     assert not (await stays).replayed
     assert len(await rows(database, "orders", user)) == 2
+
+
+def few(_: date) -> OrderRules:
+    return OrderRules(5, SelfTradePolicy.CANCEL_NEWEST)
+
+
+async def end(database: Database, order_id: int) -> None:
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE orders SET status = 'CANCELLED' WHERE order_id = %s", (order_id,))
+
+
+async def test_of_24_orders_placed_at_once_as_many_are_taken_as_an_account_may_have(
+    database: Database, redis: Redis, user: int
+) -> None:
+    """Through four processes, beside another client who stays below his own limit."""
+    other = next(_users)
+    await open_account(database, other, 0)
+    intakes = [Intake(database, redis, few) for _ in range(4)]
+    requests = [a_request(user) for _ in range(24)] + [a_request(other) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(intakes[n % 4].accept(one) for n, one in enumerate(requests)), return_exceptions=True
+    )
+    taken = [answer for answer in answers[:24] if isinstance(answer, Acknowledgement)]
+    refused = [answer for answer in answers[:24] if isinstance(answer, OrdersRefused)]
+    assert (len(taken), len(refused)) == (5, 19)
+    assert {one.refusal for one in refused} == {Refusal(RejectCode.OPEN_ORDERS_LIMIT_REACHED, limit="5")}
+    assert all(isinstance(answer, Acknowledgement) for answer in answers[24:])
+    for table in ("orders", "audit_log", "order_intake", "idempotency_keys"):
+        assert len(await rows(database, table, user)) == 5
+
+
+async def test_a_full_account_is_answered_repeats_and_has_room_again_when_an_order_ends(
+    database: Database, redis: Redis, user: int
+) -> None:
+    intake, first = Intake(database, redis, few), a_request(user)
+    one = await intake.accept(first)
+    for _ in range(4):
+        await intake.accept(a_request(user))
+    beyond = a_request(user)
+    again, refused, twice = await asyncio.gather(
+        *(intake.accept(request) for request in (first, beyond, beyond)), return_exceptions=True
+    )
+    assert again == Acknowledgement(one.order_id, AT_NS, replayed=True)
+    assert isinstance(refused, OrdersRefused) and isinstance(twice, OrdersRefused)
+    await end(database, one.order_id)
+    assert not (await intake.accept(beyond)).replayed, "the key was never used"
+
+
+async def test_slices_count_one_by_one_and_fit_together_or_not_at_all(
+    database: Database, redis: Redis, user: int
+) -> None:
+    intake = Intake(database, redis, few)
+    sliced = SlicedIntake(database, intake)
+    await sliced.accept(a_request(user), [10, 10, 10])
+    with pytest.raises(OrdersRefused):
+        await sliced.accept(a_request(user), [10, 10, 10])
+    assert len(await rows(database, "orders", user)) == 3
+    assert len(await rows(database, "sliced_orders", user)) == 1
+    await sliced.accept(a_request(user), [10, 10])
+    with pytest.raises(OrdersRefused):
+        await intake.accept(a_request(user))
+
+
+async def test_orders_of_the_house_find_room_in_a_full_account(
+    database: Database, redis: Redis, user: int
+) -> None:
+    intake = Intake(database, redis, few)
+    for _ in range(5):
+        await intake.accept(a_request(user))
+    assert not (await intake.accept(replace(a_request(user), actor="square-off"))).replayed

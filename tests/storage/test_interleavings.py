@@ -36,7 +36,7 @@ CHANGED_TWICE = Scenario(
 )
 CLOSED_BY_TWO = Scenario(
     Product.MIS,
-    {"Y": PURCHASE, "S": SALE, "X": PURCHASE},
+    {"Y": PURCHASE, "S": replace(SALE, price=PRICE + 1), "X": PURCHASE},
     first=(*resting("Y"), *resting("S"), *filled("S", 2), Step("place", "X")),
     most={"stops": 1, "cancel": 1, "rebuild": 1},
     depth=4,

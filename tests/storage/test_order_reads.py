@@ -2,16 +2,22 @@
 
 from datetime import date, time, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
-from domain.orders import OrderStatus
-from domain.time import ist_ns, order_id_floor
+from activities.decision import PASSED
+from domain.orders import OrderStatus, Side, Validity
+from domain.rejects import SENTENCES, RejectCode
+from domain.reports import MarketPhase
+from domain.time import ist_ns, order_id_floor, trade_date
 from domain.wind_down import Selection
 from storage import order_reads, wind_downs
 from storage.database import Database
+from tests.support.brokerage import Brokerage, brokerage
 from tests.support.orders import new_users
 
 FRIDAY, SATURDAY, MONDAY = date(2026, 11, 27), date(2026, 11, 28), date(2026, 11, 30)
@@ -117,3 +123,52 @@ async def test_a_wind_down_finds_what_is_pending_however_long_it_has_been(
     await an_order(database, user, FRIDAY, "EXPIRED")
     pending = await wind_downs.pending_orders(database, Selection(user_id=user))
     assert [one.order_id for one in pending] == [forgotten, waiting]
+
+
+ENDINGS: dict[str, tuple[dict[str, Any], str | None, str]] = {
+    "immediate, and nothing is there": ({"validity": Validity.IOC}, "EXCHANGE_NO_LIQUIDITY", "CANCELLED"),
+    "the band has moved away": ({"price": 2210_00}, "EXCHANGE_CANCELLED", "CANCELLED"),
+    "the market has closed": ({}, "EXCHANGE_EXPIRED", "EXPIRED"),
+    "the client asked for it": ({}, None, "CANCELLED"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_an_order_says_why_the_exchange_ended_it(
+    database: Database, redis: Redis, tmp_path: Path, ending: str
+) -> None:
+    """In its detail, in the list and in the record; what the client asked for needs no reason."""
+    terms, code, status = ENDINGS[ending]
+    async with brokerage(database, redis, tmp_path) as broker:
+        user_id = await broker.client(100_000_00)
+        placed = await broker.place(user_id, **({"quantity": 10, "price": 2400_00} | terms))
+        assert (await broker.submit(placed)).decision == PASSED
+        await heard(broker)
+        if code == "EXCHANGE_CANCELLED":
+            broker.flex(Side.BUY)
+        elif code == "EXCHANGE_EXPIRED":
+            broker.enter(MarketPhase.CLOSED)
+        elif code is None:
+            await broker.cancel(placed)
+        await heard(broker)
+    detail = await order_reads.find_order(database, user_id, placed.order_id)
+    day = trade_date(placed.accepted_at_ns)
+    (listed,) = await order_reads.list_orders(
+        database, user_id, today=day, before_id=None, status=None, instrument_id=None, limit=5
+    )
+    assert detail is not None and detail == listed
+    assert (detail["status"], detail["reject_code"]) == (status, code)
+    last = (await order_reads.order_history(database, user_id, [placed.order_id]))[-1]
+    assert (last["status"], last["detail"].get("reject_code")) == (status, code)
+    if code is None:
+        assert detail["reject_reason"] is None
+    else:
+        assert detail["reject_reason"].startswith(SENTENCES[RejectCode(code)])
+        assert detail["reject_reason"] == last["detail"]["reject_reason"]
+    if code == "EXCHANGE_CANCELLED":
+        assert "PRICE_BAND" in detail["reject_reason"]
+
+
+async def heard(broker: Brokerage) -> None:
+    while await broker.send() or broker.line:
+        await broker.arrive(*broker.line)

@@ -269,7 +269,8 @@ async def test_without_a_risk_file_nothing_is_promised_and_fills_are_booked_all_
     order = await floor.place(user_id, BUY, FUTURE, 2)
     two = needed({}, {FUTURE: 2})
     floor.portfolios.rules = lambda _: Refusal(code)
-    refused = await floor.acknowledged(user_id, an_order(SELL, FUTURE))
+    sale = an_order(SELL, FUTURE)
+    refused = await floor.acknowledged(user_id, replace(sale, price=(sale.price or 0) + 100))
     assert await floor.submit(refused) == code
     await floor.fill(order, LOT)
     # Nobody can say what it needs now: what was bound stays bound, until a file is there.

@@ -163,7 +163,7 @@ async def test_a_reduced_account_may_close_what_it_holds_and_open_nothing(
 ) -> None:
     user_id = await an_account(database)
     await holding_intraday(database, user_id, 10)
-    selling = replace(MIS, side=Side.SELL, quantity=6)
+    selling = replace(sold_above(MIS), quantity=6)
     async with frozen(database, user(user_id), TradingState.REDUCING, Cause.LIMITS):
         assert await desk.submit(user_id, MIS) == "REDUCE_ONLY"
         assert await desk.submit(user_id, selling) == "passed"
@@ -200,7 +200,7 @@ async def test_on_a_banned_underlying_derivatives_may_only_be_reduced(desk: Desk
         await conn.execute("INSERT INTO derivative_bans VALUES (%s, 'NSE:TCS')", (today,))
     try:
         assert await desk.submit(user_id, future) == "BANNED_FOR_DERIVATIVES"
-        assert await desk.submit(user_id, replace(future, side=Side.SELL)) == "passed"
+        assert await desk.submit(user_id, sold_above(future)) == "passed"
         share = some_terms(instrument_id="NSE:TCS", product=Product.MIS, price=PRICE, quantity=1)
         assert await desk.submit(user_id, share) == "passed"
     finally:
@@ -251,6 +251,11 @@ def sold(terms: OrderTerms) -> OrderTerms:
     return replace(terms, side=Side.SELL)
 
 
+def sold_above(terms: OrderTerms) -> OrderTerms:
+    """So that it does not meet the client's own purchase."""
+    return replace(sold(terms), price=(terms.price or 0) + 10)
+
+
 def intraday(terms: OrderTerms) -> OrderTerms:
     return replace(terms, product=Product.MIS)
 
@@ -263,7 +268,7 @@ async def test_a_position_limit_is_the_contract_s_whatever_the_product(
     assert await desk.submit(user_id, intraday(FUTURE)) == "POSITION_LIMIT_EXCEEDED"
     assert await desk.submit(user_id, intraday(replace(FUTURE, quantity=65))) == "POSITION_LIMIT_EXCEEDED"
     # The other side of the contract is a position of its own, another contract too.
-    assert await desk.submit(user_id, sold(intraday(FUTURE))) == "passed"
+    assert await desk.submit(user_id, sold_above(intraday(FUTURE))) == "passed"
     assert await desk.submit(user_id, sold(replace(FUTURE, quantity=65))) == "POSITION_LIMIT_EXCEEDED"
     assert await desk.submit(user_id, replace(CALL, quantity=130)) == "passed"
 
@@ -278,7 +283,7 @@ async def test_what_is_held_in_one_product_counts_in_the_other_and_may_be_closed
     # What is sold in another product closes nothing of it, and nothing of it is a hedge there.
     assert await desk.submit(user_id, sold(FUTURE)) == "passed"
     assert await desk.submit(user_id, sold(one)) == "POSITION_LIMIT_EXCEEDED"
-    assert await desk.submit(user_id, sold(intraday(FUTURE))) == "passed"
+    assert await desk.submit(user_id, sold_above(intraday(FUTURE))) == "passed"
 
 
 async def test_of_a_group_across_products_each_order_finds_those_before_it(
@@ -300,7 +305,7 @@ async def test_an_option_sold_counts_at_its_underlying_and_one_bought_at_its_pre
     user_id = await an_account(database, RiskLimits(exposure=2 * lot, position=10**6, order_value=lot))
     assert await desk.submit(user_id, sold(replace(CALL, quantity=130))) == "ORDER_VALUE_LIMIT_EXCEEDED"
     # Resting in one product, then held in the other.
-    assert await desk.submit(user_id, sold(CALL)) == "passed"
+    assert await desk.submit(user_id, sold_above(CALL)) == "passed"
     async with database.transaction() as conn:
         await conn.execute(
             "INSERT INTO positions (user_id, instrument_id, product, sell_quantity, sell_value, open_cost)"

@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 
 from domain.instruments import InstrumentKind
 from domain.orders import OrderTerms, PlacedOrder, Product, Side
-from storage import order_queue, refusals
+from storage import placed_orders, refusals
 from storage.database import Database
-from storage.intake import Intake, OrderRequest
+from storage.intake import Intake
+from storage.order_requests import OrderRequest
 from storage.slices import SlicedIntake
 from tests.support.builders import some_terms
 from tests.support.portfolios import master
@@ -31,14 +32,12 @@ class SlicingFloor(TradingFloor):
     """Slices on their way through block and submit, as an order worker takes them."""
 
     async def slices(self, user_id: int, terms: OrderTerms = TERMS) -> list[PlacedOrder]:
-        """Acknowledged and claimed; other tests' orders are left to their leases."""
+        """Acknowledged, as a worker that claims them reads them."""
         intake = SlicedIntake(self.database, Intake(self.database, self.redis))
         request = OrderRequest(user_id, uuid4(), hashlib.sha256(b"").digest(), terms, time.time_ns())
         sliced = await intake.accept(request, SLICES)
-        wanted, found = set(sliced.children), dict[int, PlacedOrder]()
-        while wanted - found.keys():
-            for placed in await order_queue.claim_orders(self.database, f"{uuid4()}", 1000, time.time_ns()):
-                found[placed.order_id] = placed
+        async with self.database.reading() as conn:
+            found = await placed_orders.read(conn, sliced.children)
         return [found[order_id] for order_id in sliced.children]
 
     async def refuse(self, placed: PlacedOrder, code: str) -> bool:

@@ -26,18 +26,19 @@ from domain.changes import Change
 from domain.departure import Departure
 from domain.instruments import Instrument
 from domain.margin import BlockOutcome, position_key, unit_margin
-from domain.orders import OrderTerms, PlacedOrder, Product
+from domain.orders import OrderTerms, PlacedOrder, Product, Side
 from domain.reports import CORRECTIONS, ExecType, ExecutionReport, MarketPhase
 from exchange.last_prices import LastPrices
-from exchange.simulator.control import BustCommand, CorrectCommand
+from exchange.simulator.control import BustCommand, CorrectCommand, FlexCommand
 from exchange.simulator.journal import TradeFile
 from storage import outbox
 from storage.arrivals import Arrival
 from storage.book_keeping import BookKeeping
 from storage.database import Connection, Database
 from storage.exchange_journal import write
-from storage.intake import Acknowledgement, Intake, OrderRequest
+from storage.intake import Intake
 from storage.market_phases import MarketPhases
+from storage.order_requests import Acknowledgement, OrderRequest
 from storage.outbox import Owed, Sent
 from tests.support.builders import an_instrument, some_terms
 from tests.support.clients import Request
@@ -203,6 +204,10 @@ class Brokerage:
 
     def correct(self, exec_id: str, quantity: int, price: int) -> None:
         self._hear(self.exchange.control(CorrectCommand(exec_id, quantity, price)))
+
+    def flex(self, side: Side) -> None:
+        """The exchange moves the price band towards a side."""
+        self._hear(self.exchange.control(FlexCommand(self.listed.symbol, side)))
 
     def enter(self, *phases: MarketPhase) -> None:
         """The exchange goes through these phases; what that does to orders waits on the line."""

@@ -7,10 +7,12 @@ tests/support/test_invariants.py plants faults to prove that each rule can fail.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from datetime import date
 
 from domain.orders import IllegalTransition, OrderEvent, OrderStatus, Side, next_status
 from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
 from domain.span import contract_key
+from domain.time import trade_date
 from exchange.master import read_master
 from tests.support.evidence import Evidence, Row
 
@@ -67,7 +69,7 @@ def _money_is_conserved(e: Evidence) -> Iterator[str]:
     for ledger in e.ledgers:
         user = ledger["user_id"]
         own = [trade for trade in _of(user, e.trades) if trade["undone_by"] is None]
-        paid = sum(_value(t) for t in own if t["product"] == "CNC" and t["transaction_type"] == "BUY")
+        paid = _bound_by_deliveries([t for t in own if t["product"] == "CNC"])
         pledged = sum(position["margin"] for position in _of(user, e.positions))
         profit = sum(t["realized_pnl"] for t in own if t["product"] != "CNC")
         owed = sum(_value(row) * Side(row["side"].upper()).sign for row in _filed(e, user))
@@ -79,6 +81,23 @@ def _money_is_conserved(e: Evidence) -> Iterator[str]:
         ):
             if ledgers != reckoned:
                 yield f"{what} of user {user} is {ledgers} and comes to {reckoned}"
+
+
+def _bound_by_deliveries(trades: list[Row]) -> int:
+    """What was bought, less what was bought and sold on the same day, the average of what is left of it."""
+    bought: dict[tuple[str, date], tuple[int, int]] = {}
+    bound = 0
+    for trade in sorted(trades, key=lambda trade: trade["place"]):
+        key = trade["instrument_id"], trade_date(trade["traded_at_ns"])
+        quantity, margin = bought.get(key, (0, 0))
+        if trade["transaction_type"] == "BUY":
+            bought[key] = quantity + trade["quantity"], margin + _value(trade)
+            bound += _value(trade)
+        elif sold := min(quantity, trade["quantity"]):
+            part = margin * sold // quantity
+            bought[key] = quantity - sold, margin - part
+            bound -= min(part, sold * trade["price"])
+    return bound
 
 
 def _nobody_overspends(e: Evidence) -> Iterator[str]:

@@ -35,9 +35,10 @@ from storage.book_keeping import BookKeeping
 from storage.database import Database
 from storage.exchange_journal import write
 from storage.following import following
-from storage.intake import Intake, OrderRequest
+from storage.intake import Intake
 from storage.margin_book import MarginBook
 from storage.market_phases import MarketPhases
+from storage.order_requests import OrderRequest
 from storage.wakeups import Wakeup
 from tests.support.builders import an_instrument, some_terms
 from tests.support.orders import new_users

@@ -39,9 +39,9 @@ from storage.cancellations import CancelledBy
 from storage.changes import Standing
 from storage.database import Database
 from storage.exchange_journal import write
-from storage.intake import OrderRequest
 from storage.margin_book import MarginBook, ReleaseStep
 from storage.order_canceller import OrderCanceller
+from storage.order_requests import OrderRequest
 from storage.outbox import Owed, Sent
 from storage.portfolios import Portfolios
 from tests.support import derivatives

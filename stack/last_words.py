@@ -34,6 +34,14 @@ def last_error(log: Path) -> str:
     return next(errors, "")[:LENGTH]
 
 
+def reason(log: Path, supervisor_log: Path, name: str) -> str:
+    """Why the life before this one ended: how, and the last error."""
+    how = how_it_ended(supervisor_log, name)
+    # Whoever is killed from outside has no say in it; an older error is not the reason.
+    error = "" if "SIGKILL" in how else last_error(log)
+    return ": ".join(part for part in (how, error) if part) or "it gave no reason"
+
+
 def how_it_ended(supervisor_log: Path, name: str) -> str:
     """What supervisord saw: `terminated by SIGKILL`, `exit status 1`; empty when it saw nothing."""
     endings = (_ENDED.search(line) for line in reversed(_tail(supervisor_log)))

@@ -27,7 +27,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from config.settings import Settings
 from stack.errors import StackError
-from stack.last_words import how_it_ended, last_error, last_words
+from stack.last_words import last_words, reason
 from stack.processes import Process
 
 STOPPED = {"STOPPED", "EXITED", "FATAL"}
@@ -89,15 +89,11 @@ class Supervisor:
 
     def last_words(self, name: str) -> str:
         """The last error in a process's log and where to read the rest."""
-        log = self._log(name)
-        return f"{last_words(log)} (see {log})"
+        return f"{last_words(self._log(name))} (see {self._log(name)})"
 
     def reason(self, name: str) -> str:
         """Why the process's life before this one ended, and where to read the rest."""
-        log, how = self._log(name), how_it_ended(self._log("supervisord"), name)
-        # Whoever is killed from outside has no say in it; an older error is not the reason.
-        error = "" if "SIGKILL" in how else last_error(log)
-        return f"{': '.join(part for part in (how, error) if part) or 'it gave no reason'} (see {log})"
+        return f"{reason(self._log(name), self._log('supervisord'), name)} (see {self._log(name)})"
 
     def _log(self, name: str) -> Path:
         return self.directory / "logs" / f"{name}.log"
@@ -126,16 +122,9 @@ def supervised(
     for file in (config, stderr):
         file.touch(mode=0o600)
     config.write_text(_config(directory, processes, restart))
+    program = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
     daemon = subprocess.Popen(
-        [
-            *_ending_with_parent("TERM"),
-            sys.executable,
-            "-m",
-            "supervisor.supervisord",
-            "-n",
-            "-c",
-            str(config),
-        ],
+        [*_ending_with_parent("TERM"), *program],
         stdout=subprocess.DEVNULL,
         stderr=stderr.open("w"),
         # Ctrl-C is for us alone: we stop the processes in order.

@@ -76,6 +76,20 @@ def test_bytes_stay_bytes() -> None:
             CloseCode.POLICY_VIOLATION,
         ),
     ],
+    # Of their own: a client masks by chance, and processes that share the tests must agree on their names.
+    ids=[
+        "not masked",
+        "reserved bit",
+        "unknown opcode",
+        "continues nothing",
+        "begins amid another",
+        "long ping",
+        "not UTF-8",
+        "too long",
+        "says that it is too long",
+        "too long together",
+        "too many frames",
+    ],
 )
 def test_what_is_no_message_ends_the_connection_with_its_code(wire: bytes, code: CloseCode) -> None:
     with pytest.raises(FrameError) as refused:

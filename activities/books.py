@@ -155,7 +155,7 @@ def _told(
     fills = [f"{fill.last_quantity} @ {rupees(fill.last_price)} ({fill.exec_id})" for fill in booked]
     said = f"Filled {', '.join(fills)}. " if fills else ""
     said += "".join(_corrected(report) for report in corrections)
-    why = f": {stands.reject_reason}" if stands.reject_reason else ""
+    why = f": {stands.reject_reason.removesuffix('.')}" if stands.reject_reason else ""
     return Booked(
         f"{said}The order is {stands.status}{why}.",
         stands.status,

@@ -75,7 +75,7 @@ async def counted(database: Database, redis: Redis) -> dict[str, Any]:
         tables = await (
             await conn.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
-                "AND has_table_privilege(quote_ident(tablename), 'SELECT')"
+                "AND has_table_privilege(format('%I.%I', schemaname, tablename), 'SELECT')"
             )
         ).fetchall()
         found: dict[str, Any] = {}

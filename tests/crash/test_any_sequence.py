@@ -133,9 +133,10 @@ async def test_the_invariants_hold_after_each_step_of_any_sequence(
         psycopg.connect(servers.postgres_dsn, row_factory=dict_row, autocommit=True) as conn,
     ):
         async with brokerage(database, redis, Path(name)) as broker:
-            files = servers.model_copy(
-                update={"data_dir": Path(name), "exchanges": (broker.listed.exchange,)}
-            )
+            # Another directory has other passwords: the servers' are said.
+            urls = {"postgres_url": servers.postgres_dsn, "redis_url": servers.redis_dsn}
+            elsewhere = {"data_dir": Path(name), "exchanges": (broker.listed.exchange,)}
+            files = servers.model_copy(update=urls | elsewhere)
             users = [await broker.client(CASH, 30) for _ in range(2)]
             for step in steps:
                 with suppress(Killed):

@@ -58,7 +58,7 @@ def place_one_of_each(client: Client, low: str) -> None:
     """A future, executed for delivery and intraday, sold, resting, too dear, and not held."""
     client.place(instrument_id=f"NSE:{front_future('NIFTY 50')}", quantity=65, product="NRML")
     client.place(instrument_id="NSE:TCS", quantity=1)
-    client.place(instrument_id="NSE:SBIN", quantity=7, product="MIS")
+    client.place(instrument_id="NSE:ITC", quantity=7, product="MIS")
     client.place(instrument_id="NSE:SBIN", quantity=3, transaction_type="SELL")
     client.place(instrument_id="NSE:TCS", quantity=2, order_type="LIMIT", price=low)
     client.place(instrument_id="NSE:RELIANCE", quantity=9_000)

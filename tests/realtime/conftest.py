@@ -21,6 +21,16 @@ def gateway(servers: Settings) -> Iterator[GatewayProcess]:
 
 
 @pytest.fixture
+def added(servers: Settings) -> Iterator[GatewayProcess]:
+    """A second gateway, at another port, that has seen nothing yet."""
+    ours = servers.model_copy(update={"realtime_id": "realtime-1", "stream_port": servers.stream_port + 1})
+    process = GatewayProcess(ours)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
 def own_valkey(fresh_settings: Settings) -> Iterator[tuple[Settings, Supervisor]]:
     """A Valkey that a test may kill."""
     directory = fresh_settings.data_dir

@@ -1,10 +1,8 @@
 """Several realtime gateways side by side: any of them may come and go, its clients go on at another."""
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
 
-import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -16,16 +14,6 @@ from tests.support.stream import GatewayProcess, Told, a_token, an_update, plain
 from workers.health import read_all
 
 USER = 7_800_000
-
-
-@pytest.fixture
-def added(servers: Settings) -> Iterator[GatewayProcess]:
-    """A second gateway, at another port."""
-    ours = servers.model_copy(update={"realtime_id": "realtime-1", "stream_port": servers.stream_port + 1})
-    process = GatewayProcess(ours)
-    process.start()
-    yield process
-    process.stop()
 
 
 def healthy(settings: Settings) -> dict[str, int]:

@@ -129,11 +129,11 @@ async def test_each_mode_has_its_fields(gateway: GatewayProcess, redis: Redis) -
 
 
 async def test_an_instrument_of_which_there_is_no_tick_yet_is_told_whole_by_its_first(
-    gateway: GatewayProcess, redis: Redis
+    added: GatewayProcess, redis: Redis
 ) -> None:
     instrument = list(MASTER.values())[-1]
     await redis.delete(latest(group_of("NSE", instrument.token)))
-    async with socket_io(gateway, a_token(gateway.settings, USER)) as client:
+    async with socket_io(added, a_token(added.settings, USER)) as client:
         await client.ask("subscribe", {"instruments": [instrument.instrument_id]})
         await eventually(lambda: client.of("snapshot") == [[]])
         await publish(redis, a_tick(instrument.token, volume=0))

@@ -37,9 +37,10 @@ async def stories(servers: Settings, database: Database, redis: Redis) -> AsyncI
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of orders that were started just now; in small pages."""
+    """Of orders that were started just now; in small pages, past all that other tests have left."""
     monkeypatch.setattr(story_sweep, "SETTLED_NS", 0)
     monkeypatch.setattr(story_sweep, "PAGE", 3)
+    monkeypatch.setattr(story_sweep, "PAGES_AT_ONCE", 10_000)
 
 
 async def lost(stories: Stories, number: int = ORDERS) -> list[PlacedOrder]:

@@ -146,7 +146,9 @@ async def test_an_order_that_expires_half_filled_gives_the_other_half_back(
         (trade,) = some_trades(placed.order_id, [(4, 2450_00)])
         over = replace(trade, exec_id=f"{placed.order_id}/end", exec_type=ExecType.EXPIRED, last_quantity=0)
         await stories.tell([trade, replace(over, leaves_quantity=0)])
-        assert (await ended(handle)).endswith("The order is EXPIRED.")
+        assert (await ended(handle)).endswith(
+            "The order is EXPIRED: The market closed before the order was filled."
+        )
     assert await stories.blocked(user_id) == (0, 0)
     assert (await stories.ledger(user_id))["used_margin"] == 4 * 2450_00
 

@@ -7,6 +7,7 @@ generated data as well, so that a clone alone tests every promise. A pytest plug
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-        config.stash[_LEFT_OUT] = [item.path.stem.removeprefix("test_") for item in left_out]
+        names = config.stash[_LEFT_OUT] = [item.path.stem.removeprefix("test_") for item in left_out]
+        # Of one process of several: said by the one that sums up.
+        if (output := getattr(config, "workeroutput", None)) is not None:
+            output["left_out"] = names
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist has ended; each has left out the same."""
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

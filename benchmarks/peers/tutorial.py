@@ -26,7 +26,7 @@ DAY_SECONDS = 86_400
 THREADS = 40
 """Of FastAPI. With SQLAlchemy's own limit, 15 connections, whoever holds one waits for a thread and threads
 wait for connections: at 16 clients this endpoint stops for 30 s and answers 500."""
-dsn = settings().postgres_dsn.replace("postgresql:", "postgresql+psycopg:")
+dsn = settings().postgres_owner_dsn.replace("postgresql:", "postgresql+psycopg:")
 engine = create_engine(dsn, pool_size=THREADS)
 redis = Redis.from_url(settings().redis_dsn)
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token")

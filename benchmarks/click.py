@@ -37,7 +37,8 @@ STAGES = {
     "heard": ("ours", "order_update at the client's socket"),
 }
 _STAMPS = """
-    SELECT order_id, min(sent_at_ns) AS wire, min(received_at_ns) AS reported, max(trades.booked_at_ns) AS booked
+    SELECT order_id, min(sent_at_ns) AS wire, min(received_at_ns) AS reported,
+           max(trades.booked_at_ns) AS booked
     FROM exchange_outbox JOIN exchange_inbox USING (order_id) JOIN trades USING (order_id)
     WHERE kind = 'NEW' AND order_id = ANY(%s) GROUP BY order_id
 """

@@ -73,7 +73,7 @@ class Stream:
         if path.rstrip("/") != STREAM and path != f"{STREAM}/ws":
             line.refuse(HTTPStatus.NOT_FOUND, _WHERE)
             return
-        address = await self._strangers.address_of(line.peer, line.forwarded_for)
+        address = self._strangers.address_of(line.peer[0], line.forwarded_for)
         try:
             with self._strangers.arrival(address) as stranger:
                 if path == f"{STREAM}/ws":

@@ -5,21 +5,18 @@ setting trusts, an address is the one it asks for. Used by realtime/app.py, plai
 """
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import structlog
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from config.trusted_proxies import TrustedProxies
+from domain.addresses import network_of
 from realtime.messages import Refused
 
 SIGN_IN_SECONDS = 10.0
 OF_ADDRESS_MAX, IN_ALL_MAX = 100, 4_000
-IPV6_PREFIX = 64
-"""What one household has: its addresses count as one."""
 OVERDUE = Refused("AUTH_MISSING", f"Nobody signed in within {SIGN_IN_SECONDS:.0f} seconds.")
 log = structlog.get_logger()
 
@@ -52,7 +49,7 @@ class Stranger:
 
 class Strangers:
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
-        self._proxies = ProxyHeadersMiddleware(_nothing, list(trusted_proxies))
+        self._proxies = TrustedProxies(trusted_proxies)
         self._of_address: Counter[str] = Counter()
         self._refused: set[str] = set()
         """Addresses whose refusal is in the log already; they are there as long as their strangers."""
@@ -60,7 +57,7 @@ class Strangers:
     @contextmanager
     def arrival(self, address: str) -> Iterator[Stranger]:
         """Of one more; it stays if somebody watches it by the end. Raises Refused."""
-        counted = _counted(address)
+        counted = network_of(address)
         if self._of_address[counted] >= OF_ADDRESS_MAX or self._of_address.total() >= IN_ALL_MAX:
             if counted not in self._refused:
                 self._refused.add(counted)
@@ -81,25 +78,8 @@ class Strangers:
             del self._of_address[counted]
             self._refused.discard(counted)
 
-    async def address_of(self, peer: tuple[str, int], forwarded_for: Sequence[str]) -> str:
+    def address_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
         """As uvicorn has it of an HTTP request: the peer's, or whom a trusted proxy asks for."""
-        headers = [(b"x-forwarded-for", each.encode("latin-1", "replace")) for each in forwarded_for]
-        scope: Any = {"type": "websocket", "scheme": "ws", "client": peer, "headers": headers}
-        await self._proxies(scope, _nothing, _nothing)  # type: ignore[arg-type]
-        return str(scope["client"][0])
-
-
-def _counted(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:100] or "unknown"
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, IPV6_PREFIX), strict=False))
-    return str(found)
-
-
-async def _nothing(*_asgi: Any) -> None:
-    """The application behind the middleware: only what it makes of an address is wanted."""
+        if forwarded_for and peer in self._proxies:
+            return self._proxies.client(", ".join(forwarded_for)) or peer
+        return peer

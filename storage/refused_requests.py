@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
+from domain.addresses import network_of
 from domain.time import NANOS, rfc3339
 from storage import audit, background
 from storage.audit import NOWHERE, AuditEntry, Origin
@@ -95,7 +95,7 @@ class RefusedRequests:
         """A user, an address, or None for strangers beyond counting."""
         if refused.user_id:
             return refused.user_id
-        source = _network(refused.origin.client_ip)
+        source = network_of(refused.origin.client_ip or "")
         return source if source in self._minutes or self._strangers < STRANGERS_MOST else None
 
     async def write(self, now_ns: int, *, ending: bool = False) -> None:
@@ -146,14 +146,6 @@ async def _tried(refused: RefusedRequests, *, ending: bool = False) -> None:
         await refused.write(time.time_ns(), ending=ending)
     except (psycopg.Error, PoolTimeout, OSError) as error:
         log.warning("refusals_not_on_record", error=str(error))
-
-
-def _network(address: str | None) -> str:
-    """An IPv6 host has as many addresses as it likes, of one network."""
-    if address is None:
-        return ""
-    known = ip_address(address)
-    return address if known.version == 4 else str(ip_network(f"{address}/64", strict=False))
 
 
 def _entry(refused: RefusedRequest) -> AuditEntry:

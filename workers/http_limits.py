@@ -8,13 +8,12 @@ import resource
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 
 import structlog
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from config.settings import Settings
+from config.trusted_proxies import TrustedProxies
+from domain.addresses import network_of
 from domain.problem_documents import ProblemCode
 
 OWN_FILES = 200
@@ -58,7 +57,7 @@ class Connections:
     def __init__(self, limits: HttpLimits, trusted_proxies: Iterable[str] = ()) -> None:
         self.limits = limits
         self.most = min(limits.connections, _files() - OWN_FILES)
-        self._proxies = ProxyHeadersMiddleware(_nothing, list(trusted_proxies)).trusted_hosts
+        self.proxies = TrustedProxies(trusted_proxies)
         self.turned_away = 0
         """Connections that are told that there are too many."""
         self._by_address: Counter[str] = Counter()
@@ -66,16 +65,9 @@ class Connections:
         self._reported_at = -float(REPORT_SECONDS)
         self._last: dict[str, str] = {}
 
-    def is_proxy(self, address: str) -> bool:
-        return address in self._proxies
-
-    def spoken_for(self, forwarded: str) -> str:
-        """The client that a trusted proxy names."""
-        return self._proxies.get_trusted_client_address(forwarded)[0]
-
     def enter(self, address: str) -> str | None:
         """The name to give to `leave`; None: the address has as many connections as it may have."""
-        name = _subject(address)
+        name = network_of(address)
         if self._by_address[name] >= self.limits.connections_per_address:
             return None
         self._by_address[name] += 1
@@ -100,21 +92,6 @@ class Connections:
             self._reported_at = now
 
 
-@lru_cache(maxsize=4096)
-def _subject(address: str) -> str:
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
-    return str(found)
-
-
 def _files() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft
-
-
-async def _nothing(*_: object) -> None:
-    """An application in whose name nobody asks."""

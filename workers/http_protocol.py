@@ -61,7 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
-        self._is_proxy = self._known.is_proxy(self._peer)
+        self._is_proxy = self._peer in self._known.proxies
         self._enter(Phase.HEAD, self._limits.head_seconds)
         if len(self.connections) > self._known.most:
             self._turn_away(SERVER_FULL)
@@ -117,7 +117,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._fail(HEAD_TOO_LARGE)
         if len(self.pipeline) >= self._limits.requests_waiting:
             self._fail(PIPELINE_FULL)
-        if self._is_proxy and not self._come_in(self._known.spoken_for(self._forwarded())):
+        if self._is_proxy and not self._come_in(self._known.proxies.client(self._forwarded())):
             self._fail(ADDRESS_FULL)
         super().on_headers_complete()
         # Only now `cycle` is of this request: a refusal looks whose it is.

@@ -7,13 +7,14 @@ import asyncio
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
 import uvicorn
 from redis.asyncio import Redis
 
+from storage import background
 from workers.health import reporting
 from workers.http_limits import Connections, HttpLimits
 from workers.http_protocol import LimitedProtocol
@@ -73,10 +74,9 @@ async def serve(
         **{"ws": "none", **options},
     )
     server, bound = _Server(config), _bound(host, port)
-    looking = asyncio.create_task(_look(server, known), name="connections")
-    serving = asyncio.create_task(server.serve([bound]))
-    listening = asyncio.create_task(server.listening.wait())
-    try:
+    async with background.running(_look(server, known), "connections"):
+        serving = asyncio.create_task(server.serve([bound]))
+        listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
         if listening.done():
             async with reporting(redis, process):
@@ -84,10 +84,6 @@ async def serve(
         else:
             listening.cancel()
             await serving
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
 
 
 async def _look(server: uvicorn.Server, known: Connections) -> None:

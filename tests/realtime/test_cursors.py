@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import pytest
@@ -16,7 +16,7 @@ from realtime import record_queries
 from realtime.clients import Client, Closing
 from realtime.updates import Updates
 from stack.supervision import Supervisor
-from storage import updates
+from storage import background, updates
 from storage.database import Database
 from storage.redis_client import open_redis
 from storage.update_refills import refilling
@@ -138,11 +138,8 @@ async def test_two_resumes_at_once_are_each_given_all_that_they_ask_for(
 @asynccontextmanager
 async def listening(redis: Redis) -> AsyncIterator[Updates]:
     opened = Updates(redis, 0.5)
-    running = asyncio.create_task(opened.run())
-    yield opened
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    async with background.running(opened.run(), "updates"):
+        yield opened
 
 
 async def test_time_in_which_redis_is_away_loses_no_update(

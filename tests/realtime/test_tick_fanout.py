@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from exchange.ticks import latest
 from realtime import tick_fanout, tick_table
 from realtime.clients import Client, Closing
 from realtime.tick_fanout import TickFanout
+from storage import background
 from tests.realtime.test_ticks import BUSY, a_tick, publish
 from tests.support.eventually import eventually
 
@@ -54,11 +54,8 @@ async def fanout(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     for module in (tick_fanout, tick_table):
         monkeypatch.setattr(module, "PUSH_SECONDS", 0.001)
     opened = TickFanout(redis, BUSY, 10.0)
-    running = asyncio.create_task(opened.run())
-    yield opened
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    async with background.running(opened.run(), "tick fan-out"):
+        yield opened
 
 
 async def test_values_only_grow_newer_at_every_client_and_end_with_the_last(

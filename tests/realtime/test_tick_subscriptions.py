@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from exchange.ticks import channel, group_of
 from realtime import tick_fanout
 from realtime.clients import Client
 from realtime.tick_fanout import TickFanout
+from storage import background
 from tests.realtime.test_ticks import BUSY, RELIANCE, a_tick, elements, publish
 from tests.support.eventually import eventually
 from tests.support.wires import KeptWire
@@ -31,11 +31,8 @@ def a_client() -> Pair:
 @pytest.fixture
 async def fanout(redis: Redis) -> AsyncIterator[TickFanout]:
     opened = TickFanout(redis, BUSY, 10.0)
-    running = asyncio.create_task(opened.run())
-    yield opened
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    async with background.running(opened.run(), "tick fan-out"):
+        yield opened
 
 
 async def subscribed(fanout: TickFanout, number: int) -> list[Pair]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from api.openapi import described
 from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
 from api.schemas import SignIn
-from config.tokens import Session, TokenRefused, issue, verify
+from config.tokens import Role, Session, TokenRefused, issue, verify
 from domain.time import NANOS, rfc3339
 from storage import audit
 from storage.audit import AuditEntry
@@ -30,13 +29,6 @@ _NOBODY = _hasher.hash("nobody")
 
 
 SIGNED_IN = "SIGNED_IN"
-
-
-class Role(StrEnum):
-    CLIENT = "CLIENT"
-    RISK = "RISK"
-    SUPPORT = "SUPPORT"
-    COMPLIANCE = "COMPLIANCE"
 
 
 _WHOSE = {

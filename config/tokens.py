@@ -5,6 +5,7 @@ A token names the user and the role, and ends with the trading session; it carri
 
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 
 import jwt
@@ -14,6 +15,15 @@ from config.settings import Settings
 ALGORITHM = "HS256"
 ISSUER = "hundi"
 AUDIENCE = "hundi-api"
+
+
+class Role(StrEnum):
+    """What a session may ask for."""
+
+    CLIENT = "CLIENT"
+    RISK = "RISK"
+    SUPPORT = "SUPPORT"
+    COMPLIANCE = "COMPLIANCE"
 
 
 @dataclass(frozen=True, slots=True)

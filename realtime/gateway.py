@@ -15,7 +15,7 @@ import structlog
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from config.tokens import TokenRefused, verify
+from config.tokens import Role, TokenRefused, verify
 from domain.instruments import Instrument
 from domain.time import NANOS, rfc3339
 from realtime import risk_alerts
@@ -156,7 +156,7 @@ class Gateway:
 
     def _alert(self, body: bytes) -> None:
         for client in self.clients:
-            if client.session.role == risk_alerts.RISK:
+            if client.session.role == Role.RISK:
                 client.wire.send("risk_alert", body)
 
     def _announce(self, body: bytes) -> None:

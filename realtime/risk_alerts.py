@@ -13,8 +13,6 @@ from redis.exceptions import RedisError
 
 from storage.wakeups import RISK_ALERTS
 
-RISK = "RISK"
-"""The role whose sessions are told."""
 RETRY_SECONDS = 0.2
 
 

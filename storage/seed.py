@@ -11,6 +11,7 @@ from typing import Any
 from argon2 import PasswordHasher
 
 from config.rules import house_limits
+from config.tokens import Role
 from domain.money import PAISE_PER_RUPEE
 from domain.time import trade_date
 from storage import market_day, risk_limits
@@ -19,7 +20,7 @@ from storage.database import Connection, Database
 DEMO_CLIENTS = [f"DEMO{number:04d}" for number in range(1, 101)]
 DEMO_PASSWORD = "demo"
 DEMO_CASH = 10_00_000 * PAISE_PER_RUPEE
-STAFF = {"RISK01": "RISK", "RISK02": "RISK", "SUPPORT01": "SUPPORT", "COMPLY01": "COMPLIANCE"}
+STAFF = {"RISK01": Role.RISK, "RISK02": Role.RISK, "SUPPORT01": Role.SUPPORT, "COMPLY01": Role.COMPLIANCE}
 # Quantity and how often: every client, every second, every third.
 DEMO_HOLDINGS = {
     "NSE:RELIANCE": (100, 1),
@@ -57,7 +58,7 @@ async def _add_demo_accounts(conn: Connection) -> None:
     now = time.time_ns()
     for number, client_id in enumerate(DEMO_CLIENTS, start=1):
         name = f"Demo Client {number}"
-        user_id = await _add_user(conn, (client_id, name, password_hash, "CLIENT", now))
+        user_id = await _add_user(conn, (client_id, name, password_hash, Role.CLIENT, now))
         if user_id is not None:
             await _deposit(conn, client_id, user_id, now)
             await _hold(conn, number, user_id)

@@ -90,6 +90,8 @@ class Brokerage:
     """What the exchange has said and has not arrived yet."""
     standing: dict[str, ExecutionReport] = field(default_factory=dict)
     """Trades of our orders that stand at the exchange."""
+    died: list[tuple[PlacedOrder, int, Change]] = field(default_factory=list)
+    """Changes amid which their worker was killed."""
     said: int = 0
     asked: int = 0
 
@@ -180,8 +182,15 @@ class Brokerage:
 
     async def change(self, placed: PlacedOrder, quantity: int, price: int) -> Decision:
         self.asked += 1
+        return await self._change(placed, self.asked, Change(quantity, price))
+
+    async def _change(self, placed: PlacedOrder, number: int, asked: Change) -> Decision:
         await self.phases.refresh()
-        return await self.changes.change(placed, self.asked, Change(quantity, price))
+        try:
+            return await self.changes.change(placed, number, asked)
+        except Killed:
+            self.died.append((placed, number, asked))
+            raise
 
     async def send(self, *, marked: bool = True) -> int:
         """The gateway's turn: what is unknown first, then what may leave; unless it dies before it marks."""
@@ -244,6 +253,9 @@ class Brokerage:
         """Until nothing is under way: each order is final or in the book, and each report booked."""
         for placed in list(self.unsubmitted):
             await self.submit(placed)
+        # Whatever happened since, Temporal gives the step of a worker that died to another.
+        for died in self.died:
+            await self._change(*died)
         while await self.send() or self.line:
             await self.arrive(*self.line)
         for placed in self.placed:

@@ -91,14 +91,16 @@ async def test_after_market_orders_and_the_square_off_follow_the_played_day(
     resting = await decided(client, await place(client, product="MIS", quantity=7, **limited))
     await bought(client, 10)
     await reached(client, "CLOSING_AUCTION")
+    # Of another share: the square-off's sale waits in this one's auction, and it would meet that.
+    for_delivery = await place(client, instrument_id="NSE:TCS")
     late = await decided(client, await place(client, product="MIS"))
     # By the gate, or by the square-off that finds it pending on its way there.
     if late["status"] == "REJECTED":
         assert late["reject_code"] == "INTRADAY_CLOSED" and "15:00 IST" in late["reject_reason"]
     else:
         assert late["status"] == "CANCELLED" and late["reject_reason"].startswith("Intraday positions")
-    delivery = await decided(client, await place(client))
-    assert delivery["status"] != "REJECTED"
+    delivery = await decided(client, for_delivery)
+    assert delivery["status"] != "REJECTED", delivery
     # The square-off closes what is open by the market's time, whatever the clock says, once.
     assert await eventually(lambda: net(client, "MIS", 0), within=20)
     assert (await order(client, resting["order_id"]))["status"] == "CANCELLED"

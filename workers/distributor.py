@@ -24,6 +24,7 @@ from realtime.datagrams import DatagramSocket
 from realtime.distributor import Distributor
 from realtime.feed_handler import FeedHandler
 from storage import candles
+from storage.background import end
 from storage.database import Database, open_database
 from storage.instruments import load_instruments
 from storage.redis_client import open_redis
@@ -67,8 +68,7 @@ async def run(config: Settings) -> None:
             )
             tasks = [parts.create_task(part) for part in work]
             await stopped.wait()
-            for task in tasks:
-                task.cancel()
+            await end(*tasks)
         await keeper.write()
 
 

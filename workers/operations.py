@@ -25,6 +25,7 @@ from config.settings import Settings, settings
 from exchange import span_files
 from exchange.span_files import SpanFiles
 from storage import wakeups
+from storage.background import end
 from storage.book_keeping import BookKeeping
 from storage.database import open_database
 from storage.instruments import load_instruments
@@ -99,8 +100,7 @@ async def _run(ours: Settings) -> None:
             watching = [tasks.create_task(part) for part in lasting]
             health.detail = f"{len(names)} schedules: {', '.join(names)}"
             await stopped.wait()
-            for task in watching:
-                task.cancel()
+            await end(*watching)
 
 
 def _worker(

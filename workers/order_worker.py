@@ -34,6 +34,7 @@ from exchange.last_prices import LastPrices
 from exchange.span_files import SpanFiles
 from storage import order_queue, placed_orders, wakeups
 from storage.arrivals import report_of
+from storage.background import end
 from storage.book_keeping import BookKeeping
 from storage.database import Database, open_database
 from storage.following import following
@@ -102,9 +103,7 @@ async def _run(ours: Settings) -> None:
                 asyncio.create_task(_for_ever(pullers.tell_withdrawals, withdrawn), name="withdrawn"),
             ]
             await stopped.wait()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
 
 def _worker(client: Client, ours: Settings, gates: Gates, books: Books, changes: Changes) -> Worker:

@@ -5,7 +5,6 @@ Started by `hundi realtime`. SIGTERM closes every socket as a service restart: c
 
 import asyncio
 import signal
-from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -17,6 +16,7 @@ from realtime import collector
 from realtime.app import Stream
 from realtime.gateway import Gateway
 from realtime.line import Line
+from storage.background import running
 from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.http_limits import http_limits
@@ -44,9 +44,8 @@ async def _serve() -> None:
         instruments = [i for exchange in ours.exchanges for i in read_master(exchange).values()]
         gateway = Gateway(ours, redis, instruments)
         stream = Stream(gateway, ours.trusted_proxies)
-        running = asyncio.create_task(_run(gateway, stream), name="gateway")
-        running.add_done_callback(_fatal)
-        try:
+        async with running(_run(gateway, stream), "gateway") as parts:
+            parts.add_done_callback(_fatal)
             await serve(
                 stream,
                 ours.host,
@@ -60,10 +59,6 @@ async def _serve() -> None:
                 ws=partial(Line, stream.lines),
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
-        finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
 
 
 async def _run(gateway: Gateway, stream: Stream) -> None:
@@ -73,10 +68,10 @@ async def _run(gateway: Gateway, stream: Stream) -> None:
         tasks.create_task(collector.tend(lambda: not gateway.clients))
 
 
-def _fatal(running: "asyncio.Task[None]") -> None:
+def _fatal(parts: "asyncio.Task[None]") -> None:
     """A gateway whose parts died by a bug dies with them rather than limping on."""
-    if not running.cancelled() and running.exception() is not None:
-        log.critical("a part of the gateway died", exc_info=running.exception())
+    if not parts.cancelled() and parts.exception() is not None:
+        log.critical("a part of the gateway died", exc_info=parts.exception())
         signal.raise_signal(signal.SIGTERM)
 
 

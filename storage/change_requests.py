@@ -28,13 +28,15 @@ _READ = """
                    AND answered_at_ns IS NULL AND withdrawn_at_ns IS NULL) AS change_pending
     FROM orders o LEFT JOIN change_requests r USING (order_id) WHERE o.order_id = %s
 """
+# A request that waited for the row comes with an older second: it counts in the one that has begun.
 _TAKE = f"""
     INSERT INTO change_requests AS r (order_id, requests, second, in_second)
     VALUES (%s, 1, extract(epoch FROM clock_timestamp())::bigint, 1)
-    ON CONFLICT (order_id) DO UPDATE SET requests = r.requests + 1, second = excluded.second,
-        in_second = CASE WHEN r.second = excluded.second THEN r.in_second + 1 ELSE 1 END
+    ON CONFLICT (order_id) DO UPDATE SET requests = r.requests + 1,
+        second = GREATEST(r.second, excluded.second),
+        in_second = CASE WHEN r.second < excluded.second THEN 1 ELSE r.in_second + 1 END
     WHERE r.requests < {REQUESTS_MOST}
-      AND (r.second <> excluded.second OR r.in_second < {REQUESTS_A_SECOND})
+      AND (r.second < excluded.second OR r.in_second < {REQUESTS_A_SECOND})
     RETURNING requests
 """
 

@@ -33,17 +33,23 @@ async def test_a_report_that_nobody_books_is_a_row_and_an_alert_until_it_is_book
     await eventually(lambda: client.status(request) == "EXECUTED", within=20)
     trades = [entry for entry in client.order(request)["history"] if "last_price" in entry]
     worker, operations = market.process("order-worker-0"), market.process("operations")
+
+    async def row() -> str:
+        shown = await asyncio.to_thread(hundi, market, "status")
+        assert shown.returncode == 0, shown.stderr
+        return next(line for line in shown.stdout.splitlines() if "reports" in line)
+
+    async def booked() -> bool:
+        return "booked" in (shown := await row()) and "unbooked" not in shown
+
+    # An order is EXECUTED before its trades are booked, as they are before a portfolio is shown.
+    client.http.get("/api/v1/portfolio/positions").raise_for_status()
     for one in (worker, operations):
         one.signal(signal.SIGSTOP)
     try:
         for trade in trades:
             ask(market.settings.data_dir, "NSE", verb="bust", exec_id=trade["exec_id"])
         began = time.monotonic()
-
-        async def row() -> str:
-            shown = await asyncio.to_thread(hundi, market, "status")
-            assert shown.returncode == 0, shown.stderr
-            return next(line for line in shown.stdout.splitlines() if "reports" in line)
 
         async def late() -> bool:
             return f"{len(trades)} unbooked for" in await row()
@@ -57,9 +63,6 @@ async def test_a_report_that_nobody_books_is_a_row_and_an_alert_until_it_is_book
                 return await alerted(database, user_id(market, client)) == ["REPORT_UNBOOKED"]
 
             await eventually(told, within=20)
-
-        async def booked() -> bool:
-            return "booked" in (shown := await row()) and "unbooked" not in shown
 
         # Whoever should have done it: the operations worker does.
         await eventually(booked, within=30)

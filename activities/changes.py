@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from temporalio import activity
 
-from activities.decision import PASSED, Decision
-from activities.judge import Judge, Leaving
+from bus import order_updates, wakeups
+from bus.order_updates import OrderUpdate
 from domain.changes import Change
 from domain.orders import OrderTerms, PlacedOrder
 from domain.rejects import Refusal
-from storage import changes, updates, wakeups
-from storage.audit import OrderUpdate
-from storage.book_keeping import BookKeeping
-from storage.cancellations import CancelledBy
-from storage.changes import Standing
+from pretrade.checks import PreTradeChecks, PricedOrder
+from storage.books.keeping import BookKeeping
 from storage.database import Database
-from storage.order_canceller import OrderCanceller
+from storage.orders import changes
+from storage.orders.cancellations import CancelledBy
+from storage.orders.canceller import OrderCanceller
+from storage.orders.changes import ChangeableOrder
+from workflow_api.results import PASSED, Decision
 
 
 def request_id(placed: PlacedOrder, number: int) -> str:
@@ -33,7 +34,7 @@ class Changes:
         self,
         database: Database,
         redis: Redis,
-        judge: Judge,
+        judge: PreTradeChecks,
         keeping: BookKeeping,
     ) -> None:
         self._database, self._redis = database, redis
@@ -45,7 +46,7 @@ class Changes:
         """Put an order right that has not left, or ask the exchange to replace it."""
         last = await self._judge.last_trades(placed.terms)
 
-        def judge(stands: Standing, terms: OrderTerms) -> Leaving | Refusal:
+        def judge(stands: ChangeableOrder, terms: OrderTerms) -> PricedOrder | Refusal:
             return self._judge.change(stands, asked, terms, last)
 
         while True:
@@ -81,4 +82,4 @@ class Changes:
 
     async def _tell(self, placed: PlacedOrder, told: Sequence[OrderUpdate]) -> None:
         await wakeups.wake(self._redis, wakeups.outbox(placed.terms.exchange))
-        await updates.publish(self._redis, told)
+        await order_updates.publish(self._redis, told)

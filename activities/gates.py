@@ -4,22 +4,22 @@ import time
 
 from temporalio import activity
 
-from activities.decision import PASSED, Decision
-from activities.judge import Judge
-from domain.departure import Departure, Entry, within
+from domain.exchange_terms import Admission, ExchangeTerms, within
 from domain.margin import Block, BlockOutcome, position_key
 from domain.money import rupees
 from domain.orders import PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
-from storage.book_keeping import BookKeeping
-from storage.margin_ledger import AccountUnknown
+from pretrade.checks import PreTradeChecks
+from storage.books.keeping import BookKeeping
+from storage.margin.accounts import AccountUnknown
+from workflow_api.results import PASSED, Decision
 
 
 class Gates:
     """Instrument, market phase and margin."""
 
-    def __init__(self, judge: Judge, keeping: BookKeeping) -> None:
+    def __init__(self, judge: PreTradeChecks, keeping: BookKeeping) -> None:
         self._judge, self._keeping, self._portfolios = judge, keeping, keeping.portfolios
 
     @activity.defn(name="validate")
@@ -27,7 +27,7 @@ class Gates:
         """Every gate that needs no money."""
         today = trade_date(placed.accepted_at_ns)
         judged = await self._judge.gates(placed.terms, today, by_house=placed.by_house)
-        entered = judged.entry
+        entered = judged.admission
         if judged.refusals or entered is None:
             return Decision.refused(judged.refusals[0])
         waits = f" Armed for {' or '.join(entered.release_phases)}." if entered.release_phases else ""
@@ -35,7 +35,7 @@ class Gates:
         return Decision(said, PASSED, time.time_ns(), entry=entered)
 
     @activity.defn(name="block_margin")
-    async def block_margin(self, placed: PlacedOrder, entered: Entry) -> Decision:
+    async def block_margin(self, placed: PlacedOrder, entered: Admission) -> Decision:
         """Lock the margin; an unpriced order at the dearest price that its protection allows.
 
         Of a derivative that is an option's premium: its portfolio is margined when the order is submitted,
@@ -65,7 +65,7 @@ class Gates:
         return _blocked(block, within(leaves, terms, instrument, unit, block.unit_margin))
 
 
-def _blocked(block: Block, leaves: Departure) -> Decision:
+def _blocked(block: Block, leaves: ExchangeTerms) -> Decision:
     needs = f"needs Rs {rupees(block.required)}, available Rs {rupees(block.available)}"
     if block.outcome is not BlockOutcome.BLOCKED:
         refusal = Refusal(RejectCode.MARGIN_INSUFFICIENT, "quantity", rupees(block.available))

@@ -12,11 +12,14 @@ from redis.asyncio import Redis
 from temporalio import activity
 
 from domain.money import PAISE_PER_RUPEE
-from storage import holds_at_exchange, reconciliation, report_ages, risk_alerts
+from storage import reconciliation
+from storage.books import holds_at_exchange
 from storage.database import Database
-from storage.portfolios import Portfolios
+from storage.journals import report_ages
+from storage.margin.derivatives import DerivativeMargins
 from storage.reconciliation import LOOK_SECONDS, LOOKS, Drift
-from storage.risk_alerts import Finding, RiskAlert
+from storage.risk import risk_alerts
+from storage.risk.risk_alerts import Finding, RiskAlert
 
 ALERT_ABOVE = 100 * PAISE_PER_RUPEE
 ACTOR = "reconciliation"
@@ -38,7 +41,7 @@ class Reconciled:
 
 class Reconciliation:
     def __init__(
-        self, database: Database, redis: Redis, portfolios: Portfolios, intraday_percent: int
+        self, database: Database, redis: Redis, portfolios: DerivativeMargins, intraday_percent: int
     ) -> None:
         self._database, self._redis, self._portfolios = database, redis, portfolios
         self._intraday_percent = intraday_percent

@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 from temporalio import activity
 
 from domain.trade_comparison import TradeComparison, TradeLeg, compare
-from exchange.trade_file import read_trade_file, trade_file_path
-from storage import risk_alerts, trade_comparisons
+from exchange.files.trade_file import read_trade_file, trade_file_path
+from storage.books import trade_comparisons
+from storage.books.trade_comparisons import Closed
 from storage.database import Database
-from storage.risk_alerts import RiskAlert
-from storage.trade_comparisons import Closed
+from storage.risk import risk_alerts
+from storage.risk.risk_alerts import RiskAlert
 
 LOOKS, LOOK_SECONDS = 4, 2.0
 SHOWN = 20

@@ -20,13 +20,13 @@ from domain.orders import OrderTerms, Product
 from domain.sessions import SessionClass
 from domain.time import rfc3339
 from domain.wind_down import OpenPosition, Selection, WindDown, closing_orders
-from storage import wind_downs
-from storage.cancellations import CancelledBy
 from storage.database import Database
-from storage.intake import Intake
-from storage.order_canceller import OrderCanceller
-from storage.order_requests import OrderRequest
-from storage.wind_downs import PendingOrder
+from storage.journals.intake import Intake
+from storage.journals.order_requests import OrderRequest
+from storage.orders.cancellations import CancelledBy
+from storage.orders.canceller import OrderCanceller
+from storage.risk import wind_downs
+from storage.risk.wind_downs import PendingOrder
 
 STEP_SECONDS, LOOK_SECONDS = 20.0, 0.25
 """How long a step waits for the exchange's word, and how often it looks."""
@@ -38,7 +38,7 @@ SQUARE_OFF = "square-off"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WindDownStep:
     """What one step did, one sentence first."""
 
     sentence: str
@@ -49,7 +49,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class SquareOff:
+class SquareOffPlan:
     """The square-off of one session class on an ISO day, of one exchange unless none is named."""
 
     session_class: str
@@ -79,7 +79,7 @@ class WindDowns:
         self._instruments, self._canceller = instruments, canceller
 
     @activity.defn(name="plan_square_off")
-    async def plan_square_off(self, asked: SquareOff) -> Planned:
+    async def plan_square_off(self, asked: SquareOffPlan) -> Planned:
         """What the house's hours say of the day.
 
         Each run has a purpose of its own: it closes what is open and not being closed, so another one finds
@@ -103,7 +103,7 @@ class WindDowns:
         return Planned(f"Square-off of {session_class} on {day}, due {rfc3339(at_ns)}{missed}.", order)
 
     @activity.defn(name="cancel_pending")
-    async def cancel_pending(self, order: WindDown) -> Step:
+    async def cancel_pending(self, order: WindDown) -> WindDownStep:
         """Take back what is pending, until nothing is or the time is over.
 
         What the exchange would not cancel is asked for again.
@@ -122,10 +122,10 @@ class WindDowns:
         said = (
             f"{len(cancelled)} pending orders were cancelled or are being; {len(pending)} are still pending."
         )
-        return Step(said, len(cancelled), len(pending), time.time_ns())
+        return WindDownStep(said, len(cancelled), len(pending), time.time_ns())
 
     @activity.defn(name="close_positions")
-    async def close_positions(self, order: WindDown, round_number: int) -> Step:
+    async def close_positions(self, order: WindDown, round_number: int) -> WindDownStep:
         """Place the closing orders of this round, and wait until they have filled or come to nothing."""
         if round_number > 1:
             await asyncio.sleep(ROUND_SECONDS)
@@ -142,7 +142,7 @@ class WindDowns:
         left = await self._open(order)
         users = len({position.user_id for position in positions})
         said = f"{placed} closing orders for {len(positions)} positions of {users} clients"
-        return Step(f"{said}; {len(left)} are open.", placed, len(left), time.time_ns())
+        return WindDownStep(f"{said}; {len(left)} are open.", placed, len(left), time.time_ns())
 
     async def _place(self, order: WindDown, purpose: str, position: OpenPosition, terms: OrderTerms) -> None:
         async with self._database.transaction() as conn:

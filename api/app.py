@@ -6,34 +6,34 @@ from http import HTTPStatus
 
 from fastapi import Depends, FastAPI
 
-from activities.judge import Judge
-from activities.trading_day import TradingDay
 from api import market, openapi, orders, pages, portfolio, portfolio_stream, problems, risk, session
 from api.cross_origin import CrossOrigin
 from api.listing import Listing
 from api.refusals import Refusals
 from api.tracing import FASTAPI_TELEMETRY, Tracing
+from bus import wakeups
+from bus.last_prices import LastPrices
+from bus.redis_client import open_redis
 from config.sessions import session_rules
 from config.settings import Settings
-from exchange import span_files
-from exchange.last_prices import LastPrices
-from exchange.span_files import SpanFiles
-from storage import wakeups
-from storage.book_keeping import BookKeeping
+from exchange.files import span_directory
+from exchange.files.span_directory import SpanFiles
+from pretrade.checks import PreTradeChecks
+from pretrade.day_rules import DayRules
+from storage.books.keeping import BookKeeping
+from storage.cached_view import following
 from storage.database import open_database
-from storage.following import following
-from storage.instruments import load_instruments
-from storage.intake import Intake
-from storage.margin_book import MarginBook
-from storage.market_phases import MarketPhases
-from storage.order_canceller import OrderCanceller
-from storage.portfolios import Portfolios
-from storage.redis_client import open_redis
+from storage.journals.intake import Intake
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView
+from storage.market.instruments import load_instruments
+from storage.market.phases import MarketPhases
+from storage.orders.canceller import OrderCanceller
+from storage.orders.slices import SlicedIntake
 from storage.refused_requests import RefusedRequests, recording
-from storage.slices import SlicedIntake
-from storage.trading_states import TradingStates
+from storage.risk.trading_states import TradingStates
 from storage.update_refills import refilling
-from workflows.connection import connect, connect_operations
+from workflow_api.connection import connect, connect_operations
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             following(states := TradingStates(database), frozen),
             wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
             following(phases := MarketPhases(database), announced),
-            span_files.following(spans := SpanFiles(settings.risk_files, settings.exchanges)),
+            span_directory.following(spans := SpanFiles(settings.risk_files, settings.exchanges)),
         ):
             app.state.trading_states = states
             app.state.refused_requests = refused_requests
@@ -60,11 +60,11 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.settings = settings
             app.state.database = database
             app.state.instruments = await load_instruments(database)
-            day = TradingDay(app.state.instruments.values())
+            day = DayRules(app.state.instruments.values())
             judging = (day, phases, LastPrices(redis), settings.intraday_margin_percent)
-            app.state.judge = Judge(app.state.instruments, *judging)
-            view = MarginBook(redis, database)
-            app.state.portfolios = Portfolios(view, app.state.instruments, spans)
+            app.state.judge = PreTradeChecks(app.state.instruments, *judging)
+            view = MarginView(redis, database)
+            app.state.portfolios = DerivativeMargins(view, app.state.instruments, spans)
             percent = settings.intraday_margin_percent
             app.state.keeping = BookKeeping(database, redis, app.state.portfolios, percent)
             app.state.session_rules = session_rules()

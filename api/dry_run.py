@@ -1,7 +1,7 @@
 """`POST /api/v1/orders?dry_run=true`: every refusal at once, what the order would block and cost.
 
-The gates are those of a real order: activities/judge.py, then the books by storage/trials.py. Nothing is
-written, nothing blocked; a real order a moment later may meet another market.
+The gates are those of a real order: pretrade/checks.py, then the books by storage/orders/dry_runs.py. Nothing
+is written, nothing blocked; a real order a moment later may meet another market.
 """
 
 import time
@@ -11,12 +11,11 @@ from typing import Annotated, Any, Self
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from activities.judge import Leaving
-from api.answers import Rupees
 from api.problems import Failure
+from api.responses import Rupees
 from config.rules import charge_rates
 from domain import charges
-from domain.departure import Entry
+from domain.exchange_terms import Admission
 from domain.instruments import Instrument
 from domain.money import rupees
 from domain.nearest import agreed
@@ -26,7 +25,8 @@ from domain.reports import MarketPhase
 from domain.slicing import slices
 from domain.time import trade_date
 from domain.validation import UNRECKONABLE
-from storage import trials
+from pretrade.checks import PricedOrder
+from storage.orders import dry_runs
 
 NO_ORDER = 0
 """An id that is nobody's."""
@@ -80,7 +80,7 @@ async def dry_run(state: Any, user_id: int, terms: OrderTerms, *, sliced: bool =
     refusals = list(judged.refusals)
     told = DryRun(
         failures=[],
-        release_phases=judged.entry.release_phases if judged.entry else [],
+        release_phases=judged.admission.release_phases if judged.admission else [],
         slices=[terms.quantity],
     )
     if instrument is not None:
@@ -91,15 +91,15 @@ async def dry_run(state: Any, user_id: int, terms: OrderTerms, *, sliced: bool =
         refusals += [one for one in (frozen, full) if one is not None]
         if not UNRECKONABLE & {refusal.code for refusal in refusals}:
             # What the market does not take now is reckoned as in the continuous market.
-            entered = judged.entry or Entry(MarketPhase.CONTINUOUS)
+            entered = judged.admission or Admission(MarketPhase.CONTINUOUS)
             leaving = await state.judge.leaving(terms, entered)
-            if isinstance(leaving, Leaving):
+            if isinstance(leaving, PricedOrder):
                 await state.keeping.catch_up([user_id])
                 placed = PlacedOrder(NO_ORDER, user_id, 0, now_ns, terms, "", "")
-                trial = await trials.attempt(state.database, state.portfolios, placed, *leaving)
+                trial = await dry_runs.attempt(state.database, state.portfolios, placed, *leaving)
                 refusals += trial.refusals
                 told = _reckoned(told, terms, instrument, leaving, trial, now_ns)
-            elif judged.entry is not None:
+            elif judged.admission is not None:
                 refusals.append(leaving)
     told.failures = [_failure(refusal) for refusal in agreed(by_precedence(dict.fromkeys(refusals)))]
     return told
@@ -109,11 +109,11 @@ def _reckoned(
     told: DryRun,
     terms: OrderTerms,
     instrument: Instrument,
-    leaving: Leaving,
-    trial: trials.Trial,
+    leaving: PricedOrder,
+    trial: dry_runs.Trial,
     now_ns: int,
 ) -> DryRun:
-    leaves, block = leaving.departure, trial.block
+    leaves, block = leaving.exchange_terms, trial.block
     value = terms.quantity * leaves.margin_price
     return told.model_copy(
         update={

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import NamedTuple
 
-from api.market_answers import Instrument, Permissions
+from api.market_responses import Instrument, Permissions
 from domain import instruments
 from domain.sessions import SessionClass, SessionRules, session_classes
 
 Master = Mapping[str, instruments.Instrument]
 
 
-class _Row(NamedTuple):
+class _ListingRow(NamedTuple):
     instrument: instruments.Instrument
     """As it was written."""
     body: bytes
@@ -35,7 +35,7 @@ class Listing:
         self._present, self._rules = present, rules
         self._day: date | None = None
         self._classes: dict[str, SessionClass] = {}
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, _ListingRow] = {}
 
     def found(self, wanted: str, limit: int, today: date) -> bytes:
         """The answer: instruments whose id or name contains what is wanted, exact symbols first."""
@@ -53,5 +53,5 @@ class Listing:
         if row is None or row.instrument != now:
             session_class = self._classes[now.instrument_id]
             shown = Instrument.of(now, Permissions.by_rules(now, session_class, self._rules, today))
-            row = self._rows[now.instrument_id] = _Row(now, shown.model_dump_json().encode())
+            row = self._rows[now.instrument_id] = _ListingRow(now, shown.model_dump_json().encode())
         return row.body

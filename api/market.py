@@ -7,20 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from api import answers
+from api import responses
 from api.listing import Listing
-from api.market_answers import (
-    Candle,
-    Candles,
-    Instruments,
-    MarketStatus,
-    SegmentStatus,
-)
+from api.market_responses import Candle, Candles, Instruments, MarketStatus, SegmentStatus
 from api.problems import documented, refused
 from domain.rejects import Refusal, RejectCode
 from domain.time import nanoseconds, rfc3339, trade_date
-from storage import candles as candle_reads
-from storage import order_reads
+from storage.market import candles as candle_reads
+from storage.orders import queries
 
 router = APIRouter(tags=["market"])
 
@@ -67,16 +61,16 @@ async def status(request: Request) -> MarketStatus:
 
     `scheduled_phase` and `next_change` are by the rules; an exchange without hours is not bound by them.
     """
-    rows = await order_reads.market_phases(request.app.state.database)
+    rows = await queries.market_phases(request.app.state.database)
     rules, now_ns = request.app.state.session_rules, time.time_ns()
     return MarketStatus(segments=[SegmentStatus.of(row, rules, now_ns) for row in rows])
 
 
 @router.get("/healthz", tags=["health"])
 @router.head("/healthz", tags=["health"], operation_id="healthz_head")
-async def healthz() -> answers.Health:
+async def healthz() -> responses.Health:
     """The process answers."""
-    return answers.Health(status="ok")
+    return responses.Health(status="ok")
 
 
 @router.get("/readyz", tags=["health"], responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
@@ -86,8 +80,8 @@ async def healthz() -> answers.Health:
     operation_id="readyz_head",
     responses=documented(HTTPStatus.SERVICE_UNAVAILABLE),
 )
-async def readyz(request: Request) -> answers.Health:
+async def readyz(request: Request) -> responses.Health:
     """The process and what it stands on answer; 503 when the books do not."""
     async with request.app.state.database.reading() as conn:
         await conn.execute("SELECT 1")
-    return answers.Health(status="ready")
+    return responses.Health(status="ready")

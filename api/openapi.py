@@ -1,6 +1,6 @@
 """The served OpenAPI document, whole: what FastAPI reads off the routes, and what it cannot see.
 
-Bodies are read by hand (api/bodies.py) and errors are problem documents (api/problems.py): both are put in
+Bodies are read by hand (api/body.py) and errors are problem documents (api/problems.py): both are put in
 here as named schemas, so that a client generated from /openapi.json knows every answer. Invariant: a query
 parameter that is not in the document, or is there twice, is refused, so that none is silently without effect.
 """

@@ -11,24 +11,24 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import answers
-from api.asking import request_change
-from api.bodies import read_body
+from api import responses
+from api.body import read_body
 from api.dry_run import Asked, DryRun, dry_run
 from api.openapi import described
 from api.origin import origin
 from api.problems import Problem, ProblemCode, documented, refused
-from api.schemas import INSTRUMENT_ID, ChangeOrder, PlaceOrder
+from api.requests import INSTRUMENT_ID, ChangeOrder, PlaceOrder
 from api.session import ClientSession
+from api.workflow_client import request_change
 from config.tokens import Session
 from domain.orders import OrderStatus, OrderTerms, OrderType, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
 from domain.slicing import slices
 from domain.time import rfc3339, trade_date
 from domain.validation import PRICED, terms_refusals
-from storage import order_reads, sliced_reads
-from storage.cancellations import CancelledBy
-from storage.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
+from storage.journals.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
+from storage.orders import parents, queries
+from storage.orders.cancellations import CancelledBy
 
 router = APIRouter(
     prefix="/api/v1/orders",
@@ -51,14 +51,14 @@ _PLACED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    response_model=answers.Acknowledged,
+    response_model=responses.Acknowledged,
     response_model_exclude_none=True,
     openapi_extra=described(PlaceOrder),
     responses=_PLACED,
 )
 async def place(
     request: Request, response: Response, session: ClientSession, trial: Asked = False
-) -> answers.Acknowledged | Response:
+) -> responses.Acknowledged | Response:
     """Place an order. The same key with the same body answers as the first time."""
     received_at_ns = time.time_ns()
     asked = await read_body(request, PlaceOrder)
@@ -89,7 +89,7 @@ async def place(
         raise refused([full.refusal]) from None
     if acknowledged.replayed:
         response.headers[REPLAYED] = "true"
-    return answers.Acknowledged(
+    return responses.Acknowledged(
         order_id=str(acknowledged.order_id),
         status=OrderStatus.PENDING_VALIDATION,
         timestamp=rfc3339(acknowledged.accepted_at_ns),
@@ -129,10 +129,10 @@ async def orders(
     instrument_id: Annotated[str | None, Query(max_length=30, pattern=INSTRUMENT_ID)] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{15}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> answers.Orders:
+) -> responses.Orders:
     """Orders of today, newest first: placed today, still alive whatever day they were placed, or come to
     their end today. `next_cursor` continues."""
-    rows = await order_reads.list_orders(
+    rows = await queries.list_orders(
         request.app.state.database,
         session.user_id,
         today=trade_date(time.time_ns()),
@@ -142,17 +142,17 @@ async def orders(
         limit=limit,
     )
     more = len(rows) > limit
-    seen = [answers.Order.of(row) for row in rows[:limit]]
-    return answers.Orders(orders=seen, has_more=more, next_cursor=seen[-1].order_id if more else None)
+    seen = [responses.Order.of(row) for row in rows[:limit]]
+    return responses.Orders(orders=seen, has_more=more, next_cursor=seen[-1].order_id if more else None)
 
 
 @router.get("/{order_id}", responses=documented(HTTPStatus.NOT_FOUND))
-async def order(request: Request, session: ClientSession, order_id: OrderId) -> answers.OrderDetail:
+async def order(request: Request, session: ClientSession, order_id: OrderId) -> responses.OrderDetail:
     """One order with its execution history."""
     row = await _order(request, session, order_id)
     ids = [one["order_id"] for one in row.get("children", [row])]
-    history = await order_reads.order_history(request.app.state.database, session.user_id, ids)
-    return answers.OrderDetail.of_order(row, history)
+    history = await queries.order_history(request.app.state.database, session.user_id, ids)
+    return responses.OrderDetail.of_order(row, history)
 
 
 @router.put(
@@ -168,7 +168,7 @@ async def order(request: Request, session: ClientSession, order_id: OrderId) -> 
         HTTPStatus.TOO_MANY_REQUESTS,
     ),
 )
-async def change(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
+async def change(request: Request, session: ClientSession, order_id: OrderId) -> responses.ChangeAsked:
     """Change quantity, price or trigger. 202: asked; until the exchange answers the order is as it was."""
     asked = await read_body(request, ChangeOrder)
     row = await _open_order(request, session, order_id)
@@ -176,7 +176,7 @@ async def change(request: Request, session: ClientSession, order_id: OrderId) ->
         raise refused([Refusal(RejectCode.ORDER_IS_SLICED)])
     filled = row["filled_quantity"]
     answer = await request_change(request, int(order_id), session.user_id, _terms(row), filled, asked.change)
-    return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
+    return responses.ChangeAsked(order_id=order_id, status=row["status"], detail=answer.sentence)
 
 
 @router.delete(
@@ -184,7 +184,7 @@ async def change(request: Request, session: ClientSession, order_id: OrderId) ->
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def cancel(request: Request, session: ClientSession, order_id: OrderId) -> answers.ChangeAsked:
+async def cancel(request: Request, session: ClientSession, order_id: OrderId) -> responses.ChangeAsked:
     """Take an order back; of a sliced order, every slice that is open. 202: it has ended, where it had not
     left, or the exchange is asked, which decides; what became of it follows as an order update."""
     row = await _open_order(request, session, order_id)
@@ -196,15 +196,15 @@ async def cancel(request: Request, session: ClientSession, order_id: OrderId) ->
         raise refused(refusals[:1])
     if "children" in row:
         detail = f"{len(outcomes) - len(refusals)} open slices are cancelled or asked to cancel."
-        return answers.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
+        return responses.ChangeAsked(order_id=order_id, status=row["status"], detail=detail)
     (outcome,) = outcomes
-    return answers.ChangeAsked(order_id=order_id, status=outcome.status, detail=outcome.sentence)
+    return responses.ChangeAsked(order_id=order_id, status=outcome.status, detail=outcome.sentence)
 
 
 async def _order(request: Request, session: Session, order_id: str) -> dict[str, Any]:
     """The order's row; a sliced one has `children`."""
     whose = (request.app.state.database, session.user_id, int(order_id))
-    row = await order_reads.find_order(*whose) or await sliced_reads.find_whole(*whose)
+    row = await queries.find_order(*whose) or await parents.find_whole(*whose)
     if row is None:
         raise Problem(HTTPStatus.NOT_FOUND, ProblemCode.ORDER_UNKNOWN, "You have no such order.")
     return row

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from psycopg.rows import DictRow
 
-from api import portfolio_answers as answers
+from api import portfolio_responses as answers
 from api.problems import Problem, documented
 from api.session import ClientSession
+from bus.last_prices import Quote
 from domain.rejects import SENTENCES, RejectCode
-from exchange.last_prices import Quote
-from storage import portfolio_reads
+from storage.books import queries
 
 router = APIRouter(
     prefix="/api/v1/portfolio",
@@ -57,4 +57,4 @@ async def _read(request: Request, user_id: int) -> DictRow | None:
     """The books, with all that the client has been told."""
     state = request.app.state
     await state.keeping.catch_up([user_id])
-    return await portfolio_reads.read(state.database, user_id, time.time_ns())
+    return await queries.read(state.database, user_id, time.time_ns())

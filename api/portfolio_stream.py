@@ -1,7 +1,7 @@
 """Answers realtime gateways that watch portfolios: a frame of the books for each that has a newer version.
 
 The frames are the GETs' own answers, less the prices, which the stream's ticks carry. Runs in the API's
-process; several may answer. Asked by realtime/portfolios.py.
+process; several may answer. Asked by realtime/stream/portfolios.py.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from api.portfolio_answers import Portfolio
-from storage import portfolio_frames, portfolio_reads
-from storage.background import running
+from api.portfolio_responses import Portfolio
+from bus import portfolio_frames
+from bus.background import running
+from storage.books import queries
 from storage.database import Database
 
 RETRY_SECONDS = 0.5
@@ -40,7 +41,7 @@ async def _answer(redis: Redis, database: Database) -> None:
                 async for message in pubsub.listen():
                     if message["type"] == "message":
                         wanted = portfolio_frames.decode(message["data"])
-                        rows = await portfolio_reads.later(database, wanted, time.time_ns())
+                        rows = await queries.later(database, wanted, time.time_ns())
                         if frames := {row["user_id"]: _frame(row) for row in rows}:
                             await portfolio_frames.publish(redis, frames)
         except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:

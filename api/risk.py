@@ -1,8 +1,9 @@
 """The risk desk: freeze and unfreeze, see what is frozen, and set what an account may risk.
 
 What stops everything or a segment is released by two people: the first unfreeze asks (202), another person's
-confirms. A freeze is committed before its answer, and effective with the commit (storage/stops.py).
-Cancelling what is pending and closing positions is a workflow of its own, named in the answer.
+confirms. A freeze is committed before its answer, and effective with the commit
+(storage/journals/frozen_outbox.py). Cancelling what is pending and closing positions is a workflow of its
+own, named in the answer.
 """
 
 import time
@@ -13,25 +14,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from temporalio.service import RPCError
 
-from api import risk_answers as answers
-from api.bodies import read_body
+from api import risk_responses as answers
+from api.body import read_body
 from api.openapi import described
 from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
-from api.schemas import Freeze, SetLimits, Unfreeze
+from api.requests import Freeze, SetLimits, Unfreeze
 from api.session import RiskDesk
+from bus import wakeups
 from config.tokens import Session
 from domain.risk_limits import RiskLimits
 from domain.time import NANOS, rfc3339, trade_date
 from domain.trading_states import TWO_PERSONS, Cause, Scope
 from domain.wind_down import Selection, WindDown
-from storage import releases, risk_alerts, risk_limits, trading_states, wakeups, wind_downs
-from storage.cancellations import CancelledBy
-from storage.releases import Release, SecondPersonRequired
-from storage.risk_alerts import RiskAlert
-from storage.trading_states import HaltStands, Subject, Word
+from storage.orders.cancellations import CancelledBy
+from storage.risk import releases, risk_alerts, risk_limits, trading_states, wind_downs
+from storage.risk.releases import Release, SecondPersonRequired
+from storage.risk.risk_alerts import RiskAlert
+from storage.risk.trading_states import HaltStands, RiskAction, StateTarget
 from storage.users import find_user
-from workflows.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
+from workflow_api.contracts import OPERATIONS_QUEUE, WIND_DOWN_WORKFLOW, wind_down_id
 
 START_SECONDS = 5
 ClientId = Annotated[str, Path(pattern=r"^[A-Z0-9]{1,20}$")]
@@ -97,7 +99,7 @@ async def unfreeze(request: Request, response: Response, desk: RiskDesk) -> answ
     )
 
 
-async def _release(request: Request, subject: Subject, word: Word) -> Release:
+async def _release(request: Request, subject: StateTarget, word: RiskAction) -> Release:
     """Lifted or asked for, and told. Raises Problem when the same person would confirm."""
     causes, within_ns = (Cause.DESK, Cause.LIMITS), request.app.state.settings.release_minutes * 60 * NANOS
     try:
@@ -149,27 +151,27 @@ async def set_limits(request: Request, desk: RiskDesk, client_id: ClientId) -> a
     return answers.Limits.of(row)
 
 
-async def _subject(request: Request, scope: Scope, asked: str | None, field: str = "id") -> Subject:
+async def _subject(request: Request, scope: Scope, asked: str | None, field: str = "id") -> StateTarget:
     """What a state is to be about. Raises Problem when there is no such thing."""
     instruments = request.app.state.instruments
     if scope is Scope.USER:
         user = await find_user(request.app.state.database, asked or "")
         if user is not None:
-            return Subject(scope, user.client_id, user.user_id)
+            return StateTarget(scope, user.client_id, user.user_id)
     known: dict[Scope, set[str | None]] = {
         Scope.ALL: {None},
         Scope.SEGMENT: {f"{i.exchange}:{i.segment}" for i in instruments.values()},
         Scope.INSTRUMENT: set(instruments),
     }
     if asked in known.get(scope, ()):
-        return Subject(scope, asked or "")
+        return StateTarget(scope, asked or "")
     detail = f"There is no such {scope}." if scope is not Scope.ALL else "Of all there is no id."
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     raise Problem(status, ProblemCode.SUBJECT_UNKNOWN, detail, field=field)
 
 
-def _word(request: Request, desk: Session, reason: str) -> Word:
-    return Word(desk.client_id, desk.user_id, reason, origin(request))
+def _word(request: Request, desk: Session, reason: str) -> RiskAction:
+    return RiskAction(desk.client_id, desk.user_id, reason, origin(request))
 
 
 async def _tell(request: Request, alerts: list[RiskAlert]) -> None:
@@ -177,7 +179,7 @@ async def _tell(request: Request, alerts: list[RiskAlert]) -> None:
     await risk_alerts.tell(request.app.state.redis, alerts)
 
 
-def _selection(subject: Subject) -> Selection:
+def _selection(subject: StateTarget) -> Selection:
     exchange, _, segment = subject.scope_id.partition(":")
     return Selection(
         user_id=subject.user_id,
@@ -187,7 +189,7 @@ def _selection(subject: Subject) -> Selection:
     )
 
 
-async def _cancel_pending(request: Request, selection: Selection, word: Word) -> None:
+async def _cancel_pending(request: Request, selection: Selection, word: RiskAction) -> None:
     """Take back what is pending now, Temporal or not; the wind-down looks after what is left."""
     state = request.app.state
     pending = await wind_downs.pending_orders(state.database, selection)
@@ -196,7 +198,7 @@ async def _cancel_pending(request: Request, selection: Selection, word: Word) ->
 
 
 async def _wind_down(
-    request: Request, subject: Subject, selection: Selection, asked: Freeze, word: Word
+    request: Request, subject: StateTarget, selection: Selection, asked: Freeze, word: RiskAction
 ) -> str:
     """Start the workflow; the freeze itself stands already, and what was pending is cancelled."""
     name = wind_down_id(subject.key, word.at_ns)

@@ -10,12 +10,12 @@ from argon2.exceptions import VerificationError
 from fastapi import APIRouter, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 
-from api.answers import Token
-from api.bodies import read_body
+from api.body import read_body
 from api.openapi import described
 from api.origin import origin
 from api.problems import Problem, ProblemCode, documented
-from api.schemas import SignIn
+from api.requests import SignIn
+from api.responses import Token
 from config.tokens import Role, Session, TokenRefused, issue, verify
 from domain.time import NANOS, rfc3339
 from storage import audit

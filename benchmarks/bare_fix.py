@@ -11,9 +11,9 @@ from typing import Any
 
 import quickfix
 
-from exchange.codec import FixVersion
-from exchange.listener import a_free_port, listening_at
-from exchange.quickfix_bridge import BEGIN_STRING, FixSession, acceptor_settings, initiator_settings
+from exchange.fix.codec import FixVersion
+from exchange.fix.listener import a_free_port, listening_at
+from exchange.fix.quickfix_bridge import BEGIN_STRING, FixSession, acceptor_settings, initiator_settings
 
 BROKER = FixSession(FixVersion.FIX50SP2, "BARE", "COUNTER")
 COUNTER = FixSession(FixVersion.FIX50SP2, "COUNTER", "BARE")

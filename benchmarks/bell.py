@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 from benchmarks import bare_fix
 from benchmarks.market import Market
 from benchmarks.rows import Row, Trial, compare
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.margin import position_key
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side, Validity
 from domain.rejects import Refusal, RejectCode
@@ -33,13 +33,14 @@ from domain.sessions import SessionClass
 from domain.time import NANOS
 from exchange.simulator.control import ask
 from stack.errors import StackError
-from storage import cancellations, order_queue, submissions
-from storage.cancellations import CancelledBy
 from storage.database import Database
-from storage.intake import Intake
-from storage.margin_book import MarginBook
-from storage.order_requests import OrderRequest
-from storage.portfolios import Portfolios
+from storage.journals import order_queue
+from storage.journals.intake import Intake
+from storage.journals.order_requests import OrderRequest
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView
+from storage.orders import cancellations, submissions
+from storage.orders.cancellations import CancelledBy
 
 ORDERS = int(os.environ.get("HUNDI_BELL_ORDERS", "20000"))
 USERS = max(1, ORDERS // 10)
@@ -133,8 +134,8 @@ async def arm(database: Database, redis: Redis, users: Sequence[int]) -> Armed:
         await asyncio.gather(*(intake.accept(one) for one in requests[start : start + AT_ONCE]))
     orders = await order_queue.claim_orders(database, "bench", 10 * ORDERS, time.time_ns())
     await order_queue.mark_started(database, [placed.order_id for placed in orders], time.time_ns())
-    view = MarginBook(redis, database)
-    shares_alone = Portfolios(view, {}, lambda _: Refusal(RejectCode.SPAN_FILE_MISSING))
+    view = MarginView(redis, database)
+    shares_alone = DerivativeMargins(view, {}, lambda _: Refusal(RejectCode.SPAN_FILE_MISSING))
     for start in range(0, len(orders), AT_ONCE):
         asked = [await _block(view, placed) for placed in orders[start : start + AT_ONCE]]
         async with database.transaction() as conn:
@@ -182,12 +183,12 @@ def _request(user_id: int, instrument_id: str, price: int) -> OrderRequest:
     return OrderRequest(user_id, uuid4(), b"", OrderTerms(*terms), time.time_ns())
 
 
-async def _block(view: MarginBook, placed: PlacedOrder) -> submissions.Asked:
+async def _block(view: MarginView, placed: PlacedOrder) -> submissions.SubmissionRequest:
     terms, price = placed.terms, placed.terms.price or 0
     key = position_key(terms.instrument_id, terms.product)
     block = await view.block(placed.user_id, placed.order_id, terms.side, key, False, terms.quantity, price)
-    leaves = Departure(terms.order_type, price, price, (MarketPhase.CONTINUOUS,))
-    return submissions.Asked(placed, block, leaves)
+    leaves = ExchangeTerms(terms.order_type, price, price, (MarketPhase.CONTINUOUS,))
+    return submissions.SubmissionRequest(placed, block, leaves)
 
 
 async def _symbols(database: Database) -> list[tuple[str, int]]:

@@ -24,14 +24,14 @@ from redis.asyncio import Redis
 
 from benchmarks import cpu
 from benchmarks.fanout_load import BunClient, LoadClient, NatsClient, OurClient, SocketIoClient, subject
+from bus import order_updates
+from bus.order_updates import OrderUpdate
+from bus.tick_bus import Publisher
+from bus.ticks import TICK, Ticks, group_of
 from config import tokens
 from config.settings import Settings
 from domain.time import rfc3339
-from exchange.master import read_master
-from exchange.ticks import TICK, Ticks, group_of
-from realtime.bus import Publisher
-from storage import updates
-from storage.audit import OrderUpdate
+from exchange.files.master import read_master
 
 EACH, BEATS_A_SECOND = 10, 4
 PATIENCE_SECONDS = 120
@@ -200,7 +200,7 @@ async def _remember(redis: Redis) -> None:
     """An update of each user: or a gateway would ask the record for them, which is not there to answer."""
     for start in range(0, USERS, 1_000):
         users = range(_FIRST_USER + start, _FIRST_USER + start + 1_000)
-        await updates.publish(
+        await order_updates.publish(
             redis, [OrderUpdate(user, {"type": "order_update", "seq": 1}) for user in users]
         )
 

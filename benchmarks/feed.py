@@ -23,12 +23,12 @@ import structlog
 
 from benchmarks.feed_load import INSTRUMENTS, FeedLoad
 from benchmarks.rows import Row, Trial, compare
+from bus.tick_bus import Publisher
 from config.settings import Settings
 from exchange.feed import HEADER, PACKET_RECORDS, FeedLine, PacketKind, feed_address, feed_port
-from realtime.bus import Publisher
-from realtime.datagrams import RECEIVE_BUFFER, DatagramSocket
-from realtime.distributor import Distributor
-from realtime.feed_handler import FeedHandler
+from realtime.feed.datagrams import RECEIVE_BUFFER, DatagramSocket
+from realtime.feed.distributor import Distributor
+from realtime.feed.feed_handler import FeedHandler
 
 SECONDS = 1.5
 QUIET_SECONDS = 0.5

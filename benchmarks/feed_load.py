@@ -15,7 +15,7 @@ import numpy as np
 
 from config.settings import settings
 from exchange.feed import MAGIC, PACKET, PACKET_RECORDS, VERSION, FeedLine, PacketKind, feed_address, header
-from exchange.master import read_master
+from exchange.files.master import read_master
 
 INSTRUMENTS = 5_000
 AT_ONCE = 44

@@ -25,9 +25,9 @@ from benchmarks import (
 )
 from benchmarks.market import Market, market
 from benchmarks.rows import AnyRow
+from bus.redis_client import open_redis
 from stack.errors import StackError
 from storage.database import Database, open_database
-from storage.redis_client import open_redis
 
 Suite = Callable[[Market, Database, Redis], Awaitable[Sequence[AnyRow]]]
 

@@ -1,7 +1,7 @@
 """A margin check: block for one order, one client after another and 64 at a time.
 
-Peer: the tutorial's optimistic lock (WATCH, GET, MULTI, DECRBY, EXEC). Ours: storage/lua/block.lua, which
-also splits closing from opening quantity and remembers the answer. Ceiling: a bare DECRBY.
+Peer: the tutorial's optimistic lock (WATCH, GET, MULTI, DECRBY, EXEC). Ours: storage/margin/lua/block.lua,
+which also splits closing from opening quantity and remembers the answer. Ceiling: a bare DECRBY.
 
 And the margin of a portfolio of derivatives with orders at work, as a submit reckons it. Peer: every subset
 of fills tried, which gives what may be needed without thought. Ceiling: what is held, without the orders.
@@ -18,12 +18,12 @@ from redis.exceptions import WatchError
 from benchmarks.rows import Contestant, Row, measure
 from config.rules import exposure_rates
 from domain.orders import Side
-from domain.portfolio_margin import MarginParameters, OpenPosition, WorkingOrder, portfolio_margin
+from domain.portfolio_margin import MarginedPosition, MarginParameters, WorkingOrder, portfolio_margin
 from domain.span import ContractKind
-from exchange.master import read_master
-from exchange.simulator.span_publisher import span_parameters
+from exchange.files.master import read_master
+from exchange.simulator.clearing.span_publisher import span_parameters
 from storage.database import Database
-from storage.margin_book import MarginBook
+from storage.margin.view import MarginView
 
 CLIENTS = 64
 ACCOUNTS = 50
@@ -35,7 +35,7 @@ _order_ids = itertools.count(1)
 async def rows(redis: Redis, database: Database) -> list[Row]:
     """Both rows, on accounts of their own in the given servers."""
     users = [await _account(database, redis, number) for number in range(ACCOUNTS)]
-    book = MarginBook(redis, database)
+    book = MarginView(redis, database)
 
     async def ours(user_id: int) -> None:
         await book.block(user_id, next(_order_ids), Side.BUY, "NSE:TCS|CNC", False, 1, 100)
@@ -79,12 +79,12 @@ def _portfolio() -> list[Contestant]:
     nifty = [
         key for key in span.contracts if key.product == "NIFTY" and key.kind is not ContractKind.PHYSICAL
     ]
-    held = [OpenPosition(key, -LOT if n % 2 else LOT) for n, key in enumerate(nifty[:HELD])]
+    held = [MarginedPosition(key, -LOT if n % 2 else LOT) for n, key in enumerate(nifty[:HELD])]
     orders = [
         WorkingOrder(key, Side.SELL if n % 2 else Side.BUY, LOT, 100)
         for n, key in enumerate(nifty[-ORDERED:])
     ]
-    fills = [OpenPosition(order.contract, order.side.sign * order.quantity) for order in orders]
+    fills = [MarginedPosition(order.contract, order.side.sign * order.quantity) for order in orders]
     subsets = [
         [*held, *some] for number in range(len(fills) + 1) for some in itertools.combinations(fills, number)
     ]

@@ -20,7 +20,7 @@ from benchmarks.crowd import Contestant, ages, contestants, counts, crowd, gatew
 from benchmarks.market import Market
 from benchmarks.rows import LatencyRow, Measured, Row, Trial, compare, compare_latencies
 from config.settings import Settings
-from realtime.distributor import BEAT_SECONDS
+from realtime.feed.distributor import BEAT_SECONDS
 
 SOCKETS, AGE_SECONDS = 9_000, 8.0
 IDLE = 2_000

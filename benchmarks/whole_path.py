@@ -24,8 +24,8 @@ from benchmarks.load import Load, Requests, key_of
 from benchmarks.market import OFF_AIR, Market
 from benchmarks.orders import all_booked
 from benchmarks.rows import LatencyRow, Measured, latency_rows
+from bus.background import running
 from domain.time import NANOS
-from storage.background import running
 from storage.database import Database
 
 SOCKETS, TICKS, RATE, USERS, CONNECTIONS = 5_000, 500_000, 5.0, 20, 8

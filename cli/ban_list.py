@@ -8,10 +8,10 @@ from platform import node
 
 from cli.books import opened
 from config.settings import settings
-from exchange.ban_list import BanList, BanListError, read_ban_list
-from storage import derivative_bans
+from exchange.files.ban_list import BanList, BanListError, read_ban_list
 from storage.audit import Origin
-from storage.trading_states import Word
+from storage.risk import bans
+from storage.risk.trading_states import RiskAction
 
 EXCHANGE = "NSE"
 
@@ -28,11 +28,13 @@ def main(file: str) -> None:
 
 async def _write(banned: BanList, name: str) -> None:
     # Who runs a command here is the machine's word, not ours: it is on record as such.
-    word = Word(f"cli:{getpass.getuser()}"[:60], 0, f"The exchange's list {name}", Origin(device=node()))
+    word = RiskAction(
+        f"cli:{getpass.getuser()}"[:60], 0, f"The exchange's list {name}", Origin(device=node())
+    )
     underlyings = [f"{EXCHANGE}:{symbol}" for symbol in banned.symbols]
     dsn = settings().postgres_dsn
     async with (
         opened(dsn, "ban-list") as database,
         database.transaction() as conn,
     ):
-        await derivative_bans.replace(conn, banned.trade_date, underlyings, word)
+        await bans.replace(conn, banned.trade_date, underlyings, word)

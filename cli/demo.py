@@ -24,9 +24,9 @@ from cli.recordings import paced, read_flow
 from config.settings import Settings, settings
 from domain.money import paise, rupees
 from domain.orders import Side
+from exchange.files.trade_file import read_trade_file, trade_file_paths
+from exchange.fix.wire_log import messages_of
 from exchange.simulator.history import Message, MessageKind
-from exchange.trade_file import read_trade_file, trade_file_paths
-from exchange.wire_log import messages_of
 from stack.errors import StackError
 
 INSTRUMENT, FLOW_INSTRUMENT = "NSE:RELIANCE", "NSE:TCS"

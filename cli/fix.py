@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from config.settings import settings
-from exchange.wire_log import WireMessage, messages_of
+from exchange.fix.wire_log import WireMessage, messages_of
 
 
 def main(order_id: str) -> None:

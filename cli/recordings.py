@@ -23,7 +23,7 @@ from cli.control import Control
 from domain.instruments import Instrument
 from domain.money import paise
 from domain.time import NANOS
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator.history import Comparison, Message, RecordedBook, compare, read_depths, read_messages
 from stack.errors import StackError
 

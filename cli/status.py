@@ -7,15 +7,15 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
+from bus.health import read_all
 from cli.sentences import place
 from config.settings import Settings, settings
 from domain.time import NANOS
 from stack import data_dir, probes
 from stack.errors import StackError
-from storage import report_ages
 from storage.database import open_database
-from storage.report_ages import Late
-from workers.health import read_all
+from storage.journals import report_ages
+from storage.journals.report_ages import Late
 
 
 def main() -> None:

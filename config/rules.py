@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from domain.charges import RATE_DECIMALS, ChargeRates, TradeKind
-from domain.circuit import HaltRule
-from domain.departure import ProtectionSlab
+from domain.exchange_terms import ProtectionSlab
 from domain.instruments import InstrumentKind
+from domain.market_halts import HaltRule
 from domain.money import paise, scaled
 from domain.order_rules import OrderRules, SelfTradePolicy
 from domain.portfolio_margin import ExposureRate

@@ -1,7 +1,7 @@
 """Is a process of ours healthy? Exit code 0 or 1, for the health checks of docker-compose.yml.
 
 `healthy.py process api` asks Redis for the key that the process writes while it can do its work
-(workers/health.py); `healthy.py port 9880` connects. Standard library alone, so that it costs little.
+(bus/health.py); `healthy.py port 9880` connects. Standard library alone, so that it costs little.
 """
 
 import os

@@ -1,7 +1,7 @@
 """What an address counts as where strangers are counted: an IPv6 client has a whole /64 to itself.
 
 Pure. Used by the bounds on connections (workers/http_limits.py), on sockets without sign-in
-(realtime/strangers.py) and on the record of refusals (storage/refused_requests.py).
+(realtime/stream/strangers.py) and on the record of refusals (storage/refused_requests.py).
 """
 
 from functools import lru_cache

@@ -2,7 +2,8 @@
 
 A fill changes a holding (delivery) or a position (intraday, derivatives), realises profit, and moves margin
 from the order's hold to used; what is left of a final order's hold is given back. Paise and units throughout.
-The booking transaction (storage/books.py) reads, applies these steps in the order of the reports, and writes.
+The booking transaction (storage/books/booking.py) reads, applies these steps in the order of the reports, and
+writes.
 """
 
 from dataclasses import dataclass, field, replace

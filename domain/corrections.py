@@ -2,7 +2,7 @@
 
 Averages depend on every trade before them, so what stands is replayed: the position is brought back to before
 its trades and these are booked anew, a corrected one in the place of the old. Pure; paise and units. The
-ledger's postings are reversed and made anew by storage/corrections.py.
+ledger's postings are reversed and made anew by storage/books/corrections.py.
 """
 
 from collections.abc import Iterable, Sequence

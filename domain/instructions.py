@@ -1,6 +1,6 @@
 """What we owe the exchange: the four requests of the outbox, as domain values.
 
-The FIX codec (exchange/codec.py) turns them into NewOrderSingle (D), OrderCancelRequest (F),
+The FIX codec (exchange/fix/codec.py) turns them into NewOrderSingle (D), OrderCancelRequest (F),
 OrderCancelReplaceRequest (G) and OrderStatusRequest (H). Prices in paise, times in nanoseconds.
 """
 

@@ -1,8 +1,8 @@
 """The margin book: what a hold is, what it costs, and how it lives.
 
 A hold has one life: blocked, then used by fills (in part or whole), then the rest released. The booking of
-fills in PostgreSQL, the Lua scripts in storage/lua and their plain-Python twin (domain/margin_book.py) use
-the same words and functions, so they agree by construction. Paise and shares throughout.
+fills in PostgreSQL, the Lua scripts in storage/margin/lua and their plain-Python twin (domain/margin_book.py)
+use the same words and functions, so they agree by construction. Paise and shares throughout.
 """
 
 from dataclasses import dataclass

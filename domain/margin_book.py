@@ -1,4 +1,4 @@
-"""One user's margin book in plain Python: the twin of the Lua scripts in storage/lua.
+"""One user's margin book in plain Python: the twin of the Lua scripts in storage/margin/lua.
 
 Driven beside them by the same random steps in the tests, the state compared after each.
 

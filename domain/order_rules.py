@@ -1,6 +1,6 @@
 """The house's rules for a client's orders among themselves: how many may live, and that none meets another.
 
-Dated rows of config/order_rules.csv. Called by storage/intake.py and storage/self_trades.py.
+Dated rows of config/order_rules.csv. Called by storage/journals/intake.py and storage/orders/self_trades.py.
 """
 
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ from domain.span_risk import (
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPosition:
+class MarginedPosition:
     contract: ContractKey
     quantity: int
     """Signed, in contracts of the file: units, for shares and indices."""
@@ -102,7 +102,7 @@ class MarginBreakdown:
 
 
 def portfolio_margin(
-    positions: Iterable[OpenPosition], params: MarginParameters, orders: Sequence[WorkingOrder] = ()
+    positions: Iterable[MarginedPosition], params: MarginParameters, orders: Sequence[WorkingOrder] = ()
 ) -> MarginBreakdown | None:
     """What positions and orders need together; None when it is not known."""
     reaches = _reaches(positions, orders, params.span)
@@ -122,7 +122,7 @@ def portfolio_margin(
 
 
 def order_margin(
-    positions: Sequence[OpenPosition],
+    positions: Sequence[MarginedPosition],
     working: Sequence[WorkingOrder],
     order: WorkingOrder,
     params: MarginParameters,
@@ -141,7 +141,7 @@ def order_margin(
 
 
 def _reaches(
-    positions: Iterable[OpenPosition], orders: Iterable[WorkingOrder], span: SpanParameters
+    positions: Iterable[MarginedPosition], orders: Iterable[WorkingOrder], span: SpanParameters
 ) -> list[Reach] | None:
     low, high = defaultdict[ContractKey, int](int), defaultdict[ContractKey, int](int)
     for position in positions:

@@ -3,15 +3,15 @@
 SPAN and exposure margin belong to the whole, never to one order: an order blocks the increase it causes, a
 hedge none. Each exchange and product is a pool of its own: an intraday position is squared off and may not be
 the hedge of one that is carried. The premium of options bought is not in here: it belongs to its order
-(domain/margin.py). Quantities in units, amounts in paise. Called by storage/portfolios.py, which reads the
-portfolio under the ledger's lock. Source: market-rules section 7; ADR 6 for orders at work.
+(domain/margin.py). Quantities in units, amounts in paise. Called by storage/margin/derivatives.py, which
+reads the portfolio under the ledger's lock. Source: market-rules section 7; ADR 6 for orders at work.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from domain.orders import Product
-from domain.portfolio_margin import MarginParameters, OpenPosition, WorkingOrder, portfolio_margin
+from domain.portfolio_margin import MarginedPosition, MarginParameters, WorkingOrder, portfolio_margin
 from domain.rejects import Refusal, RejectCode
 from domain.span import ContractKey
 
@@ -38,10 +38,10 @@ class PortfolioMargin:
 
 
 @dataclass(slots=True)
-class Portfolio:
+class DerivativePortfolio:
     """Of one account."""
 
-    held: dict[Pool, list[OpenPosition]] = field(default_factory=dict)
+    held: dict[Pool, list[MarginedPosition]] = field(default_factory=dict)
     working: dict[int, tuple[Pool, WorkingOrder]] = field(default_factory=dict)
     """By order id: what is unfilled."""
 
@@ -49,9 +49,9 @@ class Portfolio:
     def empty(self) -> bool:
         return not self.held and not self.working
 
-    def with_order(self, order_id: int, pool: Pool, order: WorkingOrder) -> "Portfolio":
+    def with_order(self, order_id: int, pool: Pool, order: WorkingOrder) -> "DerivativePortfolio":
         """With one more order at work, or an order of other terms."""
-        return Portfolio(self.held, self.working | {order_id: (pool, order)})
+        return DerivativePortfolio(self.held, self.working | {order_id: (pool, order)})
 
     @property
     def pools(self) -> list[Pool]:
@@ -93,7 +93,7 @@ class Portfolio:
         return PortfolioMargin(used, max(0, total - used), exposure, files)
 
 
-def _contracts(rows: Iterable[OpenPosition | WorkingOrder]) -> set[ContractKey]:
+def _contracts(rows: Iterable[MarginedPosition | WorkingOrder]) -> set[ContractKey]:
     return {row.contract for row in rows}
 
 

@@ -5,7 +5,7 @@ delivery is paid in full and is none. What can be lost by an option bought is it
 that; an option sold counts like the underlying it obliges to, as the exchanges count it. A short counts at
 the market where its limit is below. The position is the contract's, whatever the product, and what only
 reduces is never refused by a position or exposure limit. Amounts in paise, quantities in units. Called by
-storage/risk_gate.py; the limits themselves are rows (risk_limits).
+storage/risk/risk_gate.py; the limits themselves are rows (risk_limits).
 """
 
 from collections.abc import Iterator

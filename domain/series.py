@@ -2,7 +2,8 @@
 
 A contract follows from its model (an underlying with a strike, without a date) and its expiry alone, so
 whoever reads the master on whatever day finds the same contract with the same token and price. An expiry on
-a holiday is the trading day before. Called by storage/instrument_master.py. Source: market-rules section 5.
+a holiday is the trading day before. Called by config/instrument_master.py. Source: market-rules
+section 5.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -108,7 +108,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PhaseChange:
     """A class enters a phase at a moment drawn from `earliest_ns` to `latest_ns`, often one and the same."""
 
     session_class: SessionClass
@@ -201,16 +201,16 @@ class SessionRules:
     plan: tuple[Start, ...]
     special: tuple[Start, ...]
     closing: tuple[ClosingRule, ...]
-    _days: dict[tuple[date, SessionClass], tuple[Change, ...]] = field(
+    _days: dict[tuple[date, SessionClass], tuple[PhaseChange, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
 
-    def changes(self, day: date, session_class: SessionClass) -> tuple[Change, ...]:
+    def changes(self, day: date, session_class: SessionClass) -> tuple[PhaseChange, ...]:
         """The day's phases of a class, in order; none on a day without trading."""
         key = (day, session_class)
         if key not in self._days:
             self._days[key] = tuple(
-                Change(session_class, s.phase, ist_ns(day, s.earliest), ist_ns(day, s.latest))
+                PhaseChange(session_class, s.phase, ist_ns(day, s.earliest), ist_ns(day, s.latest))
                 for s in self._starts(day, session_class)
             )
         return self._days[key]
@@ -220,7 +220,7 @@ class SessionRules:
         begun = [c for c in self.changes(trade_date(time_ns), session_class) if c.latest_ns <= time_ns]
         return begun[-1].phase if begun else MarketPhase.CLOSED
 
-    def next_change(self, time_ns: int, session_class: SessionClass) -> Change | None:
+    def next_change(self, time_ns: int, session_class: SessionClass) -> PhaseChange | None:
         """The first change after an instant; None before the calendar begins."""
         today = trade_date(time_ns)
         for ahead in range(_LOOK_DAYS):

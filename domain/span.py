@@ -2,8 +2,8 @@
 
 Losses and charges are paise for one long contract of the file, prices 1/10,000 rupee, deltas and fractions
 millionths. A contract of the file is `multiplier` units: one share or index unit in equity derivatives, so
-that there a position's quantity counts contracts too. The reader is exchange/span_file.py, the calculation
-domain/portfolio_margin.py. Source: PC-SPAN 4.00 as NSE Clearing publishes it.
+that there a position's quantity counts contracts too. The reader is exchange/files/span_parser.py, the
+calculation domain/portfolio_margin.py. Source: PC-SPAN 4.00 as NSE Clearing publishes it.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,8 @@
 A state stands for a scope (a user, an instrument, a segment, all) and has a cause; the strictest that
 applies to an order decides, and its refusal names the widest scope. What reduces a position is never
 guessed: where it is not known yet, only a halt refuses. Called by the API for an early answer and by
-storage/risk_gate.py, which decides; storage/stops.py says the same in SQL for the exchange gateway.
+storage/risk/risk_gate.py, which decides; storage/journals/frozen_outbox.py says the same in SQL for the
+exchange gateway.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """The gates an order's terms must pass, as a straight line of checks, cheapest first.
 
 The API asks before it acknowledges (what no later state could mend), the workflow asks again, and then for
-the market's phase (domain/departure.py); both get every failure at once, in order of precedence. Rules:
+the market's phase (domain/exchange_terms.py); both get every failure at once, in order of precedence. Rules:
 market-rules sections 4 and 5 (bands, tick, lot and freeze come from the instrument, never from literals
 here).
 """

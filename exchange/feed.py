@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bus.ticks import RECORD
 from config.settings import Settings
 
 MAGIC = b"HNDI"
 VERSION = 1
-LEVELS = 5
 PACKET_RECORDS = 11
 
 HEADER = np.dtype(
@@ -29,23 +29,6 @@ HEADER = np.dtype(
         ("session", "<u4"),
         ("sequence", "<u8"),
         ("sent_ns", "<i8"),
-    ]
-)
-LEVEL = np.dtype([("price", "<i4"), ("quantity", "<u4")])
-RECORD = np.dtype(
-    [
-        ("token", "<u4"),
-        ("ltp", "<i4"),
-        ("time_ns", "<i8"),
-        ("volume", "<u8"),
-        ("last_quantity", "<u4"),
-        ("open", "<i4"),
-        ("high", "<i4"),
-        ("low", "<i4"),
-        ("previous_close", "<i4"),
-        ("trades", "<u4"),
-        ("bids", LEVEL, LEVELS),
-        ("asks", LEVEL, LEVELS),
     ]
 )
 PACKET = np.dtype([*HEADER.descr, ("records", RECORD, PACKET_RECORDS)])

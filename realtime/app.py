@@ -16,15 +16,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from domain.problem_documents import ProblemCode
-from realtime.engine import STRANGER
-from realtime.gateway import Gateway
-from realtime.line import MESSAGE_BYTES_MAX, Line
-from realtime.lines import Lines
-from realtime.messages import Refused
-from realtime.plain import Plain
 from realtime.problems import document
-from realtime.socket_io import SocketIo, readable, session_of
-from realtime.strangers import Strangers
+from realtime.stream.gateway import Gateway
+from realtime.stream.messages import MessageRefused
+from realtime.stream.plain_websocket import Plain
+from realtime.stream.socket_io import SocketIo, readable, session_of
+from realtime.stream.strangers import Strangers
+from realtime.websocket.connection import MESSAGE_BYTES_MAX, WebSocketConnection
+from realtime.websocket.connections import WebSocketConnections
+from realtime.websocket.engineio_driver import STRANGER
 
 STREAM = "/api/v1/stream"
 _WHERE = f"The stream is at {STREAM} (Socket.IO) and {STREAM}/ws (plain WebSocket)."
@@ -42,7 +42,7 @@ class Stream:
         self._others = Starlette(
             routes=[Route("/healthz", _healthy)], exception_handlers={HTTPException: _problem}
         )
-        self.lines = Lines(self._asked)
+        self.lines = WebSocketConnections(self._asked)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -65,11 +65,11 @@ class Stream:
         try:
             with self._strangers.arrival((scope["client"] or ("",))[0]) as stranger:
                 await self._socket_io({**scope, STRANGER: stranger}, receive, send)
-        except Refused as refusal:
+        except MessageRefused as refusal:
             answer = document(HTTPStatus.TOO_MANY_REQUESTS, refusal.detail, refusal.code)
             await readable(answer, scope)(scope, receive, send)
 
-    async def _asked(self, line: Line, path: str, query: str) -> None:
+    async def _asked(self, line: WebSocketConnection, path: str, query: str) -> None:
         if path.rstrip("/") != STREAM and path != f"{STREAM}/ws":
             line.refuse(HTTPStatus.NOT_FOUND, _WHERE)
             return
@@ -80,7 +80,7 @@ class Stream:
                     await self._plain.asked(line, stranger)
                 else:
                     await self._socket_io.asked(line, query, stranger)
-        except Refused as refusal:
+        except MessageRefused as refusal:
             line.refuse(HTTPStatus.TOO_MANY_REQUESTS, f"{refusal.code}: {refusal.detail}")
 
 

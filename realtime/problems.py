@@ -6,7 +6,7 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse
 
 from domain.problem_documents import EVERY_ANSWER, MEDIA_TYPE, problem_document
-from realtime.handshake import RETRY_SECONDS
+from realtime.websocket.handshake import RETRY_SECONDS
 
 
 def document(status: HTTPStatus, detail: str, code: str | None = None) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Writes `storage/instrument_master.csv`: some 270 real instruments for the embedded market.
+"""Writes `config/instrument_master.csv`: some 270 real instruments for the embedded market.
 
 Facts come from the market files at HUNDI_MARKET_DATA (Kite lists and F&O bhavcopy of December 2025, price
 bands, freeze quantities, the 2017 ISIN lists, the tick day of June 2021); the files themselves stay there.
@@ -19,7 +19,7 @@ from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.money import paise
 from domain.series import option_band
 
-MASTER = Path(__file__).parent.parent / "storage" / "instrument_master.csv"
+MASTER = Path(__file__).parent.parent / "config" / "instrument_master.csv"
 COLUMNS = list(Instrument.__dataclass_fields__)
 SOURCE_EXPIRY = "2026-01-27"
 FREEZE_UNLISTED = 100_000

@@ -8,8 +8,8 @@ from psycopg.conninfo import make_conninfo
 from redis import Redis
 from redis.exceptions import RedisError
 
+from bus.health import read_one
 from config.settings import Settings
-from workers.health import read_one
 
 SECONDS = 1.0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from bus.order_updates import OrderUpdate
 from domain.orders import OrderEvent, OrderStatus
 from domain.time import rfc3339
 from storage.database import Connection, columns
@@ -63,15 +64,6 @@ class AuditEntry:
     client_ip: str | None = None
     device: str | None = None
     traceparent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderUpdate:
-    """What a user's stream says of one entry."""
-
-    user_id: int
-    body: dict[str, Any]
-    """The `order_update` frame: seq, order_id, event, status, timestamp and the entry's detail."""
 
 
 def coming_from(origin: Origin, entry: AuditEntry) -> AuditEntry:

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from domain.margin import Account, BlockOutcome
 from domain.money import rupees
 from storage.database import Connection, Database
-from storage.margin_book import MarginBook
-from storage.portfolios import Portfolios
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView
 
 LOOKS, LOOK_SECONDS = 4, 0.15
 """A difference is looked at so often; one that an order on its way explains does not stay."""
@@ -93,7 +93,7 @@ async def accounts(database: Database, redis: Redis) -> tuple[int, list[int]]:
     """How many accounts have a ledger in use, and which views differ from it at a glance."""
     async with database.reading() as conn:
         ledgers = await (await conn.execute(_LEDGERS, {"only": None})).fetchall()
-    views = await MarginBook(redis, database).accounts([row["user_id"] for row in ledgers])
+    views = await MarginView(redis, database).accounts([row["user_id"] for row in ledgers])
     pairs = zip(ledgers, views, strict=True)
     return len(ledgers), [
         row["user_id"] for row, v in pairs if v is not None and not _agrees(v, _account(row))
@@ -111,7 +111,7 @@ async def mend(database: Database, redis: Redis, user_id: int) -> Drift | None:
         if seen is None or (drift is not None and seen != drift):
             return None
         drift = seen
-    await MarginBook(redis, database).rebuild(user_id)
+    await MarginView(redis, database).rebuild(user_id)
     return drift
 
 
@@ -131,7 +131,7 @@ async def broken_books(database: Database) -> list[tuple[int, str]]:
     return told + sums
 
 
-async def remargin(database: Database, portfolios: Portfolios, after: int = 0) -> Remargined:
+async def remargin(database: Database, portfolios: DerivativeMargins, after: int = 0) -> Remargined:
     """Reckon the next PORTFOLIOS_AT_ONCE accounts with derivatives from scratch, and put them right."""
     async with database.reading() as conn:
         rows = await (await conn.execute(_WITH_DERIVATIVES, (after, PORTFOLIOS_AT_ONCE))).fetchall()
@@ -153,7 +153,7 @@ async def _difference(conn: Connection, redis: Redis, database: Database, user_i
     locked = await conn.execute(f"{_LEDGERS} FOR UPDATE".encode(), {"only": [user_id]})
     row = await locked.fetchone()
     pending = [r["order_id"] for r in await (await conn.execute(_PENDING, (user_id,))).fetchall()]
-    book = MarginBook(redis, database)
+    book = MarginView(redis, database)
     view = await book.account(user_id)
     if row is None or view is None:
         return None

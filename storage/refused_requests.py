@@ -19,9 +19,10 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
+from bus import background
 from domain.addresses import network_of
 from domain.time import NANOS, rfc3339
-from storage import audit, background
+from storage import audit
 from storage.audit import NOWHERE, AuditEntry, Origin
 from storage.database import Database
 

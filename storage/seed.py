@@ -14,8 +14,9 @@ from config.rules import house_limits
 from config.tokens import Role
 from domain.money import PAISE_PER_RUPEE
 from domain.time import trade_date
-from storage import market_day, risk_limits
 from storage.database import Connection, Database
+from storage.market import market_day
+from storage.risk import risk_limits
 
 DEMO_CLIENTS = [f"DEMO{number:04d}" for number in range(1, 101)]
 DEMO_PASSWORD = "demo"

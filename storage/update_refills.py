@@ -16,10 +16,11 @@ from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from storage import audit, updates
-from storage.background import running
+from bus import order_updates
+from bus.background import running
+from bus.order_updates import KEPT_UPDATES, Question, Refill
+from storage import audit
 from storage.database import Database
-from storage.updates import KEPT_UPDATES, Question, Refill
 
 RETRY_SECONDS = 0.1
 _decoder = msgspec.json.Decoder(Question)
@@ -59,12 +60,12 @@ async def _answer(redis: Redis, database: Database) -> None:
     while True:
         try:
             async with redis.pubsub() as pubsub:
-                await pubsub.subscribe(updates.WANTED)
+                await pubsub.subscribe(order_updates.WANTED)
                 async for message in pubsub.listen():
                     if message["type"] == "message":
                         question = _decoder.decode(message["data"])
                         if found := await missed(database, question):
-                            await updates.refill(redis, found, question.number)
+                            await order_updates.refill(redis, found, question.number)
         except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
             log.warning("update refill failed", error=str(error))
         await asyncio.sleep(RETRY_SECONDS)

@@ -18,11 +18,11 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from temporalio.client import Client
 
+from bus.redis_client import open_redis
 from config.settings import Settings
 from stack.processes import server_processes
 from stack.servers import redis_admin_dsn
 from storage.database import Database, open_database
-from storage.redis_client import open_redis
 from tests.support.market import Market, free_offset, running
 
 # Tests want a market that answers them, not one that is busy with itself; every process inherits it.

@@ -3,8 +3,8 @@
 import uvloop
 
 from api.app import create_app
+from bus.redis_client import open_redis
 from config.settings import settings
-from storage.redis_client import open_redis
 from telemetry.process import telemetry
 from workers.http_limits import http_limits
 from workers.series_roll import end_at_next_roll

@@ -16,20 +16,20 @@ import uvloop
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
+from bus.background import end
+from bus.health import Reporter, reporting
+from bus.redis_client import open_redis
+from bus.tick_bus import Publisher
 from config.settings import Settings, settings
 from domain.instruments import Instrument
 from exchange.feed import FeedLine, feed_address, feed_port
-from realtime.bus import Publisher
-from realtime.datagrams import DatagramSocket
-from realtime.distributor import Distributor
-from realtime.feed_handler import FeedHandler
-from storage import candles
-from storage.background import end
+from realtime.feed.datagrams import DatagramSocket
+from realtime.feed.distributor import Distributor
+from realtime.feed.feed_handler import FeedHandler
 from storage.database import Database, open_database
-from storage.instruments import load_instruments
-from storage.redis_client import open_redis
+from storage.market import candles
+from storage.market.instruments import load_instruments
 from telemetry.process import telemetry
-from workers.health import Reporter, reporting
 from workers.series_roll import end_at_next_roll
 
 CANDLE_SECONDS = 5.0

@@ -14,21 +14,22 @@ import structlog
 import uvloop
 from redis.asyncio import Redis
 
+from bus import wakeups
+from bus.background import running
+from bus.health import Reporter, reporting
+from bus.redis_client import open_redis
 from config.settings import Settings, settings
-from exchange.fields import FixVersion
-from exchange.gateway.brake import Brake
-from exchange.gateway.breaker import RejectBreaker
-from exchange.gateway.line import Line, Trunk
+from exchange.fix.fields import FixVersion
+from exchange.fix.quickfix_bridge import FixSession
+from exchange.fix.wire_log import directory as wire_log_directory
+from exchange.gateway.fix_engine import FixEngine, FixLink
+from exchange.gateway.kill_switch import Brake
+from exchange.gateway.reject_breaker import RejectBreaker
 from exchange.gateway.sender import Sender
 from exchange.gateway.writer import Writer
-from exchange.quickfix_bridge import FixSession
-from exchange.wire_log import directory as wire_log_directory
-from storage import inbox, wakeups
-from storage.background import running
 from storage.database import Database, open_database
-from storage.redis_client import open_redis
+from storage.journals import inbox
 from telemetry.process import telemetry
-from workers.health import Reporter, reporting
 
 SENDERS = ((FixVersion.FIX50SP2, "HUNDI01"), (FixVersion.FIX42, "HUNDI02"))
 """Our CompIDs; `user_id % 2` chooses."""
@@ -61,7 +62,7 @@ async def run(config: Settings) -> None:
 
 
 @asynccontextmanager
-async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIterator[Sequence[Trunk]]:
+async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIterator[Sequence[FixLink]]:
     """The gateway at work, until the context is left; yields its sessions."""
     trunks = _trunks(config)
     senders: list[tuple[Sender, wakeups.Wakeup]] = []
@@ -73,7 +74,7 @@ async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIt
             wakeup.set()
 
     writer = Writer(database, redis, may_send)
-    line = Line(trunks, writer.arrived, lambda _: may_send(True), config.fix_key)
+    line = FixEngine(trunks, writer.arrived, lambda _: may_send(True), config.fix_key)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_task(writer.run(), "writer"))
         # Left in reverse: senders stop, sessions log out, then what has arrived is written.
@@ -91,9 +92,9 @@ async def gateway(config: Settings, database: Database, redis: Redis) -> AsyncIt
         yield trunks
 
 
-def _trunks(config: Settings) -> list[Trunk]:
+def _trunks(config: Settings) -> list[FixLink]:
     return [
-        Trunk(FixSession(version, sender, exchange), exchange, config.port("fix", index), RejectBreaker())
+        FixLink(FixSession(version, sender, exchange), exchange, config.port("fix", index), RejectBreaker())
         for index, exchange in enumerate(config.exchanges)
         for version, sender in SENDERS
     ]
@@ -106,12 +107,12 @@ def _store(config: Settings) -> Path:
     return store
 
 
-async def _next_inbound(database: Database, trunks: Sequence[Trunk]) -> dict[str, int]:
+async def _next_inbound(database: Database, trunks: Sequence[FixLink]) -> dict[str, int]:
     async with database.reading() as conn:
         return {t.session.name: await inbox.next_inbound(conn, t.session.name) for t in trunks}
 
 
-async def _logged_on(trunks: Sequence[Trunk], stopped: asyncio.Event) -> None:
+async def _logged_on(trunks: Sequence[FixLink], stopped: asyncio.Event) -> None:
     while not stopped.is_set() and not all(t.logged_on_at is not None for t in trunks):
         await _pause(stopped, LOGON_SECONDS)
 
@@ -122,7 +123,7 @@ async def _pause(stopped: asyncio.Event, seconds: float) -> None:
             await stopped.wait()
 
 
-def _describe(health: Reporter, trunks: Sequence[Trunk]) -> None:
+def _describe(health: Reporter, trunks: Sequence[FixLink]) -> None:
     on = [t.session.name for t in trunks if t.logged_on_at is not None]
     paused = [t.session.name for t in trunks if t.breaker.is_paused]
     health.detail = f"{len(on)} of {len(trunks)} sessions: {', '.join(on)}" + (

@@ -32,7 +32,7 @@ class HttpLimits:
     """Request line and headers."""
     head_seconds: float = 10
     body_bytes: int = 64 * 1024
-    """What a route takes may be less (api/bodies.py)."""
+    """What a route takes may be less (api/body.py)."""
     body_seconds: float = 15
     idle_seconds: float = 75
     """Longer than clients and proxies keep an idle connection, so that they close it and not we."""

@@ -17,17 +17,17 @@ from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from bus.last_prices import LastPrices
+from bus.tick_bus import Watcher
+from bus.ticks import Ticks, group_of
+from bus.wakeups import Wakeup
 from config.rules import halt_rules
-from domain.circuit import market_halt
 from domain.instruments import Instrument
+from domain.market_halts import market_halt
 from domain.time import trade_date
-from exchange.last_prices import LastPrices
-from exchange.ticks import Ticks, group_of
-from realtime.bus import Watcher
-from storage import exposures, market_halts, releases, risk_alerts, trading_states
 from storage.database import Database
-from storage.risk_alerts import RiskAlert
-from storage.wakeups import Wakeup
+from storage.risk import exposures, halts, releases, risk_alerts, trading_states
+from storage.risk.risk_alerts import RiskAlert
 
 INDICES = ("NSE:NIFTY 50", "BSE:SENSEX")
 """Either may halt the market; one that is not in the master cannot be watched."""
@@ -94,11 +94,11 @@ class MarketWatch:
             log.warning("index_value_not_certain", index=index.instrument_id, value=value)
             return
         async with self._database.transaction() as conn:
-            fired = await market_halts.fired_percent(conn, day)
+            fired = await halts.fired_percent(conn, day)
             halted = market_halt(close, value, now_ns, fired, rules)
             if halted is None:
                 return
-            alerts = await market_halts.halt(conn, day, index.instrument_id, value, halted)
+            alerts = await halts.halt(conn, day, index.instrument_id, value, halted)
         await self._tell(*alerts)
 
     async def _reopen(self) -> None:
@@ -109,7 +109,7 @@ class MarketWatch:
     async def _reopen_once(self) -> None:
         now_ns = time.time_ns()
         async with self._database.transaction() as conn:
-            alert = await market_halts.reopen(conn, trade_date(now_ns), now_ns)
+            alert = await halts.reopen(conn, trade_date(now_ns), now_ns)
         if alert is not None:
             await self._tell(alert)
 

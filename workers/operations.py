@@ -16,36 +16,36 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.market_day import MarketDay
+from activities.day_roll import MarketDay
 from activities.reconciliation import Reconciliation
 from activities.trade_comparison import TradeFiles
-from activities.wind_down import SquareOff, WindDowns
+from activities.wind_down import SquareOffPlan, WindDowns
+from bus import wakeups
+from bus.background import end
+from bus.health import reporting
+from bus.redis_client import open_redis
 from config.sessions import broker_hours
 from config.settings import Settings, settings
-from exchange import span_files
-from exchange.span_files import SpanFiles
-from storage import wakeups
-from storage.background import end
-from storage.book_keeping import BookKeeping
+from exchange.files import span_directory
+from exchange.files.span_directory import SpanFiles
+from storage.books.keeping import BookKeeping
 from storage.database import open_database
-from storage.instruments import load_instruments
-from storage.intake import Intake
-from storage.margin_book import MarginBook
-from storage.order_canceller import OrderCanceller
-from storage.portfolios import Portfolios
-from storage.redis_client import open_redis
+from storage.journals.intake import Intake
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView
+from storage.market.instruments import load_instruments
+from storage.orders.canceller import OrderCanceller
 from telemetry.process import telemetry
 from workers import schedules
-from workers.health import reporting
 from workers.market_watch import MarketWatch
 from workers.operations_move import leave_orders
 from workers.report_watch import ReportWatch
 from workers.series_roll import end_at_next_roll
 from workers.square_off import SquareOffWatch
 from workers.story_sweep import StorySweep
-from workflows import contracts
-from workflows.connection import connect, connect_operations
-from workflows.market_day import DayRollWorkflow
+from workflow_api import contracts
+from workflow_api.connection import connect, connect_operations
+from workflows.day_roll import DayRollWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.wind_down import SquareOffWorkflow, WindDownWorkflow
 
@@ -74,8 +74,8 @@ async def _run(ours: Settings) -> None:
         wind_downs = WindDowns(database, intake, instruments, OrderCanceller(database, redis))
         watch = MarketWatch(database, redis, instruments, ours.exchanges)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
-        view = MarginBook(redis, database)
-        portfolios = Portfolios(view, instruments, spans)
+        view = MarginView(redis, database)
+        portfolios = DerivativeMargins(view, instruments, spans)
         reconciliation = Reconciliation(database, redis, portfolios, ours.intraday_margin_percent)
         keeping = BookKeeping(database, redis, portfolios, ours.intraday_margin_percent)
         trade_files = TradeFiles(database, redis, ours.trade_files, ours.exchanges)
@@ -84,7 +84,7 @@ async def _run(ours: Settings) -> None:
         names = await schedules.ensure(client)
         await schedules.begin_day(client)
         async with (
-            span_files.following(spans),
+            span_directory.following(spans),
             _worker(client, wind_downs, reconciliation, trade_files, MarketDay(database, view)),
             # A watch that dies by a bug takes the process with it rather than limping on.
             asyncio.TaskGroup() as tasks,
@@ -130,7 +130,7 @@ def _worker(
     )
 
 
-async def _square_off(client: Client, asked: SquareOff) -> None:
+async def _square_off(client: Client, asked: SquareOffPlan) -> None:
     """One of an exchange's class at a time; what is running goes on."""
     assert asked.exchange is not None
     what = f"{asked.exchange} {asked.session_class}, {asked.day}"

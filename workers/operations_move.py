@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain.sessions import SessionClass
 from domain.wind_down import WindDown
-from workflows import contracts
+from workflow_api import contracts
 
 LEFT = ("reconciliation", "day-roll", *(f"square-off-{session_class}" for session_class in SessionClass))
 """Schedules of earlier versions, those that had gone by the wall clock too."""

@@ -22,34 +22,35 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.books import Books
 from activities.changes import Changes
 from activities.gates import Gates
-from activities.judge import Judge
-from activities.lingering import Lingering
+from activities.report_waiters import ReportWaiters
 from activities.tracing import StepTracing
-from activities.trading_day import TradingDay
+from bus import wakeups
+from bus.background import end
+from bus.health import reporting
+from bus.last_prices import LastPrices
+from bus.redis_client import open_redis
 from config.settings import Settings, settings
 from domain.orders import PlacedOrder
 from domain.report_text import report_sentence
-from exchange import span_files
-from exchange.last_prices import LastPrices
-from exchange.span_files import SpanFiles
-from storage import order_queue, placed_orders, wakeups
-from storage.arrivals import report_of
-from storage.background import end
-from storage.book_keeping import BookKeeping
+from exchange.files import span_directory
+from exchange.files.span_directory import SpanFiles
+from pretrade.checks import PreTradeChecks
+from pretrade.day_rules import DayRules
+from storage.books.keeping import BookKeeping
+from storage.cached_view import following
 from storage.database import Database, open_database
-from storage.following import following
-from storage.instruments import load_instruments
-from storage.margin_book import MarginBook
-from storage.market_phases import MarketPhases
-from storage.portfolios import Portfolios
-from storage.redis_client import open_redis
+from storage.journals import order_queue, placed_orders
+from storage.journals.inbox_rows import report_of
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView
+from storage.market.instruments import load_instruments
+from storage.market.phases import MarketPhases
 from telemetry import stages
 from telemetry.process import telemetry
 from telemetry.spans import past_span
-from workers.health import reporting
 from workers.series_roll import end_at_next_roll
-from workflows import contracts, stories
-from workflows.connection import connect
+from workflow_api import contracts, stories
+from workflow_api.connection import connect
 from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
 
@@ -77,20 +78,20 @@ async def _run(ours: Settings) -> None:
         open_redis(ours.redis_dsn) as redis,
         wakeups.listening(redis, wakeups.MARKET_STATUS, wakeups.PRICE_BANDS) as announced,
     ):
-        phases, lingering = MarketPhases(database), Lingering()
+        phases, lingering = MarketPhases(database), ReportWaiters()
         percent, instruments = ours.intraday_margin_percent, await load_instruments(database)
         spans = SpanFiles(ours.risk_files, ours.exchanges)
-        portfolios = Portfolios(MarginBook(redis, database), instruments, spans)
+        portfolios = DerivativeMargins(MarginView(redis, database), instruments, spans)
         keeping = BookKeeping(database, redis, portfolios, percent)
-        day = TradingDay(instruments.values())
-        judge = Judge(instruments, day, phases, LastPrices(redis), percent)
+        day = DayRules(instruments.values())
+        judge = PreTradeChecks(instruments, day, phases, LastPrices(redis), percent)
         gates = Gates(judge, keeping)
         books = Books(database, redis, keeping, lingering)
         changes = Changes(database, redis, judge, keeping)
         pullers = _Pullers(client, database, lingering, ours)
         async with (
             following(phases, announced),
-            span_files.following(spans),
+            span_directory.following(spans),
             _worker(client, ours, gates, books, changes),
             wakeups.listening(redis, wakeups.INTAKE) as intake,
             wakeups.listening(redis, wakeups.inbox(ours.worker_id)) as inbox,
@@ -138,7 +139,7 @@ def _worker(client: Client, ours: Settings, gates: Gates, books: Books, changes:
 class _Pullers:
     """Each pull returns whether there may be more at once."""
 
-    def __init__(self, client: Client, database: Database, lingering: Lingering, ours: Settings) -> None:
+    def __init__(self, client: Client, database: Database, lingering: ReportWaiters, ours: Settings) -> None:
         self._client, self._database, self._lingering, self._ours = client, database, lingering, ours
         self._starting: set[asyncio.Task[None]] = set()
 

@@ -10,14 +10,14 @@ from functools import partial
 import structlog
 import uvloop
 
+from bus.background import running
+from bus.redis_client import open_redis
 from config.settings import settings
-from exchange.master import read_master
-from realtime import collector
+from exchange.files.master import read_master
+from realtime import gc_tuning
 from realtime.app import Stream
-from realtime.gateway import Gateway
-from realtime.line import Line
-from storage.background import running
-from storage.redis_client import open_redis
+from realtime.stream.gateway import Gateway
+from realtime.websocket.connection import WebSocketConnection
 from telemetry.process import telemetry
 from workers.http_limits import http_limits
 from workers.series_roll import end_at_next_roll
@@ -56,7 +56,7 @@ async def _serve() -> None:
                 limits=http_limits(ours),
                 lifespan="off",
                 backlog=BACKLOG,
-                ws=partial(Line, stream.lines),
+                ws=partial(WebSocketConnection, stream.lines),
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
 
@@ -65,7 +65,7 @@ async def _run(gateway: Gateway, stream: Stream) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.run())
         tasks.create_task(stream.run())
-        tasks.create_task(collector.tend(lambda: not gateway.clients))
+        tasks.create_task(gc_tuning.tend(lambda: not gateway.clients))
 
 
 def _fatal(parts: "asyncio.Task[None]") -> None:

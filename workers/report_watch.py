@@ -16,9 +16,11 @@ from opentelemetry import metrics
 from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 
-from storage import overdue_trades, report_ages, risk_alerts, updates, wakeups
-from storage.book_keeping import BookKeeping
+from bus import order_updates, wakeups
+from storage.books.keeping import BookKeeping
 from storage.database import Database
+from storage.journals import overdue_trades, report_ages
+from storage.risk import risk_alerts
 
 LOOK_SECONDS = 1.0
 _meter = metrics.get_meter("hundi.books")
@@ -60,7 +62,7 @@ class ReportWatch:
     async def _believe(self, now_ns: int) -> None:
         async with self._database.transaction() as conn:
             believed = await overdue_trades.take_in(conn, now_ns - report_ages.BOOKED_WITHIN_NS, now_ns)
-        await updates.publish(self._redis, believed.updates)
+        await order_updates.publish(self._redis, believed.updates)
         await risk_alerts.tell(self._redis, believed.alerts)
         await wakeups.wake(self._redis, *(wakeups.inbox(owner) for owner in believed.owners))
         await self._book({update.user_id for update in believed.updates})

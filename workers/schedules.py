@@ -26,7 +26,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from workflows import contracts
+from workflow_api import contracts
 
 RECONCILE_SECONDS = 30
 CATCH_UP = timedelta(minutes=5)

@@ -11,8 +11,8 @@ import time
 from datetime import time as clock
 from threading import Thread
 
+from config.instrument_master import next_roll
 from domain.time import NANOS, ist_ns, trade_date
-from storage.instrument_master import next_roll
 
 ROLLED_BY = clock(0, 15)
 """IST: the day roll has run at 00:05, and again where it failed."""

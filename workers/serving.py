@@ -14,8 +14,8 @@ from typing import Any, cast
 import uvicorn
 from redis.asyncio import Redis
 
-from storage import background
-from workers.health import reporting
+from bus import background
+from bus.health import reporting
 from workers.http_limits import Connections, HttpLimits
 from workers.http_protocol import LimitedProtocol
 

@@ -20,11 +20,11 @@ from domain.instruments import Instrument
 from domain.reports import Report
 from domain.time import NANOS, ist_ns, trade_date
 from exchange.feed import FeedLine, feed_address, feed_port
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator import control
 from exchange.simulator.acceptor import Acceptor
+from exchange.simulator.clearing.span_publisher import publish_span
 from exchange.simulator.market import Market, Stop
-from exchange.simulator.span_publisher import publish_span
 from exchange.simulator.tape import FeedSocket
 from workers.series_roll import end_at_next_roll
 

@@ -1,7 +1,7 @@
 """The watch of market time: intraday positions are squared off when the market's own clock says so.
 
 One clock for all: the house's hours are held against what each exchange's day has come to, as the gates do
-(domain/departure.py), so a played day squares off, too, and a process that was away makes up for what it
+(domain/exchange_terms.py), so a played day squares off, too, and a process that was away makes up for what it
 missed as long as the market takes closing orders. When it takes none any more, that is put on record with an
 alert, and made up for at the next moment at which it does. Several workers may watch: one square-off of a
 class runs at a time, and it closes only what no order is closing. Called by workers/operations.py.
@@ -20,17 +20,17 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from temporalio.service import RPCError
 
-from activities.wind_down import SQUARE_OFF, SquareOff
+from activities.wind_down import SQUARE_OFF, SquareOffPlan
+from bus.wakeups import Wakeup
 from domain.broker_hours import BrokerHours
 from domain.orders import OrderType, Product, Validity
 from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS
 from domain.time import ist_ns, trade_date
 from domain.wind_down import OpenPosition, Selection
-from storage import risk_alerts, square_offs, wind_downs
 from storage.database import Database
-from storage.market_phases import ClassPhase, MarketPhases
-from storage.wakeups import Wakeup
+from storage.market.phases import ClassPhase, MarketPhases
+from storage.risk import risk_alerts, square_offs, wind_downs
 
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
@@ -38,7 +38,7 @@ AGAIN_SECONDS = 5.0
 CARRIED_SECONDS = 30.0
 """Between two looks for positions of an earlier day."""
 CLOSING = OrderType.MARKET, Validity.DAY
-Start = Callable[[SquareOff], Awaitable[None]]
+Start = Callable[[SquareOffPlan], Awaitable[None]]
 log = structlog.get_logger()
 
 
@@ -107,7 +107,7 @@ class SquareOffWatch:
         if _takes(one.phase):
             selection = _selection(one)
             if await self._has_work(one.phase, selection) and pace.due(SQUARE_OFF, one.phase, AGAIN_SECONDS):
-                await self._start(SquareOff(one.session_class, day.isoformat(), one.exchange))
+                await self._start(SquareOffPlan(one.session_class, day.isoformat(), one.exchange))
         elif not self._hours.takes_later(one.market_ns, one.session_class, *CLOSING):
             await self._miss(one, day, now_ns)
 
@@ -142,7 +142,7 @@ class SquareOffWatch:
             and pace.due(SQUARE_OFF, one.phase, AGAIN_SECONDS)
         ):
             day = missed.day.isoformat()
-            await self._start(SquareOff(one.session_class, day, one.exchange, missed.before_ns))
+            await self._start(SquareOffPlan(one.session_class, day, one.exchange, missed.before_ns))
 
     async def _has_work(self, phase: MarketPhase, selection: Selection) -> bool:
         """Whether orders are to be cancelled or positions to be closed.

@@ -18,9 +18,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from domain.time import NANOS
-from storage import unfinished
 from storage.database import Database
-from workflows import contracts, stories
+from storage.orders import unfinished
+from workflow_api import contracts, stories
 
 SWEEP_SECONDS = 2.0
 PAGE = 200

@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from activities.books import Books
     from domain.orders import PlacedOrder
-    from workflows import contracts
+    from workflow_api import contracts
 
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=5))
 

@@ -15,14 +15,14 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.books import Books
     from activities.changes import Changes
-    from activities.decision import REFUSED, STALE, Booked, Decision, Refused
     from activities.gates import Gates
     from domain.changes import Change
-    from domain.departure import Entry
+    from domain.exchange_terms import Admission
     from domain.margin import Block
     from domain.orders import OrderStatus, PlacedOrder
     from domain.rejects import RejectCode
-    from workflows import contracts
+    from workflow_api import contracts
+    from workflow_api.results import REFUSED, STALE, BookedResult, Decision, RefusedResult
 
 # No attempt limit: what fails is tried again until an engineer has mended it; nothing is lost meanwhile.
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=5))
@@ -72,7 +72,7 @@ class OrderWorkflow:
         self._submitted = self._reports_due = True
         return self._end(await self._follow(placed, armed=True))
 
-    def _end(self, booked: Booked) -> str:
+    def _end(self, booked: BookedResult) -> str:
         self._tell(booked.status, booked.reject_code, booked.exchange_order_id)
         return booked.sentence
 
@@ -118,7 +118,7 @@ class OrderWorkflow:
         """The reports themselves are in the inbox; the sentences are for whoever reads the history."""
         self._reports_due = True
 
-    async def _submit(self, placed: PlacedOrder, entered: Entry) -> Decision:
+    async def _submit(self, placed: PlacedOrder, entered: Admission) -> Decision:
         while True:
             blocked = await self._local(Gates.block_margin, "Block margin", placed, entered)
             if blocked.block is None or blocked.departure is None:
@@ -131,7 +131,7 @@ class OrderWorkflow:
                 await self._release(placed, blocked.block)
             return submitted
 
-    async def _follow(self, placed: PlacedOrder, *, armed: bool) -> Booked:
+    async def _follow(self, placed: PlacedOrder, *, armed: bool) -> BookedResult:
         if not armed:
             first = await self._local(Books.book_first_reports, "Book the exchange's first reports", placed)
             if first.final and not self._reports_due:
@@ -143,7 +143,7 @@ class OrderWorkflow:
             if booked.final and not self._reports_due:
                 return booked
 
-    async def _refuse(self, placed: PlacedOrder, verdict: Decision) -> Refused:
+    async def _refuse(self, placed: PlacedOrder, verdict: Decision) -> RefusedResult:
         code, reason = str(verdict.reject_code), str(verdict.reject_reason)
         refused = await self._local(Books.refuse, f"Refuse: {code}", placed, code, reason)
         if refused.stands:

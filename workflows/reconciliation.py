@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from activities.reconciliation import Reconciled, Reconciliation
     from activities.trade_comparison import TradeFiles
-    from workflows import contracts
+    from workflow_api import contracts
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 

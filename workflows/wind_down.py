@@ -11,9 +11,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.wind_down import Planned, SquareOff, Step, WindDowns
+    from activities.wind_down import Planned, SquareOffPlan, WindDowns, WindDownStep
     from domain.wind_down import WindDown
-    from workflows import contracts
+    from workflow_api import contracts
 
 _STEP = timedelta(minutes=5)
 _SILENT = timedelta(seconds=30)
@@ -33,7 +33,7 @@ class SquareOffWorkflow:
     """One at a time of an exchange's session class and day; again, it finds nothing to do."""
 
     @workflow.run
-    async def run(self, asked: SquareOff) -> list[str]:
+    async def run(self, asked: SquareOffPlan) -> list[str]:
         """What each step did, in a sentence."""
         planned: Planned = await workflow.execute_activity_method(
             WindDowns.plan_square_off,
@@ -52,7 +52,7 @@ async def _wind_down(order: WindDown) -> list[str]:
         # A closing order that rests where nobody trades is in the way of the next round's.
         if number > 1 and workflow.patched("cancel-before-each-round"):
             told.append(await _cancel(order))
-        closed: Step = await workflow.execute_activity_method(
+        closed: WindDownStep = await workflow.execute_activity_method(
             WindDowns.close_positions,
             args=[order, number],
             start_to_close_timeout=_STEP,
@@ -67,7 +67,7 @@ async def _wind_down(order: WindDown) -> list[str]:
 
 
 async def _cancel(order: WindDown) -> str:
-    cancelled: Step = await workflow.execute_activity_method(
+    cancelled: WindDownStep = await workflow.execute_activity_method(
         WindDowns.cancel_pending,
         order,
         start_to_close_timeout=_STEP,

@@ -13,9 +13,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from api import problems
-from api.bodies import read_body
+from api.body import read_body
 from api.problems import refused
-from api.schemas import PlaceOrder
+from api.requests import PlaceOrder
 from api.session import ClientSession
 from api.tracing import Tracing
 from benchmarks.peers.serving import serve_peer
@@ -24,7 +24,7 @@ from domain.orders import OrderStatus
 from domain.time import rfc3339, trade_date
 from domain.validation import terms_refusals
 from storage.database import open_database
-from storage.instruments import load_instruments
+from storage.market.instruments import load_instruments
 from telemetry.process import telemetry
 
 POOL = 16

@@ -5,8 +5,8 @@ import sys
 import uvloop
 from fastapi import FastAPI
 
+from bus.redis_client import open_redis
 from config.settings import Settings
-from storage.redis_client import open_redis
 from workers.serving import serve
 
 

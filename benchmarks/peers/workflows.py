@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from config.settings import Settings
 from workers.order_worker import STICKY_SECONDS
-from workflows.payloads import DATA_CONVERTER
+from workflow_api.payloads import DATA_CONVERTER
 
 STEPS = 4
 _run_ends: list[Callable[[], None]] = [lambda: None]

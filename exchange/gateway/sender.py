@@ -14,18 +14,18 @@ from collections.abc import Sequence
 import psycopg
 import structlog
 
+from bus.wakeups import Wakeup
 from config.crash_points import crash_point
 from domain.instructions import StatusRequest
 from domain.time import NANOS
-from exchange.fields import CodecError
-from exchange.gateway.brake import Brake
-from exchange.gateway.line import Line, Trunk
+from exchange.fix.fields import CodecError
+from exchange.gateway.fix_engine import FixEngine, FixLink
+from exchange.gateway.kill_switch import Brake
 from exchange.gateway.telemetry import ORDERS_SENT, send_span
 from exchange.gateway.writer import Writer
-from storage import outbox
 from storage.database import Database
-from storage.outbox import Owed, Sent
-from storage.wakeups import Wakeup
+from storage.journals import outbox
+from storage.journals.outbox import OutboxRow, Sent
 from telemetry import stages
 
 POLL_SECONDS = 0.25
@@ -44,9 +44,9 @@ class Sender:
     def __init__(
         self,
         exchange: str,
-        trunks: Sequence[Trunk],
+        trunks: Sequence[FixLink],
         database: Database,
-        line: Line,
+        line: FixEngine,
         writer: Writer,
         brake: Brake,
     ) -> None:
@@ -96,7 +96,7 @@ class Sender:
             await self._burst(carriers, owed)
         return bool(owed)
 
-    async def _burst(self, carriers: Sequence[str | None], owed: Sequence[Owed]) -> None:
+    async def _burst(self, carriers: Sequence[str | None], owed: Sequence[OutboxRow]) -> None:
         """At the bell orders go first: while one claim is sent the next is made, and what there is to write
         and to read waits, for HELD_SECONDS at most. Ends when there is nothing to claim.
         """
@@ -128,14 +128,14 @@ class Sender:
         self._writer.resume()
         self._line.resume()
 
-    async def _claim(self, carriers: Sequence[str | None]) -> list[Owed]:
+    async def _claim(self, carriers: Sequence[str | None]) -> list[OutboxRow]:
         async with self._database.transaction() as conn:
             owed = await outbox.claim(conn, self.exchange, carriers, time.time_ns(), CLAIMED_AT_ONCE)
         if owed:
             crash_point("gateway.after_claim")
         return owed
 
-    async def _send(self, owed: Sequence[Owed], *, repeated: bool, just_asked: bool = False) -> None:
+    async def _send(self, owed: Sequence[OutboxRow], *, repeated: bool, just_asked: bool = False) -> None:
         """Send in order; what a session did not take stays unknown and is repeated later."""
         at = 0
         while at < len(owed):
@@ -158,7 +158,7 @@ class Sender:
                 self._writer.sent(left)
             await asyncio.sleep(0)
 
-    def _send_one(self, owed: Owed, repeated: bool) -> Sent | None:
+    def _send_one(self, owed: OutboxRow, repeated: bool) -> Sent | None:
         # What the exchange was once told and did not know is owed anew, and said as the repeat that it is.
         repeated = repeated or owed.sends > 0
         # Before the bytes go: QuickFIX's thread may stamp the answer before this one goes on.
@@ -191,7 +191,7 @@ class Sender:
             for owed in silent:
                 self._ask(owed)
 
-    def _ask(self, owed: Owed) -> Sent:
+    def _ask(self, owed: OutboxRow) -> Sent:
         """What became of this? If the exchange does not know, it is owed anew, and then perhaps stopped."""
         log.info("asking for the status of an order", order_id=owed.order_id, session=owed.session)
         instruction = owed.instruction

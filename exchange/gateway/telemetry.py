@@ -8,8 +8,8 @@ from opentelemetry import metrics
 from opentelemetry.trace import Span
 
 from domain.reports import CancelRejected, ExecutionReport
-from storage.arrivals import Arrival
-from storage.outbox import Owed
+from storage.journals.inbox_rows import Arrival
+from storage.journals.outbox import OutboxRow
 from telemetry import stages
 from telemetry.spans import past_span, span
 
@@ -30,7 +30,7 @@ def answered(sent_at_ns: Iterable[int], heard_at_ns: int) -> None:
         stages.record("exchange", heard_at_ns - at_ns)
 
 
-def send_span(owed: Owed, exchange: str, repeated: bool) -> AbstractContextManager[Span]:
+def send_span(owed: OutboxRow, exchange: str, repeated: bool) -> AbstractContextManager[Span]:
     """Around one send."""
     return span(
         "gateway.send",

@@ -9,31 +9,26 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import msgspec
 import psycopg
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from bus import market_status, order_updates, wakeups
 from config.crash_points import crash_point
 from domain.reports import BandSet, SessionPhase
 from domain.time import rfc3339
 from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, answered, report_told
-from storage import exchange_journal, risk_alerts, updates, wakeups
-from storage.arrivals import Arrival, Unreadable
 from storage.database import Database
-from storage.outbox import Sent
+from storage.journals import gateway_commit
+from storage.journals.inbox_rows import Arrival, Unreadable
+from storage.journals.outbox import Sent
+from storage.risk import risk_alerts
 
 BATCH_MAX = 1000
 RETRY_SECONDS = 0.5
 log = structlog.get_logger()
-
-
-def status_name(announced: dict[str, Any]) -> str:
-    """Whose phase it is: the field of the last one."""
-    return ":".join(announced.get(part) or "" for part in ("exchange", "segment", "session_class"))
 
 
 class Writer:
@@ -106,7 +101,7 @@ class Writer:
         while True:
             try:
                 async with self._database.transaction() as conn:
-                    written = await exchange_journal.write(conn, sent, arrived, time.time_ns())
+                    written = await gateway_commit.write(conn, sent, arrived, time.time_ns())
                 break
             except psycopg.OperationalError as error:
                 log.warning("journal is waiting for the database", error=str(error), reports=len(arrived))
@@ -116,8 +111,8 @@ class Writer:
         # Answers make room in flight, phases release armed orders, unknown ones are owed again.
         self._on_written(bool(written.unknown))
 
-    async def _tell(self, arrived: list[Arrival], written: exchange_journal.Written) -> None:
-        await updates.publish(self._redis, written.updates)
+    async def _tell(self, arrived: list[Arrival], written: gateway_commit.GatewayCommit) -> None:
+        await order_updates.publish(self._redis, written.updates)
         await risk_alerts.tell(self._redis, written.alerts)
         await wakeups.wake(self._redis, *(wakeups.inbox(owner) for owner in written.owners))
         for arrival in arrived:
@@ -151,10 +146,6 @@ class Writer:
         }
         log.info("market phase", **body)
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                frame = msgspec.json.encode(body)
-                pipe.hset(wakeups.MARKET_STATUS, status_name(body), frame)
-                pipe.publish(wakeups.MARKET_STATUS, frame)
-                await pipe.execute()
+            await market_status.publish(self._redis, body)
         except (RedisError, OSError) as error:
             log.warning("market phase could not be announced", error=str(error))

@@ -11,10 +11,10 @@ from queue import SimpleQueue
 import quickfix
 
 from domain.reports import Report
-from exchange import logon
-from exchange.codec import CodecError, FixBody, FixVersion, decode, encode
-from exchange.listener import a_free_port, listening_at
-from exchange.quickfix_bridge import (
+from exchange.fix import logon
+from exchange.fix.codec import CodecError, FixBody, FixVersion, decode, encode
+from exchange.fix.listener import a_free_port, listening_at
+from exchange.fix.quickfix_bridge import (
     FixSession,
     acceptor_settings,
     from_message,
@@ -24,7 +24,7 @@ from exchange.quickfix_bridge import (
     to_message,
     version_of,
 )
-from exchange.simulator.market import Asked, Item, LoggedOn
+from exchange.simulator.market import Item, LoggedOn, MarketRequest
 
 BROKERS = ((FixVersion.FIX50SP2, "HUNDI01"), (FixVersion.FIX42, "HUNDI02"))
 """The members that may log on, and the version each speaks."""
@@ -72,7 +72,7 @@ class Acceptor(quickfix.Application):  # type: ignore[misc]
             self._refuse(message, body, session_id, "a broker does not send reports", _UNSUPPORTED)
             return
         repeated = poss_dup(message) or poss_resend(message)
-        self._inbox.put(Asked(self._name(session_id), request, repeated))
+        self._inbox.put(MarketRequest(self._name(session_id), request, repeated))
 
     def onLogon(self, session_id: quickfix.SessionID) -> None:
         self._inbox.put(LoggedOn(self._name(session_id)))

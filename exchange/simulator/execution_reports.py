@@ -10,9 +10,9 @@ from domain.instructions import CancelOrder, NewOrder, ReplaceOrder, StatusReque
 from domain.orders import OrderType, Side, Validity
 from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus
 from domain.time import trade_date
-from exchange.simulator import events as happened
-from exchange.simulator.book import STOPS
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching import events as happened
+from exchange.simulator.matching.book import STOPS
+from exchange.simulator.matching.ladder import Order
 
 NO_ORDER = "NONE"
 OrderReport = ExecutionReport | CancelRejected
@@ -21,7 +21,7 @@ _SIDE_LETTERS = "".join(side.value[0] for side in Side)
 
 
 @dataclass(slots=True)
-class Entry:
+class BrokerOrder:
     """A broker's order: its latest report says where it stands."""
 
     session: str
@@ -91,7 +91,7 @@ def rejected(
     )
 
 
-def present(entry: Entry, cl_ord_id: str, exec_id: str, now_ns: int) -> ExecutionReport:
+def present(entry: BrokerOrder, cl_ord_id: str, exec_id: str, now_ns: int) -> ExecutionReport:
     """The order's present state (ExecType I): an answer that changes nothing."""
     return replace(
         entry.report,
@@ -114,7 +114,7 @@ def unknown(request: StatusRequest, exec_id: str, now_ns: int) -> ExecutionRepor
 
 
 def cancel_rejected(
-    request: CancelOrder | ReplaceOrder, entry: Entry | None, reason: int, text: str
+    request: CancelOrder | ReplaceOrder, entry: BrokerOrder | None, reason: int, text: str
 ) -> CancelRejected:
     return CancelRejected(
         cl_ord_id=request.cl_ord_id,
@@ -127,7 +127,7 @@ def cancel_rejected(
     )
 
 
-def next_report(entry: Entry, event: happened.Event, leaves: int | None) -> ExecutionReport:
+def next_report(entry: BrokerOrder, event: happened.Event, leaves: int | None) -> ExecutionReport:
     """The order's next report, stamps aside."""
     last, order = entry.report, entry.order
     blank = replace(

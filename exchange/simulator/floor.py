@@ -12,10 +12,7 @@ from domain.price_bands import PriceLimits
 from domain.reports import Announcement, BandSet, ExecutionReport, MarketPhase
 from domain.sessions import SessionClass, SessionRules, session_classes
 from domain.time import NANOS, trade_date
-from exchange.simulator import events as happened
 from exchange.simulator import recovery
-from exchange.simulator.averages import Averages
-from exchange.simulator.bands import Bands, Flex
 from exchange.simulator.control import (
     BustCommand,
     Command,
@@ -31,19 +28,22 @@ from exchange.simulator.control import (
 )
 from exchange.simulator.corrections import bust, correct
 from exchange.simulator.flow import Flow
-from exchange.simulator.journal import Step
+from exchange.simulator.journal import JournalStep
+from exchange.simulator.matching import events as happened
 from exchange.simulator.pace import Pace
 from exchange.simulator.participants import Participants
-from exchange.simulator.timetable import (
+from exchange.simulator.session.averages import Averages
+from exchange.simulator.session.bands import Bands, Flex
+from exchange.simulator.session.timetable import (
     TRADING,
     CompressedDay,
-    Halt,
+    TimedHalt,
     Timetable,
     calendar_day,
     compressed_day,
     halted,
 )
-from exchange.simulator.trading_day import TradingDay
+from exchange.simulator.session.trading_day import SimulatedDay
 from exchange.simulator.venue import EVERY_SESSION, Addressed, Venue
 
 QUIET = 0.5
@@ -81,17 +81,17 @@ class Floor:
         self._rules, self._seed, self._follow_calendar = rules, seed, follow_calendar
         self._on_trade, self._now_ns = on_trade, now_ns
         self._averages = Averages()
-        self._day = TradingDay(self.venue, self.participants, self._averages)
+        self._day = SimulatedDay(self.venue, self.participants, self._averages)
         self._bands = Bands(exchange, instruments)
         self._timetable = self._begin(now_ns)
 
-    def ask(self, session: str, instruction: Instruction, repeated: bool, now_ns: int) -> Step:
+    def ask(self, session: str, instruction: Instruction, repeated: bool, now_ns: int) -> JournalStep:
         """A broker's request."""
         self._now_ns = now_ns
         self.touched.add(instruction.symbol)
-        return Step(session, instruction, self.venue.handle(session, instruction, repeated, now_ns))
+        return JournalStep(session, instruction, self.venue.handle(session, instruction, repeated, now_ns))
 
-    def control(self, command: Command, now_ns: int) -> list[Step]:
+    def control(self, command: Command, now_ns: int) -> list[JournalStep]:
         """An operator's command. Raises ControlRefused."""
         self._now_ns = now_ns
         match command:
@@ -101,19 +101,19 @@ class Floor:
             case DayCommand(phase_seconds):
                 return [self._play(round(phase_seconds * NANOS), now_ns)]
             case HaltCommand(seconds, auction_seconds):
-                halt = Halt(now_ns, round(seconds * NANOS), round(auction_seconds * NANOS))
+                halt = TimedHalt(now_ns, round(seconds * NANOS), round(auction_seconds * NANOS))
                 self._halt(halt)
-                return [Step(NOBODY, halt, [])]
+                return [JournalStep(NOBODY, halt, [])]
             case FlexCommand(symbol, side):
                 return [self._flex(Flex(symbol, side, now_ns))]
             case BustCommand(exec_id):
-                return [Step(NOBODY, None, bust(self.venue, exec_id, now_ns))]
+                return [JournalStep(NOBODY, None, bust(self.venue, exec_id, now_ns))]
             case CorrectCommand(exec_id, quantity, price):
-                return [Step(NOBODY, None, correct(self.venue, exec_id, quantity, price, now_ns))]
+                return [JournalStep(NOBODY, None, correct(self.venue, exec_id, quantity, price, now_ns))]
             case _:
-                return [Step(NOBODY, None, self._replay(command, now_ns))]
+                return [JournalStep(NOBODY, None, self._replay(command, now_ns))]
 
-    def turn(self, now_ns: int) -> Iterator[Step]:
+    def turn(self, now_ns: int) -> Iterator[JournalStep]:
         """The phases that have come, one step each, in order."""
         self._now_ns = now_ns
         if self._bands.turn_to(trade_date(now_ns)):
@@ -126,7 +126,7 @@ class Floor:
             if due.at_ns > self.venue.sessions[due.session_class].since_ns:
                 yield self._enter(due.session_class, due.phase, due.at_ns, now_ns, due.average_since_ns)
 
-    def beat(self, now_ns: int) -> Step:
+    def beat(self, now_ns: int) -> JournalStep:
         """A few instruments' participants, in turn, and in the post-close whoever is waited for."""
         self._now_ns = now_ns
         turns = self._pace.beat()
@@ -135,9 +135,9 @@ class Floor:
         acting += [s for s in waiting if self.venue.phase_of(s) is MarketPhase.POST_CLOSE]
         self.touched.update(acting)
         told = [told for symbol in acting for told in self.participants.act(symbol, now_ns)]
-        return Step(NOBODY, None, told)
+        return JournalStep(NOBODY, None, told)
 
-    def restore(self, steps: Iterable[Step]) -> None:
+    def restore(self, steps: Iterable[JournalStep]) -> None:
         """Stand as the journal says; phases of an earlier day are over."""
         today = trade_date(self._now_ns)
         opening = dict(self.venue.sessions)
@@ -147,7 +147,7 @@ class Floor:
             match step.request:
                 case CompressedDay(begun_ns=begun_ns) if trade_date(begun_ns) == today:
                     self._timetable = compressed_day(self._rules, step.request, self._seed)
-                case Halt(begun_ns=begun_ns) if trade_date(begun_ns) == today:
+                case TimedHalt(begun_ns=begun_ns) if trade_date(begun_ns) == today:
                     self._halt(step.request)
                 case Flex(at_ns=at_ns) if trade_date(at_ns) == today:
                     self._set(self._bands.flex(step.request))
@@ -157,7 +157,7 @@ class Floor:
         self._day.resume()
         recovery.rest(self.venue)
 
-    def open(self, steps: list[Step], now_ns: int) -> Step:
+    def open(self, steps: list[JournalStep], now_ns: int) -> JournalStep:
         """First orders of the participants; orders of an earlier day end before."""
         times = [
             told.report.transact_time_ns
@@ -168,7 +168,7 @@ class Floor:
         over = bool(times) and trade_date(times[-1]) != trade_date(now_ns)
         told = self.venue.expire_day(now_ns) if over else []
         self.touched.update(self.venue.books)
-        return Step(NOBODY, None, told + self.participants.open(now_ns))
+        return JournalStep(NOBODY, None, told + self.participants.open(now_ns))
 
     def announced(self) -> list[Announcement]:
         """Where each class stands, and each band that has moved."""
@@ -186,17 +186,17 @@ class Floor:
 
     def _enter(
         self, session_class: SessionClass, phase: MarketPhase, since_ns: int, now_ns: int, average_ns: int
-    ) -> Step:
+    ) -> JournalStep:
         self.touched.update(self._day.symbols(session_class))
         scheduled_ns = self._timetable.scheduled(since_ns)
         return self._day.enter(session_class, phase, since_ns, now_ns, average_ns, scheduled_ns)
 
-    def _halt(self, halt: Halt) -> None:
+    def _halt(self, halt: TimedHalt) -> None:
         """Whatever trades, or is about to, stops."""
         trading = [c for c, s in self.venue.sessions.items() if s.phase in TRADING]
         self._timetable = halted(self._timetable, halt, trading)
 
-    def _flex(self, move: Flex) -> Step:
+    def _flex(self, move: Flex) -> JournalStep:
         """Announce the band, then cancel what it leaves outside; a stop is looked at when it triggers."""
         if not self._bands.flexes(move.symbol):
             raise ControlRefused(f"{move.symbol} has no band that flexes")
@@ -204,19 +204,19 @@ class Floor:
         self._set(told)
         self.touched.add(move.symbol)
         left_out = self._day.bar(move.symbol, PriceLimits(told.low, told.high), move.at_ns)
-        return Step(NOBODY, move, [Addressed(EVERY_SESSION, told), *left_out])
+        return JournalStep(NOBODY, move, [Addressed(EVERY_SESSION, told), *left_out])
 
     def _set(self, band: BandSet) -> None:
         self.venue.bands[band.symbol] = band.low, band.high
 
-    def _play(self, phase_ns: int, now_ns: int) -> Step:
+    def _play(self, phase_ns: int, now_ns: int) -> JournalStep:
         """Begin a compressed day by the rules of the next trading day."""
         day = self._rules.calendar.next_trading_day(trade_date(now_ns))
         if day is None:
             raise ControlRefused("the calendar ends before the next trading day")
         compressed = CompressedDay(day, now_ns, phase_ns)
         self._timetable = compressed_day(self._rules, compressed, self._seed)
-        return Step(NOBODY, compressed, [])
+        return JournalStep(NOBODY, compressed, [])
 
     def _replay(self, command: Command, now_ns: int) -> list[Addressed]:
         match command:

@@ -13,7 +13,7 @@ import msgspec
 from domain.instruments import Instrument
 from domain.orders import OrderType, Side, Validity
 from exchange.simulator.history import MessageKind
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching.ladder import Order
 from exchange.simulator.venue import Addressed, Venue
 
 FLOW_IDS = -(10**15)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from domain.orders import OrderType, Side, Validity
 from domain.time import NANOS
-from exchange.simulator.book import OrderBook
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching.book import OrderBook
+from exchange.simulator.matching.ladder import Order
 
 
 class MessageKind(IntEnum):

@@ -19,10 +19,10 @@ import msgspec
 from domain.instructions import CancelOrder, Instruction, NewOrder, ReplaceOrder, StatusRequest
 from domain.reports import BandSet, CancelRejected, ExecutionReport, SessionPhase
 from domain.time import trade_date
-from exchange.simulator.bands import Flex
-from exchange.simulator.timetable import CompressedDay, Halt
+from exchange.files.trade_file import COLUMNS, trade_file_path
+from exchange.simulator.session.bands import Flex
+from exchange.simulator.session.timetable import CompressedDay, TimedHalt
 from exchange.simulator.venue import Addressed
-from exchange.trade_file import COLUMNS, trade_file_path
 
 _WORDS: dict[str, Any] = {
     kind.__name__: kind
@@ -32,7 +32,7 @@ _WORDS: dict[str, Any] = {
         ReplaceOrder,
         StatusRequest,
         CompressedDay,
-        Halt,
+        TimedHalt,
         Flex,
         ExecutionReport,
         CancelRejected,
@@ -42,11 +42,11 @@ _WORDS: dict[str, Any] = {
 }
 
 
-class Step(NamedTuple):
+class JournalStep(NamedTuple):
     """One request (None: the market moved by itself) and what it caused."""
 
     session: str
-    request: Instruction | CompressedDay | Halt | Flex | None
+    request: Instruction | CompressedDay | TimedHalt | Flex | None
     told: list[Addressed]
     prices: dict[str, int] = {}  # noqa: RUF012 - never written to
     """Reference and closing prices that were fixed, by symbol."""
@@ -60,7 +60,7 @@ class Journal:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._steps = 0
 
-    def read(self) -> tuple[list[Step], int]:
+    def read(self) -> tuple[list[JournalStep], int]:
         """Every complete step and the number of those whose reports were handed over."""
         content = self._path.read_bytes()
         complete = content.rfind(b"\n") + 1
@@ -75,7 +75,7 @@ class Journal:
         self._steps = len(steps)
         return steps, sent
 
-    def append(self, steps: list[Step]) -> None:
+    def append(self, steps: list[JournalStep]) -> None:
         os.write(self._fd, b"".join(msgspec.json.encode(_document(step)) + b"\n" for step in steps))
         os.fdatasync(self._fd)
         self._steps += len(steps)
@@ -88,7 +88,7 @@ class Journal:
         os.close(self._fd)
 
 
-class Trade(NamedTuple):
+class JournalTrade(NamedTuple):
     """One side of a match, or of one taken back, as the trade file has it; columns are COLUMNS."""
 
     client_code: str
@@ -113,14 +113,14 @@ class TradeFile:
     def path(self, time_ns: int) -> Path:
         return trade_file_path(self._directory, self._exchange, trade_date(time_ns))
 
-    def append(self, trades: Iterable[Trade]) -> None:
-        by_path: dict[Path, list[Trade]] = {}
+    def append(self, trades: Iterable[JournalTrade]) -> None:
+        by_path: dict[Path, list[JournalTrade]] = {}
         for trade in trades:
             by_path.setdefault(self.path(trade.report.transact_time_ns), []).append(trade)
         for path, rows in by_path.items():
             _append_rows(path, rows)
 
-    def complete(self, trades: Iterable[Trade]) -> None:
+    def complete(self, trades: Iterable[JournalTrade]) -> None:
         """Append what a crash between journal and trade file left out."""
         written: dict[Path, set[tuple[str, ...]]] = {}
         missing = []
@@ -133,7 +133,7 @@ class TradeFile:
         self.append(missing)
 
 
-def _append_rows(path: Path, trades: list[Trade]) -> None:
+def _append_rows(path: Path, trades: list[JournalTrade]) -> None:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if not path.exists():
@@ -155,7 +155,7 @@ def _rows(path: Path) -> Iterator[tuple[str, ...]]:
     yield from map(tuple, csv.reader(StringIO(content[:complete].decode())))
 
 
-def _document(step: Step) -> dict[str, Any]:
+def _document(step: JournalStep) -> dict[str, Any]:
     request = _tagged(step.request) if step.request else None
     reports = [{"session": told.session, **_tagged(told.report)} for told in step.told]
     return {"session": step.session, "request": request, "reports": reports, "prices": step.prices}
@@ -165,10 +165,10 @@ def _tagged(value: Any) -> dict[str, Any]:
     return {"word": type(value).__name__, **msgspec.to_builtins(value)}
 
 
-def _step(row: dict[str, Any]) -> Step:
+def _step(row: dict[str, Any]) -> JournalStep:
     request = _untagged(row["request"]) if row["request"] else None
     told = [Addressed(report["session"], _untagged(report)) for report in row["reports"]]
-    return Step(row["session"], request, told, row["prices"])
+    return JournalStep(row["session"], request, told, row["prices"])
 
 
 def _untagged(row: dict[str, Any]) -> Any:

@@ -15,10 +15,10 @@ from config.sessions import session_rules
 from domain.instructions import Instruction
 from domain.instruments import Instrument
 from domain.reports import Announcement, ExecType, ExecutionReport, Report
-from exchange.simulator import events as happened
 from exchange.simulator.control import Answer, Controlled, ControlRefused
 from exchange.simulator.floor import QUIET, Floor
-from exchange.simulator.journal import Journal, Step, Trade, TradeFile
+from exchange.simulator.journal import Journal, JournalStep, JournalTrade, TradeFile
+from exchange.simulator.matching import events as happened
 from exchange.simulator.pace import BEATS_A_SECOND
 from exchange.simulator.tape import HEARTBEAT_NS, FeedSocket, Tape
 from exchange.simulator.venue import Venue
@@ -32,7 +32,7 @@ Send = Callable[[str, Report, bool], None]
 """(session, report, poss_resend)."""
 
 
-class Asked(NamedTuple):
+class MarketRequest(NamedTuple):
     session: str
     instruction: Instruction
     repeated: bool
@@ -46,7 +46,7 @@ class Stop(NamedTuple):
     pass
 
 
-Item = Asked | LoggedOn | Controlled | Stop
+Item = MarketRequest | LoggedOn | Controlled | Stop
 
 
 class Market:
@@ -122,9 +122,9 @@ class Market:
             pass
         return items
 
-    def _steps(self, item: Item) -> list[Step]:
+    def _steps(self, item: Item) -> list[JournalStep]:
         match item:
-            case Asked(session, instruction, repeated):
+            case MarketRequest(session, instruction, repeated):
                 return [self.floor.ask(session, instruction, repeated, self._now_ns)]
             case LoggedOn(session):
                 self._sessions.add(session)
@@ -136,7 +136,7 @@ class Market:
             case Stop():
                 return []
 
-    def _control(self, item: Controlled) -> list[Step]:
+    def _control(self, item: Controlled) -> list[JournalStep]:
         try:
             steps = self.floor.control(item.command, self._now_ns)
         except ControlRefused as error:
@@ -157,7 +157,7 @@ class Market:
         for step in self.floor.turn(self._now_ns):
             self._commit([step])
 
-    def _commit(self, steps: list[Step]) -> None:
+    def _commit(self, steps: list[JournalStep]) -> None:
         """Journal, trade file, then the wire, in this order."""
         steps = [step for step in steps if step.told or step.request]
         if not steps:
@@ -168,7 +168,7 @@ class Market:
             self._deliver(step, poss_resend=False)
         self._journal.mark_sent()
 
-    def _deliver(self, step: Step, *, poss_resend: bool) -> None:
+    def _deliver(self, step: JournalStep, *, poss_resend: bool) -> None:
         for session, report in step.told:
             # An announcement is told to whoever is here; others hear at logon where the market stands.
             to_all = isinstance(report, Announcement)
@@ -191,7 +191,7 @@ class Market:
         self._feed.answer_snapshots(self._tape, self._now_ns)
 
 
-def trades_of(venue: Venue, step: Step) -> Iterator[Trade]:
+def trades_of(venue: Venue, step: JournalStep) -> Iterator[JournalTrade]:
     """The trade file's rows: a trade taken back is a row with its quantity negated."""
     for _, report in step.told:
         if not isinstance(report, ExecutionReport) or report.exec_type not in _TRADES:
@@ -199,6 +199,6 @@ def trades_of(venue: Venue, step: Step) -> Iterator[Trade]:
         code = venue.requests[report.cl_ord_id].request.client_code
         if report.exec_type is not ExecType.TRADE:
             undone = venue.trades[report.reference_exec_id or ""]
-            yield Trade(code, report, -undone.last_quantity, undone.last_price)
+            yield JournalTrade(code, report, -undone.last_quantity, undone.last_price)
         if report.exec_type is not ExecType.TRADE_CANCEL:
-            yield Trade(code, report, report.last_quantity, report.last_price)
+            yield JournalTrade(code, report, report.last_quantity, report.last_price)

@@ -13,8 +13,8 @@ from random import Random
 from domain.instruments import Instrument, InstrumentKind
 from domain.orders import OrderType, Side, Validity
 from domain.reports import MarketPhase
-from exchange.simulator.events import Traded
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching.events import Traded
+from exchange.simulator.matching.ladder import Order
 from exchange.simulator.venue import Addressed, Venue
 
 LEVELS = 5

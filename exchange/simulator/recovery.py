@@ -8,16 +8,16 @@ from domain.instructions import NewOrder
 from domain.orders import OrderType
 from domain.reports import BandSet, CancelRejected, ExecType, ExecutionReport, MarketPhase, SessionPhase
 from domain.sessions import SessionClass
-from exchange.simulator.execution_reports import NO_ORDER, Entry, fresh_order, serial_of
-from exchange.simulator.journal import Step
-from exchange.simulator.ladder import Order
+from exchange.simulator.execution_reports import NO_ORDER, BrokerOrder, fresh_order, serial_of
+from exchange.simulator.journal import JournalStep
+from exchange.simulator.matching.ladder import Order
 from exchange.simulator.venue import WORKING, Venue
 
 _TRADES = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
 _REPLACED_TRADES = frozenset({ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT})
 
 
-def restore(venue: Venue, step: Step) -> None:
+def restore(venue: Venue, step: JournalStep) -> None:
     """Take one step as it was."""
     venue.prices.update(step.prices)
     for _, report in step.told:
@@ -38,14 +38,14 @@ def rest(venue: Venue) -> None:
             venue.books[symbol].rest(_as_resting(venue, entry), entry.report.leaves_quantity)
 
 
-def _take(venue: Venue, step: Step, report: ExecutionReport) -> None:
+def _take(venue: Venue, step: JournalStep, report: ExecutionReport) -> None:
     venue.serial = max(venue.serial, serial_of(report.exec_id), serial_of(report.exchange_order_id))
     if report.exec_type is ExecType.ORDER_STATUS or report.exchange_order_id == NO_ORDER:
         return  # an answer about an order, or about none
     entry = venue.requests.get(report.orig_cl_ord_id or report.cl_ord_id)
     if entry is None:
         assert isinstance(step.request, NewOrder), "an order begins with its request"
-        entry = Entry(step.session, step.request, fresh_order(step.request, report), report)
+        entry = BrokerOrder(step.session, step.request, fresh_order(step.request, report), report)
         venue.orders[entry.order.order_id] = entry
     if _loses_priority(entry.report, report):
         venue.orders[entry.order.order_id] = venue.orders.pop(entry.order.order_id)
@@ -66,7 +66,7 @@ def _loses_priority(before: ExecutionReport, after: ExecutionReport) -> bool:
     return after.exec_type is ExecType.REPLACED and not (same and after.quantity < before.quantity)
 
 
-def _as_resting(venue: Venue, entry: Entry) -> Order:
+def _as_resting(venue: Venue, entry: BrokerOrder) -> Order:
     """The order as its latest report left it."""
     order, last = entry.order, entry.report
     order.quantity = last.quantity
@@ -79,7 +79,7 @@ def _as_resting(venue: Venue, entry: Entry) -> Order:
     return order
 
 
-def _unpriced(venue: Venue, entry: Entry) -> int:
+def _unpriced(venue: Venue, entry: BrokerOrder) -> int:
     """Where an order rests that was told no price: at the close, or in a call before every price."""
     symbol = entry.request.symbol
     return venue.prices[symbol] if venue.phase_of(symbol) is MarketPhase.POST_CLOSE else 0

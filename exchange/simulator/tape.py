@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bus.ticks import LEVELS, RECORD
 from domain.instruments import Instrument
-from exchange.feed import LEVELS, RECORD, FeedError, PacketKind, header, packets, requested_tokens
-from exchange.simulator.book import OrderBook
+from exchange.feed import FeedError, PacketKind, header, packets, requested_tokens
+from exchange.simulator.matching.book import OrderBook
 
 HEARTBEAT_NS = 1_000_000_000
 

@@ -14,12 +14,10 @@ from domain.instruments import Instrument
 from domain.orders import OrderType
 from domain.reports import Announcement, ExecutionReport, MarketPhase, OrdStatus, SessionPhase
 from domain.sessions import SessionClass
-from exchange.simulator import events as happened
-from exchange.simulator.book import OrderBook
 from exchange.simulator.entry_rules import DUPLICATE_ORDER, Band, frozen, refusal
 from exchange.simulator.execution_reports import (
     NO_ORDER,
-    Entry,
+    BrokerOrder,
     OrderReport,
     cancel_rejected,
     fresh_order,
@@ -30,7 +28,9 @@ from exchange.simulator.execution_reports import (
     trade_side,
     unknown,
 )
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching import events as happened
+from exchange.simulator.matching.book import OrderBook
+from exchange.simulator.matching.ladder import Order
 
 CANCEL_DUPLICATE = 6
 CANCEL_EXCHANGE_OPTION = 2
@@ -65,8 +65,8 @@ class Venue:
     on_trade: Callable[[str, happened.Traded], None] | None = None
     """Told (symbol, trade) of every match, brokers' or not: the tape."""
     books: dict[str, OrderBook] = field(init=False)
-    orders: dict[int, Entry] = field(init=False, default_factory=dict)
-    requests: dict[str, Entry] = field(init=False, default_factory=dict)
+    orders: dict[int, BrokerOrder] = field(init=False, default_factory=dict)
+    requests: dict[str, BrokerOrder] = field(init=False, default_factory=dict)
     """By every ClOrdID that was ever taken."""
     trades: dict[str, ExecutionReport] = field(init=False, default_factory=dict)
     """Every side of a trade that was told, by ExecID, corrected ones as well."""
@@ -151,7 +151,7 @@ class Venue:
         reason, text = broken or (None, None)
         order_id, exec_id = self.next_number(now_ns), self.next_number(now_ns)
         report = rejected(request, exec_id, order_id, reason, text, now_ns)
-        entry = Entry(session, request, fresh_order(request, report), report)
+        entry = BrokerOrder(session, request, fresh_order(request, report), report)
         self.orders[entry.order.order_id] = self.requests[request.cl_ord_id] = entry
         if broken:
             return [Addressed(session, report)]
@@ -182,7 +182,7 @@ class Venue:
         return self.tell(entry.request.symbol, book.replace(order_id, *terms), now_ns)
 
     def _change_refusal(
-        self, request: CancelOrder | ReplaceOrder, entry: Entry | None, taken: Entry | None
+        self, request: CancelOrder | ReplaceOrder, entry: BrokerOrder | None, taken: BrokerOrder | None
     ) -> tuple[int, str] | None:
         """(CxlRejReason, Text), or None when the change may go to the book."""
         if taken is not None:
@@ -230,7 +230,7 @@ class Venue:
 
     def _report(
         self,
-        entry: Entry,
+        entry: BrokerOrder,
         told: list[Addressed],
         exec_id: str,
         now_ns: int,

@@ -8,9 +8,9 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from config.settings import Settings
-from storage import candles
-from storage.candles import Candle
 from storage.database import Database
+from storage.market import candles
+from storage.market.candles import Candle
 
 MINUTE = 60_000_000_000
 NINE = 28_333_980 * MINUTE

@@ -22,13 +22,13 @@ from config.tokens import issue
 from domain.orders import PlacedOrder, Product, Side
 from domain.risk_limits import RiskLimits
 from domain.time import trade_date
-from storage import risk_limits
 from storage.database import Database
+from storage.risk import risk_limits
 from tests.support.clients import an_order
 from tests.support.desk import A_WORD
 from tests.support.eventually import eventually
 from tests.support.stories import EXCHANGE, Stories, exchange_listed
-from workflows.payloads import DATA_CONVERTER
+from workflow_api.payloads import DATA_CONVERTER
 
 RICH = 10_000_000_00
 WIDE = RiskLimits(10**14, 10**8, 10**14)

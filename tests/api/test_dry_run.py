@@ -10,15 +10,15 @@ import pytest
 from psycopg import sql
 from redis.asyncio import Redis
 
+from bus.tick_bus import Publisher
+from bus.ticks import ALIVE, TICK, group_of
 from domain.money import rupees
 from domain.reports import MarketPhase, SessionPhase
 from domain.sessions import SessionClass
-from exchange.ticks import ALIVE, TICK, group_of
-from realtime.bus import Publisher
-from storage.arrivals import Arrival
 from storage.database import Database
-from storage.exchange_journal import write
-from storage.instruments import load_instruments
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.market.instruments import load_instruments
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 

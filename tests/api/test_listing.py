@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from api.listing import Listing
-from api.market_answers import Instrument, Permissions
+from api.market_responses import Instrument, Permissions
 from config.sessions import session_rules
 from domain import instruments
 from domain.sessions import SessionClass, SessionRules, session_classes
-from exchange.master import read_master
+from exchange.files.master import read_master
 
 MASTER = {row.instrument_id: row for name in ("NSE", "BSE") for row in read_master(name).values()}
 TODAY = date(2026, 11, 23)

@@ -8,16 +8,16 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.market_answers import Permissions, SegmentStatus
+from api.market_responses import Permissions, SegmentStatus
 from config.sessions import session_rules
 from config.settings import Settings
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.reports import MarketPhase, SessionPhase
 from domain.sessions import SessionClass
 from domain.time import IST, NANOS, rfc3339
-from storage.arrivals import Arrival
 from storage.database import Database
-from storage.exchange_journal import write
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
 from tests.support.builders import an_instrument
 
 

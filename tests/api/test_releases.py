@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from storage import wakeups
+from bus import wakeups
 from storage.database import Database
 from tests.support.clients import an_order, signed_in
 from tests.support.desk import lift_everything

@@ -14,7 +14,7 @@ from domain.instruments import Instrument
 from domain.time import trade_date
 from domain.trading_states import Scope
 from storage.database import Database
-from storage.trading_states import Subject
+from storage.risk.trading_states import StateTarget
 from tests.support.clients import an_order, sign_in
 from tests.support.desk import frozen
 
@@ -115,7 +115,7 @@ async def test_what_was_sliced_stays_so_whatever_the_freeze_quantity_is_now(
 @asynccontextmanager
 async def everything_frozen(app: FastAPI, database: Database) -> AsyncIterator[None]:
     try:
-        async with frozen(database, Subject(Scope.SEGMENT, "NSE:CASH")):
+        async with frozen(database, StateTarget(Scope.SEGMENT, "NSE:CASH")):
             await app.state.trading_states.refresh()
             yield
     finally:

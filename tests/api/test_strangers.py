@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.schemas import INSTRUMENT_ID
+from api.requests import INSTRUMENT_ID
 from storage.database import Database
 from tests.support.clients import an_order, sign_in
 

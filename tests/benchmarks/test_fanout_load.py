@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fanout_load import BunClient, LoadClient, NatsClient, OurClient, SocketIoClient, subject
 from domain.time import rfc3339
-from realtime.frames import text_frame
+from realtime.websocket.frames import text_frame
 from tests.support.eventually import eventually
 
 UPDATES = 40

@@ -8,11 +8,11 @@ import msgspec
 from redis import Redis
 from rich.console import Console
 
+from bus.health import Health
 from cli.fix import wire_message
 from config.settings import Settings
-from exchange.wire_log import WireMessage
+from exchange.fix.wire_log import WireMessage
 from tests.support.command_line import hundi
-from workers.health import Health
 
 DETAIL = (
     "4 of 4 sessions: FIXT.1.1:HUNDI01->NSE, FIX.4.2:HUNDI02->NSE, "

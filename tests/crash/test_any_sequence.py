@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from domain.orders import OrderType, Product, Side
-from storage import holds_at_exchange
+from storage.books import holds_at_exchange
 from storage.database import Database
 from tests.support.brokerage import PERCENT, Brokerage, Killed, brokerage
 from tests.support.evidence import Evidence, read

@@ -15,10 +15,11 @@ from config.settings import Settings
 from domain.instructions import ReplaceOrder
 from domain.orders import OrderType, PlacedOrder, Side, Validity
 from domain.trading_states import Cause, Scope, TradingState
-from storage import instructions, trading_states
 from storage.database import Database
-from storage.instructions import Owing
-from storage.trading_states import Subject
+from storage.journals import outbox_rows
+from storage.journals.outbox_rows import NewOutboxRow
+from storage.risk import trading_states
+from storage.risk.trading_states import StateTarget
 from tests.support.builders import some_terms
 from tests.support.desk import A_WORD, frozen, user
 from tests.support.edge import Edge, edge
@@ -77,7 +78,7 @@ async def test_a_freeze_amid_a_burst_stops_it_and_the_rest_is_withdrawn(
     async with database.reading() as conn:
         # As autovacuum does: without statistics of a table just filled, the claim is planned badly.
         await conn.execute("ANALYZE order_intake, exchange_outbox, orders")
-    everything = Subject(Scope.ALL)
+    everything = StateTarget(Scope.ALL)
     try:
         exchanges.gateway.send_signal(signal.SIGCONT)
 
@@ -205,7 +206,7 @@ async def test_a_change_that_waits_when_the_freeze_comes_never_reaches_the_excha
         now,
     )
     async with database.transaction() as conn:
-        await instructions.owe(conn, [Owing(placed, "REPLACE", more)], now)
+        await outbox_rows.enqueue(conn, [NewOutboxRow(placed, "REPLACE", more)], now)
     async with frozen(database, user(user_id)):
         committed_ns = time.time_ns()
         await trading_states.tell(redis, ["NSE"])

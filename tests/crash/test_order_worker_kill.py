@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 
-from exchange.trade_file import read_trade_file, trade_file_paths
+from exchange.files.trade_file import read_trade_file, trade_file_paths
 from tests.support.eventually import eventually
 from tests.support.market import Market
 

@@ -19,8 +19,8 @@ from domain.wind_down import Selection, WindDown
 from tests.support.clients import an_order, sign_in
 from tests.support.eventually import eventually
 from tests.support.market import Market
-from workflows import contracts
-from workflows.connection import connect_operations
+from workflow_api import contracts
+from workflow_api.connection import connect_operations
 
 CONNECTIONS, PUTS = 14, 2_100
 NANOS_A_MILLISECOND = 1_000_000

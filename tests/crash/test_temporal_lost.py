@@ -21,9 +21,9 @@ from exchange.simulator.history import MessageKind
 from tests.support.clients import Client, Request
 from tests.support.eventually import eventually
 from tests.support.market import Market
-from workflows.connection import connect_operations
-from workflows.contracts import order_workflow_id
-from workflows.payloads import DATA_CONVERTER
+from workflow_api.connection import connect_operations
+from workflow_api.contracts import order_workflow_id
+from workflow_api.payloads import DATA_CONVERTER
 
 CLIENT = "DEMO0045"
 BELOW = 65

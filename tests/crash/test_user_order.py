@@ -20,15 +20,15 @@ import pytest
 from psycopg.rows import dict_row
 from redis import Redis
 
+from bus.health import read_one
 from config.tokens import issue
-from storage.outbox import IN_FLIGHT_MAX
+from storage.journals.outbox import IN_FLIGHT_MAX
 from tests.support.clients import Request, an_order
 from tests.support.edge import until
 from tests.support.eventually import eventually
 from tests.support.evidence import Row, collect
 from tests.support.invariants import broken
 from tests.support.market import Market, environment
-from workers.health import read_one
 
 USERS = int(os.environ.get("HUNDI_FIFO_USERS", "12"))
 ORDERS = int(os.environ.get("HUNDI_FIFO_ORDERS", "15"))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from config.sessions import broker_hours
-from domain.departure import entry
+from domain.exchange_terms import admit
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.orders import OrderTerms, OrderType, Product, Validity
 from domain.rejects import Refusal, RejectCode
@@ -74,7 +74,7 @@ def instrument_of(session_class: SessionClass) -> Instrument:
 
 
 def outcome(row: Row, moment: str) -> str:
-    """As the order's gates judge it, by the first of their refusals (activities/judge.py)."""
+    """As the order's gates judge it, by the first of their refusals (pretrade/checks.py)."""
     phase, cash, derivatives = MOMENTS[moment]
     at_ns = ist_ns(DAY, cash if row.session_class.segment is Segment.CASH else derivatives)
     terms: OrderTerms = some_terms(
@@ -85,7 +85,7 @@ def outcome(row: Row, moment: str) -> str:
         trigger_price=2450_00 if row.order_type in TRIGGERED else None,
     )
     refusals = terms_refusals(terms, instrument_of(row.session_class), DAY)
-    entered = entry(terms, phase, row.session_class, broker_hours(), at_ns, at_ns)
+    entered = admit(terms, phase, row.session_class, broker_hours(), at_ns, at_ns)
     if refusals or isinstance(entered, Refusal):
         refused = [*refusals, *([entered] if isinstance(entered, Refusal) else [])]
         return WORDS[refused[0].code]

@@ -9,14 +9,14 @@ from domain.portfolio_margin import (
     CommodityMargin,
     ExposureRate,
     MarginBreakdown,
+    MarginedPosition,
     MarginParameters,
-    OpenPosition,
     WorkingOrder,
     order_margin,
     portfolio_margin,
 )
 from domain.span import MILLION, ContractKey, ContractKind, ShortOptionMethod, Spread, SpreadLeg
-from exchange.span_file import read_span_file
+from exchange.files.span_parser import read_span_file
 from tests.support.derivatives import (
     FAR,
     NEAR,
@@ -49,7 +49,7 @@ def currencies(tmp_path_factory: pytest.TempPathFactory) -> MarginParameters:
 
 
 def margin(params: MarginParameters, *positions: tuple[ContractKey, int]) -> MarginBreakdown:
-    held = portfolio_margin([OpenPosition(key, quantity) for key, quantity in positions], params)
+    held = portfolio_margin([MarginedPosition(key, quantity) for key, quantity in positions], params)
     assert held is not None
     return held
 
@@ -134,9 +134,9 @@ def test_an_option_sold_on_its_last_day_pays_more_exposure() -> None:
 
 
 def test_what_is_not_known_is_refused_not_guessed() -> None:
-    missing = OpenPosition(future("ALPHA", date(2027, 2, 23)), 1)
+    missing = MarginedPosition(future("ALPHA", date(2027, 2, 23)), 1)
     assert portfolio_margin([missing], PLAIN) is None
-    assert portfolio_margin([OpenPosition(NEAR_FUTURE, 1)], MarginParameters(PLAIN.span, {})) is None
+    assert portfolio_margin([MarginedPosition(NEAR_FUTURE, 1)], MarginParameters(PLAIN.span, {})) is None
     order = WorkingOrder(missing.contract, Side.BUY, 1, 1000_00)
     assert order_margin([], [], order, PLAIN) is None
     nothing = portfolio_margin([], PLAIN)
@@ -147,7 +147,7 @@ def test_what_is_not_known_is_refused_not_guessed() -> None:
 def added(
     order: WorkingOrder, positions: dict[ContractKey, int], *working: WorkingOrder
 ) -> tuple[int, int, int]:
-    held = [OpenPosition(key, quantity) for key, quantity in positions.items()]
+    held = [MarginedPosition(key, quantity) for key, quantity in positions.items()]
     result = order_margin(held, working, order, PLAIN)
     assert result is not None
     return result.span, result.exposure, result.premium

@@ -20,8 +20,8 @@ from domain.orders import Side
 from domain.portfolio_margin import (
     ExposureRate,
     MarginBreakdown,
+    MarginedPosition,
     MarginParameters,
-    OpenPosition,
     WorkingOrder,
     order_margin,
     portfolio_margin,
@@ -36,9 +36,9 @@ from domain.span import (
     SpreadLeg,
 )
 from domain.time import NANOS
-from exchange.master import read_master
-from exchange.simulator.span_publisher import span_parameters
-from exchange.span_file import read_span_file
+from exchange.files.master import read_master
+from exchange.files.span_parser import read_span_file
+from exchange.simulator.clearing.span_publisher import span_parameters
 from tests.support.derivatives import (
     FAR,
     NEAR,
@@ -91,8 +91,8 @@ def parameters(draw: st.DrawFn) -> MarginParameters:
     return some_parameters(contracts, [alpha, a_commodity("BETA")], draw(st.sampled_from([(), (credit,)])))
 
 
-def positions(keys: Sequence[ContractKey], at_most: int = 5) -> st.SearchStrategy[list[OpenPosition]]:
-    return st.lists(st.builds(OpenPosition, st.sampled_from(keys), st.integers(-9, 9)), max_size=at_most)
+def positions(keys: Sequence[ContractKey], at_most: int = 5) -> st.SearchStrategy[list[MarginedPosition]]:
+    return st.lists(st.builds(MarginedPosition, st.sampled_from(keys), st.integers(-9, 9)), max_size=at_most)
 
 
 def orders(keys: Sequence[ContractKey], at_most: int = 4) -> st.SearchStrategy[list[WorkingOrder]]:
@@ -132,7 +132,7 @@ def known(margin: MarginBreakdown | None) -> MarginBreakdown:
 class Textbook:
     """SPAN as it is written down: net the positions, then scan, spread, credit, floor and value in turn."""
 
-    def __init__(self, held: Sequence[OpenPosition], params: MarginParameters) -> None:
+    def __init__(self, held: Sequence[MarginedPosition], params: MarginParameters) -> None:
         self.span = params.span
         self.net: dict[ContractKey, int] = {}
         for position in held:
@@ -213,10 +213,10 @@ class Textbook:
 
 
 def filled(
-    held: list[OpenPosition], working: list[WorkingOrder], quantities: Sequence[int]
-) -> list[OpenPosition]:
+    held: list[MarginedPosition], working: list[WorkingOrder], quantities: Sequence[int]
+) -> list[MarginedPosition]:
     fills = [
-        OpenPosition(o.contract, o.side.sign * quantity)
+        MarginedPosition(o.contract, o.side.sign * quantity)
         for o, quantity in zip(working, quantities, strict=True)
     ]
     return held + fills
@@ -225,7 +225,7 @@ def filled(
 @PATIENT
 @given(params=parameters(), held=positions(KEYS))
 def test_what_is_held_is_margined_as_the_textbook_says(
-    params: MarginParameters, held: list[OpenPosition]
+    params: MarginParameters, held: list[MarginedPosition]
 ) -> None:
     assert known(portfolio_margin(held, params)).span == Textbook(held, params).requirement()
 
@@ -233,7 +233,7 @@ def test_what_is_held_is_margined_as_the_textbook_says(
 @PATIENT
 @given(params=parameters(), held=positions(KEYS), working=orders(KEYS))
 def test_what_is_blocked_covers_every_subset_of_fills(
-    params: MarginParameters, held: list[OpenPosition], working: list[WorkingOrder]
+    params: MarginParameters, held: list[MarginedPosition], working: list[WorkingOrder]
 ) -> None:
     blocked = known(portfolio_margin(held, params, working)).span
     subsets = product(*((0, order.quantity) for order in working))
@@ -243,7 +243,7 @@ def test_what_is_blocked_covers_every_subset_of_fills(
 @PATIENT
 @given(params=parameters(), held=positions(KEYS), working=orders(KEYS), data=st.data())
 def test_what_is_blocked_covers_any_partial_fills(
-    params: MarginParameters, held: list[OpenPosition], working: list[WorkingOrder], data: st.DataObject
+    params: MarginParameters, held: list[MarginedPosition], working: list[WorkingOrder], data: st.DataObject
 ) -> None:
     blocked = known(portfolio_margin(held, params, working))
     quantities = [data.draw(st.integers(0, order.quantity)) for order in working]
@@ -255,7 +255,7 @@ def test_what_is_blocked_covers_any_partial_fills(
 @PATIENT
 @given(held=positions(KEYS[:1]), working=orders(KEYS[:1]), params=parameters())
 def test_for_one_contract_the_worst_case_is_one_that_can_happen(
-    held: list[OpenPosition], working: list[WorkingOrder], params: MarginParameters
+    held: list[MarginedPosition], working: list[WorkingOrder], params: MarginParameters
 ) -> None:
     subsets = product(*((0, order.quantity) for order in working))
     worst = max(Textbook(filled(held, working, s), params).requirement() for s in subsets)
@@ -265,7 +265,7 @@ def test_for_one_contract_the_worst_case_is_one_that_can_happen(
 @PATIENT
 @given(params=parameters(), held=positions(KEYS), working=orders(KEYS))
 def test_order_by_order_the_additions_make_the_whole_and_none_is_negative(
-    params: MarginParameters, held: list[OpenPosition], working: list[WorkingOrder]
+    params: MarginParameters, held: list[MarginedPosition], working: list[WorkingOrder]
 ) -> None:
     total = known(portfolio_margin(held, params)).total
     for place, order in enumerate(working):
@@ -283,7 +283,7 @@ def test_the_margin_grows_with_the_portfolio_and_a_part_closed_never_raises_it(
 ) -> None:
     held = data.draw(positions(contracts(source), 8))
     once = known(portfolio_margin(held, market(source)))
-    larger = [OpenPosition(position.contract, position.quantity * times) for position in held]
+    larger = [MarginedPosition(position.contract, position.quantity * times) for position in held]
     scaled = known(portfolio_margin(larger, market(source)))
     # Each is rounded up once: a multiple may gain a paisa a time.
     assert scaled.span <= once.span * times < scaled.span + times
@@ -313,8 +313,8 @@ def test_a_calendar_spread_never_costs_more_than_its_legs_apart(
     source: str, data: st.DataObject, near: int, far: int
 ) -> None:
     futures = [key for key in contracts(source) if key.kind is ContractKind.FUTURE]
-    one = OpenPosition(data.draw(st.sampled_from(futures)), near)
-    other = OpenPosition(data.draw(st.sampled_from(futures)), far)
+    one = MarginedPosition(data.draw(st.sampled_from(futures)), near)
+    other = MarginedPosition(data.draw(st.sampled_from(futures)), far)
     together = known(portfolio_margin([one, other], market(source))).span
     assert together <= sum(known(portfolio_margin([leg], market(source))).span for leg in (one, other))
 
@@ -328,7 +328,7 @@ def test_an_order_that_only_closes_adds_no_margin(
     key = data.draw(st.sampled_from(contracts(source)))
     side = Side.SELL if held > 0 else Side.BUY
     order = WorkingOrder(key, side, min(closed, abs(held)), 100_00)
-    added = known(order_margin([OpenPosition(key, held)], [], order, market(source)))
+    added = known(order_margin([MarginedPosition(key, held)], [], order, market(source)))
     assert (added.span, added.exposure) == (0, 0)
 
 
@@ -336,4 +336,6 @@ def test_an_order_that_only_closes_adds_no_margin(
 def test_an_option_bought_never_needs_more_than_its_premium(source: str) -> None:
     bought = [key for key in contracts(source) if key.kind.is_option]
     assert len(bought) >= 20
-    assert all(known(portfolio_margin([OpenPosition(key, 1)], market(source))).total == 0 for key in bought)
+    assert all(
+        known(portfolio_margin([MarginedPosition(key, 1)], market(source))).total == 0 for key in bought
+    )

@@ -8,12 +8,12 @@ from domain.portfolio_margin import (
     CommodityMargin,
     ExposureRate,
     MarginBreakdown,
+    MarginedPosition,
     MarginParameters,
-    OpenPosition,
     portfolio_margin,
 )
 from domain.span import ContractKey, ContractKind
-from exchange.span_file import read_span_file
+from exchange.files.span_parser import read_span_file
 from tests.support.market_data import recorded, recorded_file
 
 pytestmark = recorded
@@ -26,7 +26,7 @@ def currencies() -> MarginParameters:
 
 
 def margin(params: MarginParameters, *positions: tuple[ContractKey, int]) -> MarginBreakdown:
-    held = portfolio_margin([OpenPosition(key, quantity) for key, quantity in positions], params)
+    held = portfolio_margin([MarginedPosition(key, quantity) for key, quantity in positions], params)
     assert held is not None
     return held
 

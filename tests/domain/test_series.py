@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.instrument_master import instruments_of, next_roll
 from config.sessions import session_rules
 from domain.instruments import Instrument, InstrumentKind
 from domain.series import ListingRule, expiries
 from domain.sessions import SessionClass, session_classes
 from domain.span import contract_key
 from domain.time import ist_ns
-from exchange.simulator.span_publisher import span_parameters
-from storage.instrument_master import instruments_of, next_roll
+from exchange.simulator.clearing.span_publisher import span_parameters
 from tests.support.contracts import front_future, front_option, futures_of
 
 CALENDAR = session_rules().calendar

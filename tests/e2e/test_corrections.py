@@ -10,14 +10,14 @@ import pytest
 from redis.asyncio import Redis
 from temporalio.client import Client as Temporal
 
+from bus.order_updates import channel
 from exchange.simulator.control import ask
-from storage.updates import channel
 from tests.support.clients import Client, Request
 from tests.support.eventually import eventually
 from tests.support.evidence import collect
 from tests.support.invariants import broken
 from tests.support.market import Market
-from workflows.contracts import late_reports_id, order_workflow_id
+from workflow_api.contracts import late_reports_id, order_workflow_id
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 from config.rules import exposure_rates
 from domain.money import paise
 from domain.orders import Side
-from domain.portfolio_margin import MarginParameters, OpenPosition, WorkingOrder, portfolio_margin
+from domain.portfolio_margin import MarginedPosition, MarginParameters, WorkingOrder, portfolio_margin
 from domain.span import contract_key
 from domain.time import trade_date
-from exchange.master import read_master
-from exchange.span_file import read_span_file
-from exchange.span_files import span_path
+from exchange.files.master import read_master
+from exchange.files.span_directory import span_path
+from exchange.files.span_parser import read_span_file
 from tests.e2e.test_order_path import cancel, change, ended, place
 from tests.support.clients import an_order
 from tests.support.contracts import front_future, front_option
@@ -49,7 +49,9 @@ def needed(rules: MarginParameters, held: dict[str, int], ordered: dict[str, int
         WorkingOrder(_key(one), Side.BUY if units > 0 else Side.SELL, abs(units), 0)
         for one, units in (ordered or {}).items()
     ]
-    margin = portfolio_margin([OpenPosition(_key(one), units) for one, units in held.items()], rules, orders)
+    margin = portfolio_margin(
+        [MarginedPosition(_key(one), units) for one, units in held.items()], rules, orders
+    )
     assert margin is not None
     return margin.span + margin.exposure
 

@@ -12,10 +12,10 @@ from temporalio.client import Client as Temporal
 from tests.support.clients import Client, Request, lower_band
 from tests.support.eventually import eventually
 from tests.support.market import Market
-from workflows import contracts
-from workflows.connection import connect_operations
-from workflows.contracts import order_workflow_id
-from workflows.payloads import DATA_CONVERTER
+from workflow_api import contracts
+from workflow_api.connection import connect_operations
+from workflow_api.contracts import order_workflow_id
+from workflow_api.payloads import DATA_CONVERTER
 
 FILLED = re.compile(r"Filled (\d+) @ \d+\.\d\d \(\w+\), (\d+) left")
 

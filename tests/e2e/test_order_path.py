@@ -10,7 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from domain.money import paise, rupees
-from exchange.trade_file import read_trade_file, trade_file_paths
+from exchange.files.trade_file import read_trade_file, trade_file_paths
 from tests.support.clients import an_order
 from tests.support.eventually import eventually
 from tests.support.market import Market

@@ -12,13 +12,13 @@ import pytest
 from psycopg.rows import dict_row
 from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 
-from activities.wind_down import SquareOff
+from activities.wind_down import SquareOffPlan
 from tests.support.clients import an_order, sign_in
 from tests.support.desk import lift_everything
 from tests.support.eventually import eventually
 from tests.support.market import Market
-from workflows import contracts
-from workflows.connection import connect_operations
+from workflow_api import contracts
+from workflow_api.connection import connect_operations
 
 CLIENTS = 64
 NANOS_A_MILLISECOND = 1_000_000
@@ -181,7 +181,7 @@ async def test_the_square_off_closes_intraday_positions_once(market: Market) -> 
     async with signed_in(market, "DEMO0036") as client:
         await buy_and_rest(market, client, "DEMO0036", "NSE:TCS")
         before = len((await client.get("/api/v1/orders")).json()["orders"])
-        asked = SquareOff("CAS", "2026-11-25")
+        asked = SquareOffPlan("CAS", "2026-11-25")
         for attempt in (1, 2):
             told = await temporal.execute_workflow(
                 contracts.SQUARE_OFF_WORKFLOW,
@@ -197,7 +197,7 @@ async def test_the_square_off_closes_intraday_positions_once(market: Market) -> 
     assert {order["status"] for order in mine} == {"EXECUTED", "CANCELLED"}
     holiday = await temporal.execute_workflow(
         contracts.SQUARE_OFF_WORKFLOW,
-        SquareOff("CAS", "2026-11-24"),
+        SquareOffPlan("CAS", "2026-11-24"),
         id=f"square-off-test-{time.time_ns()}",
         task_queue=contracts.OPERATIONS_QUEUE,
     )

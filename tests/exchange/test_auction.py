@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.orders import OrderType, Side, Validity
-from exchange.simulator.auction import Equilibrium, equilibrium
-from exchange.simulator.book import OrderBook
-from exchange.simulator.events import Accepted, Repriced, Traded
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching.auction import Equilibrium, equilibrium
+from exchange.simulator.matching.book import OrderBook
+from exchange.simulator.matching.events import Accepted, Repriced, Traded
+from exchange.simulator.matching.ladder import Order
 
 BUY, SELL = Side.BUY, Side.SELL
 

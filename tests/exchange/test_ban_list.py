@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from exchange.ban_list import BanList, BanListError, read_ban_list
+from exchange.files.ban_list import BanList, BanListError, read_ban_list
 
 TITLE = "Securities in Ban For Trade Date 07-OCT-2026:"
 

@@ -1,7 +1,7 @@
 """The reject breaker, by the clock it is given."""
 
 from domain.time import NANOS
-from exchange.gateway.breaker import SAMPLE_MIN, RejectBreaker
+from exchange.gateway.reject_breaker import SAMPLE_MIN, RejectBreaker
 
 
 def test_a_few_rejects_among_few_answers_pause_nothing() -> None:

@@ -16,7 +16,7 @@ from domain.reports import (
     Report,
     SessionPhase,
 )
-from exchange.codec import CodecError, FixBody, FixVersion, decode, encode
+from exchange.fix.codec import CodecError, FixBody, FixVersion, decode, encode
 
 V42, V50 = FixVersion.FIX42, FixVersion.FIX50SP2
 AT = 1795507200_123456789  # 2026-11-24T08:00:00.123456789Z

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchange.listener import a_free_port, listening_at
+from exchange.fix.listener import a_free_port, listening_at
 from tests.support.exchange_process import SESSIONS, Exchange
 from tests.support.sockets import listened_at
 

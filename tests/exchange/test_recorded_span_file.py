@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from domain.span import ContractKey, ContractKind, ScanPoint, SpanParameters, Spread, SpreadLeg
-from exchange.simulator.span_document import span_document
-from exchange.span_file import read_span_file
+from exchange.files.span_parser import read_span_file
+from exchange.simulator.clearing.span_document import span_document
 from tests.support.market_data import recorded, recorded_file
 
 pytestmark = recorded

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.orders import OrderType, Side, Validity
-from exchange.simulator.book import OrderBook
-from exchange.simulator.events import (
+from exchange.simulator.matching.book import OrderBook
+from exchange.simulator.matching.events import (
     TOO_LATE,
     UNKNOWN_ORDER,
     Accepted,
@@ -19,7 +19,7 @@ from exchange.simulator.events import (
     Traded,
     Triggered,
 )
-from exchange.simulator.ladder import Order
+from exchange.simulator.matching.ladder import Order
 
 BUY, SELL = Side.BUY, Side.SELL
 

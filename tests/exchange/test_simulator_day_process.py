@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.master import read_master
+from exchange.files.master import read_master
 from tests.support.exchange_process import SESSIONS, Exchange
 from tests.support.fix_text import FixText, stamp
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from domain.instructions import NewOrder
 from domain.orders import OrderType, Side, Validity
 from domain.reports import ExecType, ExecutionReport, MarketPhase, OrdStatus, Report, SessionPhase
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator.control import Controlled, FlowCommand, PhaseCommand
 from exchange.simulator.flow import FlowEvent
 from exchange.simulator.history import MessageKind
-from exchange.simulator.market import Asked, Item, Market, Stop
+from exchange.simulator.market import Item, Market, MarketRequest, Stop
 
 SESSION = "FIXT.1.1:NSE->HUNDI01"
 TCS = read_master("NSE")["TCS"]
@@ -33,10 +33,12 @@ def run(data_dir: Path, *items: Item) -> tuple[Market, Sent]:
     return market, sent
 
 
-def order(cl_ord_id: str, side: Side, quantity: int, price: int | None, trigger: int | None = None) -> Asked:
+def order(
+    cl_ord_id: str, side: Side, quantity: int, price: int | None, trigger: int | None = None
+) -> MarketRequest:
     kind = OrderType.SL_M if trigger else OrderType.LIMIT if price else OrderType.MARKET
     terms = (side, quantity, kind, Validity.DAY, price, trigger, 0)
-    return Asked(SESSION, NewOrder(cl_ord_id, "DEMO0001", "TCS", *terms), False)
+    return MarketRequest(SESSION, NewOrder(cl_ord_id, "DEMO0001", "TCS", *terms), False)
 
 
 def test_reports_that_may_not_have_left_are_repeated_with_poss_resend(tmp_path: Path) -> None:

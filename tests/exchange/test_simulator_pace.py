@@ -12,7 +12,7 @@ from domain.instruments import Instrument
 from domain.orders import OrderType, Side, Validity
 from domain.reports import ExecType, ExecutionReport
 from domain.time import NANOS
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator.floor import Floor
 from exchange.simulator.pace import BEATS_A_SECOND
 from tests.support.contracts import front_future

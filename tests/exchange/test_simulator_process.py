@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bus.ticks import RECORD
 from domain.span import contract_key
-from exchange.feed import RECORD, FeedLine, PacketKind, feed_port, parse, snapshot_request
-from exchange.master import read_master
-from exchange.span_file import read_span_file
+from exchange.feed import FeedLine, PacketKind, feed_port, parse, snapshot_request
+from exchange.files.master import read_master
+from exchange.files.span_parser import read_span_file
 from tests.support.exchange_process import SESSIONS, Exchange
 from tests.support.fix_text import FixText, stamp
 

@@ -10,7 +10,7 @@ from cli import control as exchange_control
 from cli import recordings
 from config.settings import Settings
 from domain.orders import Side
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator import control
 from exchange.simulator.history import MessageKind
 from exchange.simulator.market import Market, Stop

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from domain.span import ContractKey, ContractKind, ScanPoint, SpanParameters, Spread, SpreadLeg
-from exchange.simulator.span_document import span_document
-from exchange.span_file import SpanFileError, read_span_file
+from exchange.files.span_parser import SpanFileError, read_span_file
+from exchange.simulator.clearing.span_document import span_document
 from tests.support.span_text import BUSINESS_DATE, JUNE, MAY, span_text, write_span
 
 

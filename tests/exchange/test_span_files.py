@@ -9,9 +9,9 @@ from config.rules import exposure_rates
 from domain.portfolio_margin import MarginParameters
 from domain.rejects import Refusal
 from domain.time import IST, NANOS
-from exchange.master import read_master
-from exchange.simulator.span_publisher import publish_span
-from exchange.span_files import SpanFiles, span_path
+from exchange.files.master import read_master
+from exchange.files.span_directory import SpanFiles, span_path
+from exchange.simulator.clearing.span_publisher import publish_span
 
 NSE = read_master("NSE")
 

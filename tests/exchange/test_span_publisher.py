@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.rules import exposure_rates
-from domain.portfolio_margin import MarginBreakdown, MarginParameters, OpenPosition, portfolio_margin
+from domain.portfolio_margin import MarginBreakdown, MarginedPosition, MarginParameters, portfolio_margin
 from domain.span import MILLION, ContractKind, Spread, SpreadLeg, contract_key
 from domain.time import IST, NANOS, trade_date
-from exchange.master import read_master
-from exchange.simulator.option_model import European
-from exchange.simulator.span_document import span_document
-from exchange.simulator.span_publisher import publish_span, span_parameters
-from exchange.span_file import read_span_file
-from exchange.span_files import span_path
+from exchange.files.master import read_master
+from exchange.files.span_directory import span_path
+from exchange.files.span_parser import read_span_file
+from exchange.simulator.clearing.option_model import European
+from exchange.simulator.clearing.span_document import span_document
+from exchange.simulator.clearing.span_publisher import publish_span, span_parameters
 from tests.support.contracts import front_future
 from tests.support.derivatives import (
     FAR,
@@ -49,7 +49,7 @@ LATER = [expiry for expiry in EXPIRIES if expiry >= date(2026, 12, 29)]
 OPTIONS = [contract for contract in CONTRACTS if contract.key.kind.is_option]
 
 
-def margin(positions: list[OpenPosition]) -> MarginBreakdown:
+def margin(positions: list[MarginedPosition]) -> MarginBreakdown:
     held = portfolio_margin(positions, PARAMETERS)
     assert held is not None
     return held
@@ -91,7 +91,7 @@ def test_an_index_future_moves_by_its_scan_range_to_the_paisa() -> None:
 def test_a_lot_of_the_index_needs_what_such_a_lot_needs() -> None:
     nifty = contract_key(FRONT)
     assert nifty is not None
-    held = margin([OpenPosition(nifty, 65)])
+    held = margin([MarginedPosition(nifty, 65)])
     # 65 x 2,412.31, and 2% of 65 x 26,118.80
     assert (held.span, held.exposure) == (156800_15, 33954_44)
 
@@ -99,9 +99,9 @@ def test_a_lot_of_the_index_needs_what_such_a_lot_needs() -> None:
 def test_an_option_bought_needs_no_margin_and_one_sold_at_least_its_floor_and_value() -> None:
     for contract in OPTIONS:
         assert max(contract.losses) <= contract.price // 100
-        assert margin([OpenPosition(contract.key, 1)]).total == 0
+        assert margin([MarginedPosition(contract.key, 1)]).total == 0
         floor = PUBLISHED.commodity(contract).short_option_minimum if PUBLISHED else 0
-        assert margin([OpenPosition(contract.key, -1)]).span >= floor + contract.price // 100 > floor > 0
+        assert margin([MarginedPosition(contract.key, -1)]).span >= floor + contract.price // 100 > floor > 0
 
 
 def test_only_what_has_not_expired_is_published(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_within_an_expiry_a_hedge_never_costs_more_than_its_legs_apart(
     expiry: date, data: st.DataObject
 ) -> None:
     keys = st.sampled_from([key for key in TRADED if key.expiry == expiry])
-    legs = st.lists(st.builds(OpenPosition, keys, st.integers(-9, 9)), max_size=8)
+    legs = st.lists(st.builds(MarginedPosition, keys, st.integers(-9, 9)), max_size=8)
     one, other = data.draw(legs), data.draw(legs)
     assert margin(one + other).total <= margin(one).total + margin(other).total
 

@@ -9,8 +9,8 @@ from domain.instructions import NewOrder
 from domain.orders import Side
 from domain.reports import ExecType, ExecutionReport, OrdStatus
 from exchange.gateway.writer import Writer
-from storage.arrivals import Arrival
 from storage.database import Database
+from storage.journals.inbox_rows import Arrival
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users, owe
 
 SESSION = "FIX.4.2:TEST->XW"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+from bus.redis_client import open_redis
+from bus.tick_bus import Publisher, Watcher
+from bus.ticks import GROUPS, TICK, Ticks, channel, group_of
 from config.settings import Settings
-from exchange.ticks import GROUPS, TICK, Ticks, channel, group_of
-from realtime.bus import Publisher, Watcher
-from storage.redis_client import open_redis
 from tests.support.eventually import eventually
 
 Watching = Callable[[], AbstractAsyncContextManager["Gateway"]]

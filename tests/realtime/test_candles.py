@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bus.ticks import RECORD
 from domain.money import paise
 from domain.time import IST, NANOS
-from exchange.feed import PACKET, PACKET_RECORDS, RECORD, Records
-from realtime.candles import MINUTE_NS, Candles
-from realtime.last_values import LastValues
+from exchange.feed import PACKET, PACKET_RECORDS, Records
+from realtime.feed.candles import MINUTE_NS, CandleBuilder
+from realtime.feed.last_values import LastValues
 from tests.support.market_data import recorded, recorded_file
 from tests.support.tick_day import generated_day
 
@@ -28,7 +29,7 @@ class Feed:
 
     def __init__(self, *tokens: int) -> None:
         self.values = LastValues(tokens)
-        self.candles = Candles(self.values.tokens)
+        self.candles = CandleBuilder(self.values.tokens)
         self._sequence = 0
 
     def ticks(self, *ticks: tuple[int, float, int, int, int], snapshot: bool = False) -> None:

@@ -12,16 +12,16 @@ from engineio.async_socket import AsyncSocket
 from redis.asyncio import Redis
 from uvicorn.server import ServerState
 
+from bus import order_updates
+from bus.background import running
 from config.settings import Settings
-from exchange.master import read_master
-from realtime import collector
+from exchange.files.master import read_master
+from realtime import gc_tuning
 from realtime.app import Stream
-from realtime.clients import Client
-from realtime.gateway import Gateway
-from realtime.line import Line
-from realtime.outbox import Outbox
-from storage import updates
-from storage.background import running
+from realtime.stream.clients import Client
+from realtime.stream.gateway import Gateway
+from realtime.websocket.connection import WebSocketConnection
+from realtime.websocket.outbox import Outbox
 from tests.support.eventually import eventually
 from tests.support.stream import STREAM, a_token, an_update
 
@@ -43,11 +43,11 @@ def alive(*kinds: type) -> list[int]:
 
 
 async def test_what_has_lived_is_frozen_until_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector, "FREEZE_SECONDS", 0.05)
+    monkeypatch.setattr(gc_tuning, "FREEZE_SECONDS", 0.05)
     empty, thresholds = False, gc.get_threshold()
     kept = Loop()
     try:
-        async with running(collector.tend(lambda: empty), "collector"):
+        async with running(gc_tuning.tend(lambda: empty), "collector"):
             await eventually(lambda: gc.get_freeze_count() > 0)
             frozen = gc.get_freeze_count()
             Loop()
@@ -68,12 +68,12 @@ async def test_a_connection_that_ends_leaves_nothing_for_the_collector(
     gateway = Gateway(servers, redis, list(read_master("NSE").values()))
     stream, state = Stream(gateway), ServerState()
     server = await asyncio.get_running_loop().create_server(
-        partial(Line, stream.lines, server_state=state), servers.host, 0
+        partial(WebSocketConnection, stream.lines, server_state=state), servers.host, 0
     )
     url = f"http://{servers.host}:{server.sockets[0].getsockname()[1]}{STREAM}"
     token, wanted = a_token(servers, USER), {"instruments": ["NSE:TCS"]}
     plain = [{"action": "auth", "token": token}, {"action": "subscribe", **wanted}]
-    await updates.publish(redis, [an_update(USER, 1)])
+    await order_updates.publish(redis, [an_update(USER, 1)])
     async with (
         running(gateway.run(), "gateway"),
         running(stream.run(), "stream"),
@@ -90,7 +90,7 @@ async def test_a_connection_that_ends_leaves_nothing_for_the_collector(
             # The pulse lets go of a line when it would have been its time.
             stream.lines.due.clear()
             # One at most: of the last client that a loop over all of them has looked at.
-            await eventually(lambda: max(alive(Line, Client, Outbox, AsyncSocket)) <= 1)
+            await eventually(lambda: max(alive(WebSocketConnection, Client, Outbox, AsyncSocket)) <= 1)
         finally:
             gc.enable()
     server.close()

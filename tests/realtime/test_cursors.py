@@ -10,15 +10,15 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
+from bus import background, order_updates
+from bus.redis_client import open_redis
 from config.settings import Settings
 from config.tokens import Session
-from realtime import record_queries
-from realtime.clients import Client, Closing
-from realtime.updates import Updates
+from realtime.stream import record_queries
+from realtime.stream.clients import Client, Closing
+from realtime.stream.updates import Updates
 from stack.supervision import Supervisor
-from storage import background, updates
 from storage.database import Database
-from storage.redis_client import open_redis
 from storage.update_refills import refilling
 from tests.realtime.test_update_refills import commit
 from tests.support.eventually import eventually
@@ -56,10 +56,10 @@ async def test_a_question_that_nobody_heard_is_asked_again(
 ) -> None:
     user = (await new_users(database, 1))[0]
     committed = await commit(database, user, 20)
-    await updates.publish(redis, committed)
+    await order_updates.publish(redis, committed)
     async with socket_io(gateway, a_token(gateway.settings, user)) as client, plain(gateway) as late:
         await eventually(partial(client.of, "session"))
-        await redis.delete(updates.tail(user))
+        await redis.delete(order_updates.tail(user))
         await late.ask("auth", token=a_token(gateway.settings, user), after_seq=2)
         assert await client.ask("resume", {"after_seq": 5}) == {"ok": True, "seq": None}
         async with refilling(redis, database):
@@ -73,7 +73,7 @@ async def test_a_cursor_ahead_of_the_record_is_refused(
 ) -> None:
     user = (await new_users(database, 1))[0]
     token = a_token(gateway.settings, user)
-    await updates.publish(redis, await commit(database, user, 3))
+    await order_updates.publish(redis, await commit(database, user, 3))
     async with refilling(redis, database), socket_io(gateway, token) as client, plain(gateway) as frames:
         await eventually(partial(client.of, "session"))
         refusal = await client.ask("resume", {"after_seq": 1000})
@@ -82,7 +82,7 @@ async def test_a_cursor_ahead_of_the_record_is_refused(
         await eventually(lambda: frames.websocket.closed)
         assert [closing["code"] for closing in frames.of("closing")] == ["CURSOR_AHEAD"]
         assert frames.websocket.close_code == 1008
-        await updates.publish(redis, await commit(database, user, 1))
+        await order_updates.publish(redis, await commit(database, user, 1))
         await seqs_are(client, 4)
 
 
@@ -90,7 +90,7 @@ async def test_a_resume_that_turns_out_to_be_ahead_ends_the_connection(
     gateway: GatewayProcess, database: Database, redis: Redis
 ) -> None:
     user = (await new_users(database, 1))[0]
-    await updates.publish(redis, await commit(database, user, 3))
+    await order_updates.publish(redis, await commit(database, user, 3))
     async with socket_io(gateway, a_token(gateway.settings, user)) as client:
         await eventually(partial(client.of, "session"))
         assert await client.ask("resume", {"after_seq": 1000}) == {"ok": True, "seq": None}
@@ -104,11 +104,11 @@ async def test_a_tail_that_is_behind_the_record_sends_nothing_below_the_cursor(
     user = (await new_users(database, 1))[0]
     token = a_token(gateway.settings, user)
     committed = await commit(database, user, 20)
-    await updates.publish(redis, committed[:10])
+    await order_updates.publish(redis, committed[:10])
     async with refilling(redis, database), socket_io(gateway, token, after_seq=18) as client:
         await seqs_are(client, 19, 20)
         assert client.of("session")[0]["seq"] >= 18
-        await updates.publish(redis, await commit(database, user, 1))
+        await order_updates.publish(redis, await commit(database, user, 1))
         await seqs_are(client, 19, 20, 21)
         assert client.of("gap") == []
 
@@ -118,14 +118,14 @@ async def test_two_resumes_at_once_are_each_given_all_that_they_ask_for(
 ) -> None:
     user = (await new_users(database, 1))[0]
     token = a_token(gateway.settings, user)
-    await updates.publish(redis, await commit(database, user, 60))
+    await order_updates.publish(redis, await commit(database, user, 60))
     async with refilling(redis, database), AsyncExitStack() as stack:
         clients: list[SocketIoClient] = [
             await stack.enter_async_context(socket_io(gateway, token)) for _ in range(6)
         ]
         for client in clients:
             await eventually(partial(client.of, "session"))
-        await redis.delete(updates.tail(user))
+        await redis.delete(order_updates.tail(user))
         cursors = (50, 0, 59, 10, 30, 58)
         await asyncio.gather(
             *(c.ask("resume", {"after_seq": cursor}) for c, cursor in zip(clients, cursors, strict=True))
@@ -152,9 +152,9 @@ async def test_time_in_which_redis_is_away_loses_no_update(
     wire = KeptWire()
     client, asking = (Client(Session(user, "x", "CLIENT", 0), told) for told in (wire, KeptWire()))
     async with open_redis(settings.redis_dsn) as redis, listening(redis) as opened:
-        await updates.publish(redis, committed[:3])
+        await order_updates.publish(redis, committed[:3])
         assert await opened.join(client, None) == await opened.join(asking, None) == 3
-        await updates.publish(redis, committed[4:])
+        await order_updates.publish(redis, committed[4:])
         os.kill(supervisor.pid("valkey"), signal.SIGKILL)
         replay = asyncio.create_task(opened.replay(asking, 1))
         await eventually(lambda: supervisor.pid("valkey") == 0)

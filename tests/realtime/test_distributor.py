@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 from redis.asyncio import Redis
 
+from bus.redis_client import open_redis
+from bus.tick_bus import Publisher, Watcher
+from bus.ticks import Ticks, group_of, latest
 from config.settings import Settings
-from exchange.ticks import Ticks, group_of, latest
-from realtime import distributor as distributing
-from realtime.bus import Publisher, Watcher
-from realtime.distributor import Distributor
-from realtime.feed_handler import FeedHandler
+from realtime.feed import distributor as distributing
+from realtime.feed.distributor import Distributor
+from realtime.feed.feed_handler import FeedHandler
 from stack.supervision import Supervisor
-from storage.redis_client import open_redis
 from tests.support.eventually import eventually
 from tests.support.feed import Sender, a_handler, some_records
 from tests.support.market import free_offset

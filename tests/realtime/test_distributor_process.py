@@ -13,16 +13,16 @@ from psycopg.rows import DictRow
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
+from bus.health import Health, read_one
+from bus.tick_bus import Watcher
+from bus.ticks import Ticks, group_of
 from config.settings import Settings
-from exchange.master import read_master
-from exchange.ticks import Ticks, group_of
-from realtime.bus import Watcher
-from realtime.candles import MINUTE_NS
-from storage import candles
+from exchange.files.master import read_master
+from realtime.feed.candles import MINUTE_NS
 from storage.database import Database
+from storage.market import candles
 from tests.support.edge import Edge, start
 from tests.support.eventually import eventually
-from workers.health import Health, read_one
 
 RELIANCE = read_master("NSE")["RELIANCE"]
 GROUP = group_of("NSE", RELIANCE.token)

@@ -6,9 +6,9 @@ import pytest
 
 from config.settings import Settings
 from exchange.feed import FeedLine, PacketKind, header, packets
-from realtime import datagrams
-from realtime.feed_handler import ASK_AGAIN_NS, FeedHandler
-from realtime.line_arbiter import OTHER_LINE_NS
+from realtime.feed import datagrams
+from realtime.feed.feed_handler import ASK_AGAIN_NS, FeedHandler
+from realtime.feed.line_arbiter import OTHER_LINE_NS
 from tests.support.feed import SILENCE_NS, Sender, a_handler, some_records
 from tests.support.market import free_offset
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import CTRL_OPCODES, CloseCode, Frame, Opcode
 
-from realtime.frames import (
+from realtime.websocket.frames import (
     FRAMES_MAX,
     FrameError,
     Reader,

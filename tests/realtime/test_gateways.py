@@ -6,12 +6,12 @@ from functools import partial
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
+from bus import order_updates
+from bus.health import read_all
 from config.settings import Settings
-from storage import updates
 from tests.realtime.test_ticks import RELIANCE, a_tick, elements, publish
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, Told, a_token, an_update, plain, socket_io
-from workers.health import read_all
 
 USER = 7_800_000
 
@@ -28,13 +28,13 @@ async def test_a_gateway_is_added_and_removed_while_clients_of_both_are_served(
     assert gateway.process is not None and added.process is not None
     both = {"realtime-0": gateway.process.pid, "realtime-1": added.process.pid}
     assert healthy(gateway.settings) == both, "each reports its own health"
-    await redis.delete(updates.tail(USER))
-    await updates.publish(redis, [an_update(USER, 1)])
+    await redis.delete(order_updates.tail(USER))
+    await order_updates.publish(redis, [an_update(USER, 1)])
     token = a_token(gateway.settings, USER)
     wanted = {"instruments": ["NSE:RELIANCE"]}
 
     async def tell(seq: int) -> None:
-        await updates.publish(redis, [an_update(USER, seq)])
+        await order_updates.publish(redis, [an_update(USER, seq)])
         await publish(redis, a_tick(RELIANCE.token, ltp=200_000 + seq))
 
     def is_told(told: Told, seq: int) -> bool:

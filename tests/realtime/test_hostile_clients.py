@@ -19,12 +19,12 @@ import socketio
 from redis.asyncio import Redis
 from websockets.frames import Opcode
 
-from exchange.master import read_master
-from exchange.ticks import TICK, Ticks, group_of
-from realtime.bus import Publisher
-from realtime.gateway import CONNECTIONS_MAX
-from realtime.line import MESSAGE_BYTES_MAX
-from storage import updates
+from bus import order_updates
+from bus.tick_bus import Publisher
+from bus.ticks import TICK, Ticks, group_of
+from exchange.files.master import read_master
+from realtime.stream.gateway import CONNECTIONS_MAX
+from realtime.websocket.connection import MESSAGE_BYTES_MAX
 from tests.support.eventually import eventually
 from tests.support.raw_stream import client_frame
 from tests.support.stream import STREAM, GatewayProcess, a_token, an_update, plain, socket_io
@@ -37,13 +37,13 @@ _users = count(7_500_000)
 async def a_bystander(gateway: GatewayProcess, redis: Redis) -> AsyncIterator[Any]:
     """A client whose order updates keep coming, each within two seconds, whatever happens meanwhile."""
     user = next(_users)
-    await updates.publish(redis, [an_update(user, 1)])
+    await order_updates.publish(redis, [an_update(user, 1)])
     async with socket_io(gateway, a_token(gateway.settings, user)) as client:
         await eventually(lambda: client.of("session"))
 
         async def is_served() -> None:
             seq = len(client.seqs) + 2
-            await updates.publish(redis, [an_update(user, seq)])
+            await order_updates.publish(redis, [an_update(user, seq)])
             await eventually(lambda: client.seqs[-1:] == [seq], within=2)
 
         await is_served()
@@ -205,7 +205,7 @@ async def test_a_stalled_client_is_cut_off_rather_than_losing_one_of_its_order_u
         stalled = stalled_client(gateway, url, [f"40{json.dumps(token)}"])
         await asyncio.to_thread(read_until, stalled, b'"session"')
         for first in range(1, 4001, 100):
-            await updates.publish(
+            await order_updates.publish(
                 redis, [an_update(user, seq, note="x" * 100) for seq in range(first, first + 100)]
             )
         await eventually(lambda: is_cut(stalled))

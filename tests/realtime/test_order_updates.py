@@ -10,8 +10,8 @@ import pytest
 import socketio
 from redis.asyncio import Redis
 
-from realtime.record_queries import HEAL_SECONDS
-from storage import updates
+from bus import order_updates
+from realtime.stream.record_queries import HEAL_SECONDS
 from tests.support.eventually import eventually
 from tests.support.stream import STREAM, GatewayProcess, a_token, an_update, plain, socket_io
 
@@ -24,7 +24,7 @@ def user() -> int:
 
 
 async def publish(redis: Redis, user_id: int, *seqs: int) -> None:
-    await updates.publish(redis, [an_update(user_id, seq) for seq in seqs])
+    await order_updates.publish(redis, [an_update(user_id, seq) for seq in seqs])
 
 
 @pytest.mark.parametrize("transports", [("websocket",), ("polling",), ("polling", "websocket")])
@@ -148,7 +148,7 @@ async def test_an_update_in_the_tail_that_was_never_published_is_read_from_there
     await publish(redis, user, 1)
     async with socket_io(gateway, a_token(gateway.settings, user)) as client:
         await eventually(lambda: client.of("session"))
-        await redis.zadd(updates.tail(user), {b'{"type":"order_update","seq":2}': 2})
+        await redis.zadd(order_updates.tail(user), {b'{"type":"order_update","seq":2}': 2})
         await publish(redis, user, 3)
         await eventually(lambda: client.seqs == [2, 3], within=HEAL_SECONDS)
 
@@ -194,10 +194,10 @@ async def test_resume_sends_again_what_came_after_the_cursor_and_goes_on_live(
 async def test_a_cursor_older_than_what_is_kept_is_told_of_the_gap(
     gateway: GatewayProcess, redis: Redis, user: int
 ) -> None:
-    newest = updates.KEPT_UPDATES + 10
+    newest = order_updates.KEPT_UPDATES + 10
     await publish(redis, user, *range(1, newest + 1))
     async with socket_io(gateway, a_token(gateway.settings, user), after_seq=3) as client:
-        await eventually(lambda: len(client.seqs) == updates.KEPT_UPDATES)
+        await eventually(lambda: len(client.seqs) == order_updates.KEPT_UPDATES)
         assert client.of("gap") == [{"type": "gap", "from_seq": 4, "to_seq": 10}]
         assert client.seqs == list(range(11, newest + 1))
 
@@ -253,7 +253,7 @@ async def test_a_gateway_takes_only_the_channels_of_connected_users(
     gateway: GatewayProcess, redis: Redis, user: int
 ) -> None:
     async def subscribers_are(number: int) -> bool:
-        found: Any = await redis.pubsub_numsub(updates.channel(user))
+        found: Any = await redis.pubsub_numsub(order_updates.channel(user))
         return bool(found[0][1] == number)
 
     assert await subscribers_are(0)

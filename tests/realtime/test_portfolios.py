@@ -12,10 +12,10 @@ import pytest
 from redis.asyncio import Redis
 
 from api.app import create_app
+from bus.ticks import ALIVE
 from config.settings import Settings
 from domain.money import paise, rupees
 from domain.orders import Product, Side
-from exchange.ticks import ALIVE
 from storage.database import Database
 from tests.realtime.test_ticks import INFY, RELIANCE, a_tick, publish, state
 from tests.support.books import an_account, book

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from bus.tick_bus import Watcher
+from bus.ticks import Ticks, group_of
 from config.settings import Settings
-from exchange.ticks import Ticks, group_of
-from realtime.bus import Watcher
 from tests.realtime.test_distributor_process import Distributor
 from tests.support.eventually import eventually
 from tests.support.market_data import recorded

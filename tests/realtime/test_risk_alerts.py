@@ -5,8 +5,8 @@ import time
 from redis.asyncio import Redis
 
 from config import tokens
-from storage import risk_alerts
-from storage.risk_alerts import RiskAlert
+from storage.risk import risk_alerts
+from storage.risk.risk_alerts import RiskAlert
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, a_token, plain, socket_io
 

@@ -4,9 +4,9 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from exchange.last_prices import LastPrices
-from exchange.ticks import ALIVE
-from realtime.bus import Publisher
+from bus.last_prices import LastPrices
+from bus.tick_bus import Publisher
+from bus.ticks import ALIVE
 from tests.realtime.test_ticks import RELIANCE, SBIN, TCS, USER, a_tick, publish, state
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, Told, a_token, plain, socket_io

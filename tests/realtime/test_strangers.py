@@ -16,14 +16,14 @@ from structlog.testing import capture_logs
 from uvicorn import Config, Server
 from websockets.frames import CloseCode, Opcode
 
+from bus.background import running
 from config.settings import Settings
-from realtime import socket_io, strangers
 from realtime.app import Stream
-from realtime.gateway import Gateway
-from realtime.line import Line
-from realtime.messages import Refused
-from realtime.strangers import SIGN_IN_SECONDS, Strangers
-from storage.background import running
+from realtime.stream import socket_io, strangers
+from realtime.stream.gateway import Gateway
+from realtime.stream.messages import MessageRefused
+from realtime.stream.strangers import SIGN_IN_SECONDS, Strangers
+from realtime.websocket.connection import WebSocketConnection
 from tests.support.eventually import eventually
 from tests.support.raw_stream import (
     PollingClient,
@@ -58,7 +58,7 @@ async def served(servers: Settings, redis: Redis, *trusted: str) -> AsyncIterato
         port=0,
         log_level="warning",
         lifespan="off",
-        ws=partial(Line, stream.lines),  # type: ignore[arg-type]
+        ws=partial(WebSocketConnection, stream.lines),  # type: ignore[arg-type]
         proxy_headers=bool(trusted),
         forwarded_allow_ips=list(trusted),
         timeout_graceful_shutdown=1,
@@ -172,7 +172,7 @@ async def test_addresses_of_one_household_count_as_one(monkeypatch: pytest.Monke
         ("192.0.2.1", "::ffff:192.0.2.1"),
         ("nonsense", "nonsense"),
     ):
-        with of_one.arrival(first), pytest.raises(Refused), of_one.arrival(second):
+        with of_one.arrival(first), pytest.raises(MessageRefused), of_one.arrival(second):
             pass
     with of_one.arrival("2001:db8:1:2::1"), of_one.arrival("2001:db8:1:3::1"), of_one.arrival("192.0.2.1"):
         pass
@@ -184,7 +184,7 @@ async def test_there_are_only_so_many_in_all(monkeypatch: pytest.MonkeyPatch) ->
     with (
         all_of_them.arrival("192.0.2.1"),
         all_of_them.arrival("192.0.2.2"),
-        pytest.raises(Refused),
+        pytest.raises(MessageRefused),
         all_of_them.arrival("192.0.2.3"),
     ):
         pass

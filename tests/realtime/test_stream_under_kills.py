@@ -11,11 +11,11 @@ from functools import partial
 import aiohttp
 import msgspec
 
+from bus import order_updates
+from bus.redis_client import open_redis
 from config.settings import Settings
 from stack.supervision import Supervisor
-from storage import updates
 from storage.database import Database
-from storage.redis_client import open_redis
 from storage.update_refills import refilling
 from tests.realtime.test_update_refills import commit
 from tests.support.eventually import eventually
@@ -23,7 +23,7 @@ from tests.support.orders import new_users
 from tests.support.stream import STREAM, GatewayProcess, Told, a_token
 
 KILLS = ["valkey", "gateway", "api", "valkey"]
-FAR = updates.KEPT_UPDATES - 100
+FAR = order_updates.KEPT_UPDATES - 100
 
 
 class Wanderer(Told):
@@ -103,7 +103,7 @@ async def test_two_clients_end_with_the_record_whoever_is_killed(
                 told = await commit(database, user, rng.randrange(1, 8))
                 last_seq = told[-1].body["seq"]
                 # Every now and then the publisher dies first, or Redis is away.
-                await updates.publish(redis, told if rng.random() < 0.8 else [])
+                await order_updates.publish(redis, told if rng.random() < 0.8 else [])
                 await asyncio.sleep(0.1)
 
     async def kill(name: str) -> None:

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from bus import background
+from bus.ticks import latest
 from config.tokens import Session
-from exchange.ticks import latest
-from realtime import tick_fanout, tick_table
-from realtime.clients import Client, Closing
-from realtime.tick_fanout import TickFanout
-from storage import background
+from realtime.stream import tick_fanout, tick_table
+from realtime.stream.clients import Client, Closing
+from realtime.stream.tick_fanout import TickFanout
 from tests.realtime.test_ticks import BUSY, a_tick, publish
 from tests.support.eventually import eventually
 

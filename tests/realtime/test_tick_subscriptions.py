@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from bus import background
+from bus.ticks import channel, group_of
 from config.tokens import Session
-from exchange.ticks import channel, group_of
-from realtime import tick_fanout
-from realtime.clients import Client
-from realtime.tick_fanout import TickFanout
-from storage import background
+from realtime.stream import tick_fanout
+from realtime.stream.clients import Client
+from realtime.stream.tick_fanout import TickFanout
 from tests.realtime.test_ticks import BUSY, RELIANCE, a_tick, elements, publish
 from tests.support.eventually import eventually
 from tests.support.wires import KeptWire

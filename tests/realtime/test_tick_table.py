@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from exchange.ticks import TICK, Ticks, group_of
-from realtime.tick_table import PUSH_SECONDS, TickTable
+from bus.ticks import TICK, Ticks, group_of
+from realtime.stream.tick_table import PUSH_SECONDS, TickTable
 from tests.support.builders import an_instrument
 
 GROUP = group_of("NSE", 2885)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+from bus.tick_bus import Publisher
+from bus.ticks import TICK, Ticks, channel, group_of, latest
 from domain.money import rupees
 from domain.time import rfc3339
-from exchange.master import read_master
-from exchange.ticks import TICK, Ticks, channel, group_of, latest
-from realtime.bus import Publisher
+from exchange.files.master import read_master
 from tests.support.eventually import eventually
 from tests.support.stream import GatewayProcess, Told, a_token, plain, socket_io
 

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from storage import audit, updates
-from storage.audit import AuditEntry, OrderUpdate
+from bus import order_updates
+from bus.order_updates import OrderUpdate
+from bus.redis_client import open_redis
+from storage import audit
+from storage.audit import AuditEntry
 from storage.database import Database, open_database
-from storage.redis_client import open_redis
 from storage.update_refills import refilling
 from tests.support.eventually import eventually
 from tests.support.market import Market
@@ -41,7 +43,7 @@ async def test_an_update_whose_publisher_died_after_the_commit_arrives_all_the_s
         committed = await commit(database, user, 3)
         await eventually(lambda: client.of("order_update") == [update.body for update in committed])
         committed += await commit(database, user, 2)
-        await updates.publish(redis, committed[-1:])
+        await order_updates.publish(redis, committed[-1:])
         await eventually(lambda: client.seqs == [1, 2, 3, 4, 5], within=2)
         assert client.of("gap") == []
 
@@ -50,11 +52,11 @@ async def test_a_cursor_older_than_the_tail_that_redis_lost_is_served_from_the_r
     gateway: GatewayProcess, database: Database, redis: Redis, refills: None
 ) -> None:
     user = (await new_users(database, 1))[0]
-    await updates.publish(redis, await commit(database, user, 20))
-    await redis.delete(updates.tail(user))
+    await order_updates.publish(redis, await commit(database, user, 20))
+    await redis.delete(order_updates.tail(user))
     async with socket_io(gateway, a_token(gateway.settings, user), after_seq=5) as client:
         await eventually(lambda: client.seqs == list(range(6, 21)))
-        await redis.delete(updates.tail(user))
+        await redis.delete(order_updates.tail(user))
         assert (await client.ask("resume", {"after_seq": 18}))["seq"] == 20
         assert client.seqs[-2:] == [19, 20]
         assert client.of("gap") == []
@@ -68,7 +70,7 @@ async def test_sockets_outlive_redis_and_are_told_afterwards_what_they_missed(ma
         async with socket_io(stream, token) as client:
             await eventually(lambda: client.of("session"))
             async with open_redis(market.settings.redis_dsn) as redis:
-                await updates.publish(redis, await commit(database, user, 2))
+                await order_updates.publish(redis, await commit(database, user, 2))
             await eventually(lambda: client.seqs == [1, 2])
             await asyncio.to_thread(valkey.kill9)
             await commit(database, user, 3)
@@ -77,7 +79,7 @@ async def test_sockets_outlive_redis_and_are_told_afterwards_what_they_missed(ma
             assert client.reasons == []
             await asyncio.to_thread(market.process("realtime-0").kill9)
             async with open_redis(market.settings.redis_dsn) as redis:
-                await updates.publish(redis, await commit(database, user, 1))
+                await order_updates.publish(redis, await commit(database, user, 1))
             await asyncio.to_thread(market.process("realtime-0").start)
         await asyncio.to_thread(market.process("realtime-0").wait_healthy)
         async with socket_io(stream, token, after_seq=client.seqs[-1]) as again:

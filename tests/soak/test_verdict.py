@@ -8,9 +8,9 @@ import pytest
 from config.settings import Settings
 from domain.reports import ExecType, OrdStatus
 from domain.time import NANOS
-from storage.arrivals import Arrival
 from storage.database import Database
-from storage.exchange_journal import write
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
 from tests.soak.journal import CancelAnswer, Journal, OwnRefused
 from tests.soak.verdict import Left, owed
 from tests.soak.watch import Watch

@@ -16,7 +16,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.time import NANOS
-from workflows.contracts import order_workflow_id
+from workflow_api.contracts import order_workflow_id
 
 BOOKED_WITHIN_NS = 5 * NANOS
 LOOK_BACK_NS = 120 * NANOS

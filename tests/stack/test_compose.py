@@ -15,11 +15,11 @@ import pytest
 import yaml
 from redis import Redis
 
+from bus.health import Health
 from config.settings import Settings
 from stack.processes import platform_processes
 from stack.servers import TEMPORAL_LIMITS, TEMPORAL_SEARCH_ATTRIBUTES, VALKEY_USERS
 from tests.support.command_line import environment_of
-from workers.health import Health
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

@@ -5,10 +5,10 @@ import os
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
+from bus.health import EXPIRES_SECONDS, read_all, reporting
 from config.settings import Settings
 from stack.probes import reports_health
 from tests.support.eventually import eventually
-from workers.health import EXPIRES_SECONDS, read_all, reporting
 
 
 async def test_a_process_is_healthy_while_it_reports(redis: Redis, servers: Settings) -> None:

@@ -4,10 +4,10 @@ from datetime import date
 
 import pytest
 
+from config.instrument_master import instruments_of
 from config.settings import Settings
 from domain.instruments import InstrumentKind, Segment
 from storage.database import Database
-from storage.instrument_master import instruments_of
 from storage.seed import DEMO_CASH, DEMO_CLIENTS, seed
 
 DAYS = [date(2026, 12, 1), date(2027, 3, 15), date(2028, 1, 2)]

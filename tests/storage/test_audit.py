@@ -9,12 +9,14 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
+from bus import order_updates
 from domain.orders import OrderEvent, OrderStatus
 from domain.time import rfc3339
-from storage import audit, derivative_bans, updates
+from storage import audit
 from storage.audit import AuditEntry, Origin
 from storage.database import Database
-from storage.trading_states import Word
+from storage.risk import bans
+from storage.risk.trading_states import RiskAction
 from tests.storage.test_margin_book import open_account
 
 _users = itertools.count(950_000)
@@ -59,9 +61,9 @@ async def test_a_rolled_back_entry_leaves_no_gap(database: Database) -> None:
 
 async def test_a_ban_list_is_on_record_with_who_brought_it_and_why(database: Database) -> None:
     day, host = date(2031, 3, 3), Origin(device="a desk's machine")
-    word = Word("cli:asha", 0, "The exchange's list fo_secban.csv", host)
+    word = RiskAction("cli:asha", 0, "The exchange's list fo_secban.csv", host)
     async with database.transaction() as conn:
-        await derivative_bans.replace(conn, day, ["NSE:TCS", "NSE:SBIN", "NSE:TCS"], word)
+        await bans.replace(conn, day, ["NSE:TCS", "NSE:SBIN", "NSE:TCS"], word)
         found = await conn.execute(
             "SELECT actor, device, detail FROM audit_log WHERE event = 'BANS_SET'"
             " ORDER BY audit_id DESC LIMIT 1"
@@ -103,13 +105,13 @@ async def test_an_update_reaches_the_users_channel_and_its_tail_once(
         entry = an_entry(user_id, order_id=230215000012345)
         appended = await audit.append(conn, [entry])
     async with redis.pubsub() as pubsub:
-        await pubsub.subscribe(updates.channel(user_id))
-        await updates.publish(redis, appended)
-        await updates.publish(redis, appended)
+        await pubsub.subscribe(order_updates.channel(user_id))
+        await order_updates.publish(redis, appended)
+        await order_updates.publish(redis, appended)
         frames = [message async for message in first_messages(pubsub, 2)]
     assert b'"order_id":"230215000012345"' in frames[0]
     assert f'"timestamp":"{rfc3339(entry.occurred_at_ns)}"'.encode() in frames[0]
-    assert await redis.zcard(updates.tail(user_id)) == 1
+    assert await redis.zcard(order_updates.tail(user_id)) == 1
 
 
 async def test_a_movement_that_does_not_balance_is_refused_at_commit(database: Database) -> None:

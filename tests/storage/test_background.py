@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from storage import background
-from storage.background import end, running
+from bus import background
+from bus.background import end, running
 
 
 async def losing(cancellations: int) -> None:

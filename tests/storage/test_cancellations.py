@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 
 from domain.orders import OrderStatus, Side
 from domain.rejects import RejectCode
-from storage import order_queue, outbox, stops
-from storage.cancellations import CANCEL_REQUESTED, Cancellation, CancelledBy
 from storage.database import Database
-from storage.order_canceller import OrderCanceller
+from storage.journals import frozen_outbox, order_queue, outbox
+from storage.orders.cancellations import CANCEL_REQUESTED, Cancellation, CancelledBy
+from storage.orders.canceller import OrderCanceller
 from tests.support.orders import new_users, submit
 from tests.support.stories import Stories
 
@@ -167,7 +167,7 @@ async def test_a_cancel_of_an_order_that_was_put_back_and_withdrawn_waits_for_no
         (claimed,) = await outbox.claim(conn, "XP", SESSIONS, time.time_ns())
     assert (await canceller.cancel([order_id], CLIENT))[order_id].status is OrderStatus.PENDING_OPEN
     async with database.transaction() as conn:
-        await stops.put_back(conn, [claimed.seq])
+        await frozen_outbox.put_back(conn, [claimed.seq])
     assert (await canceller.cancel([order_id], HOUSE))[order_id].status is OrderStatus.CANCELLED
     assert [bool(row["withdrawn_at_ns"]) for row in await outbox_of(database, order_id)] == [True, True]
 

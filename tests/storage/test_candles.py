@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from storage import candles
-from storage.candles import Candle
 from storage.database import Database
+from storage.market import candles
+from storage.market.candles import Candle
 
 MINUTE = 60_000_000_000
 NINE = 28_333_334 * MINUTE

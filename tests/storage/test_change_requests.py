@@ -8,11 +8,11 @@ import pytest
 
 from config.settings import Settings
 from domain.rejects import RejectCode
-from storage import change_requests
 from storage.audit import AuditEntry
-from storage.cancellations import CancelledBy, cancel
-from storage.change_requests import CHANGE_REQUESTED, REQUESTS_A_SECOND, REQUESTS_MOST
 from storage.database import Database
+from storage.orders import change_requests
+from storage.orders.cancellations import CancelledBy, cancel
+from storage.orders.change_requests import CHANGE_REQUESTED, REQUESTS_A_SECOND, REQUESTS_MOST
 from tests.support.orders import new_users, submit
 
 

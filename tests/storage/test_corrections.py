@@ -11,10 +11,10 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from bus import wakeups
 from config.settings import Settings
 from domain.orders import PlacedOrder, Product, Side
 from domain.reports import ExecType, ExecutionReport
-from storage import wakeups
 from storage.database import Database
 from tests.support.brokerage import Brokerage, Killed, brokerage
 from tests.support.evidence import collect

@@ -9,10 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from temporalio.testing import ActivityEnvironment
 
-from activities.market_day import MarketDay
+from activities.day_roll import MarketDay
 from domain.orders import PlacedOrder, Product, Side
 from domain.time import trade_date
-from storage import day_roll
+from storage.books import day_roll
 from storage.database import Database
 from tests.support.trading_floor import TradingFloor
 

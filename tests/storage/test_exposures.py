@@ -4,8 +4,8 @@ import time
 
 from domain.risk_limits import RiskLimits
 from domain.time import trade_date
-from storage import exposures, risk_limits
 from storage.database import Database
+from storage.risk import exposures, risk_limits
 from tests.support.contracts import front_option
 from tests.support.desk import A_WORD
 from tests.support.orders import new_users

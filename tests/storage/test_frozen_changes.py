@@ -7,17 +7,19 @@ import pytest
 from redis.asyncio import Redis
 
 from domain.changes import Change
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.instruments import InstrumentKind
 from domain.margin import position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.trading_states import Cause, TradingState
-from storage import books, changes, order_queue, outbox, stops, submissions
-from storage.arrivals import Arrival
-from storage.cancellations import CancelledBy, cancel
+from storage.books import booking
 from storage.database import Database
-from storage.exchange_journal import write
-from storage.submissions import Asked
+from storage.journals import frozen_outbox, order_queue, outbox
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.orders import changes, submissions
+from storage.orders.cancellations import CancelledBy, cancel
+from storage.orders.submissions import SubmissionRequest
 from tests.support.builders import a_report, some_terms, some_trades
 from tests.support.desk import frozen, user
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
@@ -60,8 +62,10 @@ class Working:
         nets = terms.product is not Product.CNC
         block = await order.book.block(user_id, placed.order_id, terms.side, key, nets, 10, unit)
         async with database.transaction() as conn:
-            leaves = Departure(OrderType.LIMIT, PRICE, PRICE)
-            (answer,) = await submissions.submit(conn, order.portfolios, [Asked(placed, block, leaves)])
+            leaves = ExchangeTerms(OrderType.LIMIT, PRICE, PRICE)
+            (answer,) = await submissions.submit(
+                conn, order.portfolios, [SubmissionRequest(placed, block, leaves)]
+            )
             assert answer.refusal is None
             await conn.execute(
                 "UPDATE exchange_outbox SET claimed_at_ns = 1, sent_at_ns = 1, answered_at_ns = 1,"
@@ -83,10 +87,10 @@ class Working:
         """`asked`, or the code of the refusal."""
         self.requests += 1
 
-        def judge(stands: changes.Standing, terms: OrderTerms) -> tuple[Departure, int]:
+        def judge(stands: changes.ChangeableOrder, terms: OrderTerms) -> tuple[ExchangeTerms, int]:
             price = terms.price or 0
             unit = unit_margin(InstrumentKind.EQUITY, terms.product, terms.side, price, PERCENT)
-            return Departure(terms.order_type, price, price), unit or 0
+            return ExchangeTerms(terms.order_type, price, price), unit or 0
 
         async with self.database.transaction() as conn:
             request = f"{self.placed.order_id}-{self.requests}"
@@ -103,12 +107,12 @@ class Working:
 
     async def withdraw(self) -> list[dict[str, Any]]:
         async with self.database.transaction() as conn:
-            told = await stops.withdraw(conn, "NSE")
+            told = await frozen_outbox.withdraw(conn, "NSE")
         return [update.body for update in told if update.body["order_id"] == str(self.placed.order_id)]
 
     async def booked(self) -> None:
         async with self.database.transaction() as conn:
-            await books.book(conn, self.portfolios, [self.placed], PERCENT)
+            await booking.book(conn, self.portfolios, [self.placed], PERCENT)
 
     async def blocked(self) -> int:
         """In the ledger, and the same in the view and in the hold."""

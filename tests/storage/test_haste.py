@@ -14,15 +14,15 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from activities.decision import PASSED
 from domain.margin import Block, BlockOutcome, position_key
 from domain.orders import PlacedOrder, Product, Side
 from domain.reports import ExecType
-from storage import overdue_trades
-from storage.arrivals import Arrival
 from storage.database import Database
+from storage.journals import overdue_trades
+from storage.journals.inbox_rows import Arrival
 from tests.support.brokerage import Brokerage, brokerage
 from tests.support.builders import a_report, some_terms
+from workflow_api.results import PASSED
 
 PRICE = 2450_00
 CASH = 100_000_00

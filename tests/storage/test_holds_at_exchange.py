@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.reconciliation import Reconciliation
 from domain.orders import OrderType, PlacedOrder, Product, Side
 from domain.time import NANOS
-from storage import holds_at_exchange
+from storage.books import holds_at_exchange
 from storage.database import Database
 from tests.support.brokerage import PERCENT, Brokerage, brokerage
 from tests.support.desk import alerted

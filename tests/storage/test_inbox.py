@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from domain.orders import Side
 from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus, Report
-from storage import inbox
-from storage.arrivals import Arrival, Unreadable
 from storage.database import Database
-from storage.exchange_journal import Written, write
+from storage.journals import inbox
+from storage.journals.gateway_commit import GatewayCommit, write
+from storage.journals.inbox_rows import Arrival, Unreadable
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users, owe
 
 SESSION = "FIX.4.2:TEST->XI"
@@ -76,7 +76,7 @@ def life(order_id: int) -> list[ExecutionReport]:
     ]
 
 
-async def journal(database: Database, *reports: Report | Unreadable, first: int = 1) -> Written:
+async def journal(database: Database, *reports: Report | Unreadable, first: int = 1) -> GatewayCommit:
     arrivals = [
         Arrival("XI", SESSION, number, told, time.time_ns()) for number, told in enumerate(reports, first)
     ]

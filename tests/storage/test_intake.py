@@ -17,9 +17,9 @@ from domain.order_rules import OrderRules, SelfTradePolicy
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
 from storage.database import Database
-from storage.intake import Intake
-from storage.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
-from storage.slices import SlicedIntake
+from storage.journals.intake import Intake
+from storage.journals.order_requests import Acknowledgement, IdempotencyConflict, OrderRequest, OrdersRefused
+from storage.orders.slices import SlicedIntake
 from tests.storage.test_margin_book import open_account
 from tests.support.builders import some_terms
 

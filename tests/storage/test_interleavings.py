@@ -17,7 +17,7 @@ from domain.margin import Block
 from domain.orders import PlacedOrder, Product, Side
 from stack.cluster import superuser_dsn
 from storage.database import Database, open_database
-from storage.order_locks import lock_orders
+from storage.locks import lock_orders
 from tests.support.interleavings.account import Account, opened
 from tests.support.interleavings.scenario import Plan, Scenario, Step, filled, resting
 from tests.support.interleavings.search import Found, search

@@ -24,7 +24,7 @@ from domain.margin import (
 from domain.margin_book import MarginBook as Twin
 from domain.orders import Product, Side
 from storage.database import Database
-from storage.margin_book import FillStep, MarginBook, ReleaseStep, RemarginStep, ResizeStep
+from storage.margin.view import FillStep, MarginView, ReleaseStep, RemarginStep, ResizeStep
 
 CASH = 10_00_000
 POSITIONS = ("NSE:RELIANCE|MIS", "NSE:TCS|MIS", "NSE:RELIANCE|CNC")
@@ -67,7 +67,7 @@ STEPS = st.lists(
 class Pair:
     """The book and its twin, driven by the same steps, compared after each."""
 
-    def __init__(self, book: MarginBook, redis: Redis, user_id: int) -> None:
+    def __init__(self, book: MarginView, redis: Redis, user_id: int) -> None:
         self.book, self.redis, self.user_id = book, redis, user_id
         self.twin = Twin()
         self.margin: dict[str, int] = {}
@@ -180,7 +180,7 @@ async def test_the_scripts_and_their_twin_agree_after_every_step(
 ) -> None:
     user_id = next(_users)
     await open_account(database, user_id, CASH)
-    pair = Pair(MarginBook(redis, database), redis, user_id)
+    pair = Pair(MarginView(redis, database), redis, user_id)
     pair.twin.load(await pair.book.rebuild(user_id), {}, {})
     for verb, *arguments in steps:
         await getattr(pair, verb)(*arguments)
@@ -190,7 +190,7 @@ async def test_the_scripts_and_their_twin_agree_after_every_step(
 async def test_of_64_racing_clients_exactly_two_spend_the_lakh(database: Database, redis: Redis) -> None:
     user_id = next(_users)
     await open_account(database, user_id, 1_00_000_00)
-    book = MarginBook(redis, database)
+    book = MarginView(redis, database)
     blocks = await asyncio.gather(
         *(book.block(user_id, n, Side.BUY, "NSE:TCS|CNC", False, 100, 500_00) for n in range(64))
     )
@@ -206,7 +206,7 @@ async def test_a_lost_view_is_rebuilt_from_the_ledger_before_the_next_answer(
     user_id = next(_users)
     await open_account(database, user_id, 1_00_000_00)
     await hold_in_ledger(database, user_id, order_id=user_id * 100, quantity=100, unit=600_00)
-    book = MarginBook(redis, database)
+    book = MarginView(redis, database)
     before = await book.rebuild(user_id)
     await redis.delete(f"margin:{{{user_id}}}", f"margin:{{{user_id}}}:positions")
 
@@ -226,7 +226,7 @@ async def test_closing_a_position_needs_no_margin_and_is_promised_once(
 ) -> None:
     user_id = next(_users)
     await open_account(database, user_id, CASH)
-    book, key = MarginBook(redis, database), position_key("NSE:TCS", Product.MIS)
+    book, key = MarginView(redis, database), position_key("NSE:TCS", Product.MIS)
     bought = await book.block(user_id, 1, Side.BUY, key, True, 100, 700)
     hold = Hold(Side.BUY, key, True, 700, 100, 0)
     use, left = use_of_fill(hold, 100, 650, 0, 0, 0), replace(hold, open_quantity=0)

@@ -6,10 +6,10 @@ from time import time_ns
 
 from domain.reports import BandSet, MarketPhase, SessionPhase
 from domain.time import ist_ns
-from storage.arrivals import Arrival
 from storage.database import Database
-from storage.exchange_journal import write
-from storage.market_phases import MarketPhases
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.market.phases import MarketPhases
 from tests.support.builders import an_instrument
 from tests.support.stories import exchange_listed, listed
 

@@ -8,7 +8,6 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from activities.decision import PASSED
 from config.settings import Settings
 from domain.orders import OrderType, PlacedOrder, Product, Side
 from domain.reports import MarketPhase
@@ -16,6 +15,7 @@ from storage.database import Database
 from tests.support.brokerage import Brokerage, brokerage
 from tests.support.evidence import collect
 from tests.support.invariants import broken
+from workflow_api.results import PASSED
 
 PRICE = 2450_00
 CASH = 100_000_00

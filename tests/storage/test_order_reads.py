@@ -9,16 +9,17 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from activities.decision import PASSED
 from domain.orders import OrderStatus, Side, Validity
 from domain.rejects import SENTENCES, RejectCode
 from domain.reports import MarketPhase
 from domain.time import ist_ns, order_id_floor, trade_date
 from domain.wind_down import Selection
-from storage import order_reads, wind_downs
 from storage.database import Database
+from storage.orders import queries
+from storage.risk import wind_downs
 from tests.support.brokerage import Brokerage, brokerage
 from tests.support.orders import new_users
+from workflow_api.results import PASSED
 
 FRIDAY, SATURDAY, MONDAY = date(2026, 11, 27), date(2026, 11, 28), date(2026, 11, 30)
 TUESDAY = MONDAY + timedelta(1)
@@ -61,7 +62,7 @@ async def an_order(
 
 async def listed(database: Database, user_id: int, day: date, **narrowed: Any) -> list[int]:
     asked: dict[str, Any] = {"before_id": None, "status": None, "instrument_id": None, "limit": 100}
-    rows = await order_reads.list_orders(database, user_id, today=day, **(asked | narrowed))
+    rows = await queries.list_orders(database, user_id, today=day, **(asked | narrowed))
     return [row["order_id"] for row in rows]
 
 
@@ -151,14 +152,14 @@ async def test_an_order_says_why_the_exchange_ended_it(
         elif code is None:
             await broker.cancel(placed)
         await heard(broker)
-    detail = await order_reads.find_order(database, user_id, placed.order_id)
+    detail = await queries.find_order(database, user_id, placed.order_id)
     day = trade_date(placed.accepted_at_ns)
-    (listed,) = await order_reads.list_orders(
+    (listed,) = await queries.list_orders(
         database, user_id, today=day, before_id=None, status=None, instrument_id=None, limit=5
     )
     assert detail is not None and detail == listed
     assert (detail["status"], detail["reject_code"]) == (status, code)
-    last = (await order_reads.order_history(database, user_id, [placed.order_id]))[-1]
+    last = (await queries.order_history(database, user_id, [placed.order_id]))[-1]
     assert (last["status"], last["detail"].get("reject_code")) == (status, code)
     if code is None:
         assert detail["reject_reason"] is None

@@ -9,10 +9,10 @@ import pytest
 
 from domain.instructions import CancelOrder
 from domain.orders import Side
-from storage import outbox
 from storage.database import Database
-from storage.exchange_journal import write
-from storage.outbox import IN_FLIGHT_MAX, Owed, Sent
+from storage.journals import outbox
+from storage.journals.gateway_commit import write
+from storage.journals.outbox import IN_FLIGHT_MAX, OutboxRow, Sent
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users, owe, submit
 
 SESSIONS = ["S0", "S1"]
@@ -20,7 +20,7 @@ SESSIONS = ["S0", "S1"]
 
 async def claim_and_send(
     database: Database, exchange: str, sessions: Sequence[str | None] = SESSIONS, limit: int = 500
-) -> list[Owed]:
+) -> list[OutboxRow]:
     async with database.transaction() as conn:
         claimed = await outbox.claim(conn, exchange, sessions, time.time_ns(), limit)
     async with database.transaction() as conn:
@@ -28,7 +28,7 @@ async def claim_and_send(
     return claimed
 
 
-async def answer(database: Database, claimed: Sequence[Owed]) -> None:
+async def answer(database: Database, claimed: Sequence[OutboxRow]) -> None:
     async with database.transaction() as conn:
         await outbox.answered(conn, [owed.cl_ord_id for owed in claimed], time.time_ns())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from domain.orders import PlacedOrder, Product, Side
-from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
+from domain.portfolio_margin import MarginedPosition, WorkingOrder, portfolio_margin
 from domain.span import contract_key
 from storage.database import Database
 from tests.support.contracts import front_future, front_option
@@ -99,7 +99,7 @@ class Account:
         for row in positions:
             if (contract := contract_key(master()[row["instrument_id"]])) is not None:
                 net = row["buy_quantity"] - row["sell_quantity"]
-                held[row["product"]].append(OpenPosition(contract, net))
+                held[row["product"]].append(MarginedPosition(contract, net))
                 if contract.kind.is_option:
                     # What an option bought has cost is kept, to the paisa; nothing else of a derivative is.
                     assert row["margin"] == max(0, row["open_cost"])
@@ -113,7 +113,7 @@ class Account:
         return used, total, own, sum(row["margin"] for row in positions)
 
 
-def _needs(held: list[OpenPosition], working: list[WorkingOrder] | None = None) -> int:
+def _needs(held: list[MarginedPosition], working: list[WorkingOrder] | None = None) -> int:
     margin = portfolio_margin(held, parameters(), working or [])
     assert margin is not None
     return margin.span + margin.exposure

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
+from bus.portfolio_frames import Version
 from domain.orders import Product, Side
-from storage import portfolio_reads
+from storage.books import queries
 from storage.database import Database
-from storage.portfolio_frames import Version
 from tests.support.books import an_account, book
 
 BUY, SELL = Side.BUY, Side.SELL
 
 
 async def read(database: Database, user_id: int) -> Any:
-    return await portfolio_reads.read(database, user_id, time.time_ns())
+    return await queries.read(database, user_id, time.time_ns())
 
 
 @pytest.mark.parametrize("product", [Product.MIS, Product.NRML])
@@ -64,7 +64,7 @@ async def test_a_holding_sold_out_today_is_listed_with_what_it_made_and_tomorrow
     (sold,) = (await read(database, user))["holdings"]
     assert (sold["quantity"], sold["cost"], sold["realized_pnl"]) == (0, 0, -20_00)
     tomorrow = time.time_ns() + 86_400_000_000_000
-    later = await portfolio_reads.read(database, user, tomorrow)
+    later = await queries.read(database, user, tomorrow)
     assert later is not None and later["holdings"] == []
 
 
@@ -85,13 +85,13 @@ async def test_only_newer_versions_are_read_and_every_booking_makes_one(database
     first = await read(database, user)
     assert (first["holdings"], first["positions"]) == ([], [])
     known = [Version(user, first["version"]), Version(other, -1)]
-    assert [row["user_id"] for row in await portfolio_reads.later(database, known, time.time_ns())] == [other]
+    assert [row["user_id"] for row in await queries.later(database, known, time.time_ns())] == [other]
     await book(database, user, Product.MIS, SELL, 5, 100_00)
-    (row,) = await portfolio_reads.later(database, known[:1], time.time_ns())
+    (row,) = await queries.later(database, known[:1], time.time_ns())
     assert row["version"] > first["version"]
-    assert await portfolio_reads.later(database, [Version(user, row["version"])], time.time_ns()) == []
-    assert await portfolio_reads.later(database, [], time.time_ns()) == []
+    assert await queries.later(database, [Version(user, row["version"])], time.time_ns()) == []
+    assert await queries.later(database, [], time.time_ns()) == []
 
 
 async def test_nobody_without_an_account_has_a_portfolio(database: Database) -> None:
-    assert await portfolio_reads.read(database, 987_654_321, time.time_ns()) is None
+    assert await queries.read(database, 987_654_321, time.time_ns()) is None

@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.orders import PlacedOrder, Product, Side
-from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
+from domain.portfolio_margin import MarginedPosition, WorkingOrder, portfolio_margin
 from domain.rejects import Refusal, RejectCode
 from domain.span import ContractKey, RiskContract, contract_key
-from storage import reconciliation, submissions, trials
+from storage import reconciliation
 from storage.database import Database
-from storage.submissions import Asked
+from storage.orders import dry_runs, submissions
+from storage.orders.submissions import SubmissionRequest
 from tests.support.contracts import front_future, front_option
 from tests.support.portfolios import master, parameters, todays
 from tests.support.trading_floor import TradingFloor, an_order, unit_of
@@ -41,7 +42,7 @@ def key(symbol: str) -> ContractKey:
 
 def needed(held: dict[str, int], working: dict[str, int] | None = None) -> int:
     """SPAN and exposure of lots held and lots ordered, both signed; a NIFTY lot is 65."""
-    positions = [OpenPosition(key(symbol), lots * LOT) for symbol, lots in held.items()]
+    positions = [MarginedPosition(key(symbol), lots * LOT) for symbol, lots in held.items()]
     orders = [
         WorkingOrder(key(symbol), BUY if lots > 0 else SELL, abs(lots) * LOT, 0)
         for symbol, lots in (working or {}).items()
@@ -250,13 +251,13 @@ async def test_a_trial_says_what_an_order_would_add_and_promises_nothing(
     asked = {(BUY, FUTURE): needed({FUTURE: 2}) - needed({FUTURE: 1}), (SELL, FUTURE): 0, (BUY, PUT): 0}
     for (side, symbol), adds in asked.items():
         order = PlacedOrder(0, user_id, 0, time.time_ns(), an_order(side, symbol), "", "test")
-        leaves = Departure(order.terms.order_type, order.terms.price, order.terms.price or 1)
+        leaves = ExchangeTerms(order.terms.order_type, order.terms.price, order.terms.price or 1)
         unit = unit_of(order.terms, order.terms.price or 1)
-        trial = await trials.attempt(database, floor.portfolios, order, leaves, unit)
+        trial = await dry_runs.attempt(database, floor.portfolios, order, leaves, unit)
         assert (trial.refusals, trial.portfolio_margin) == ([], adds)
         assert trial.block is not None and trial.block.required == (LOT * unit if symbol == PUT else 0)
     many = PlacedOrder(0, user_id, 0, time.time_ns(), an_order(BUY, FUTURE, 20), "", "test")
-    trial = await trials.attempt(database, floor.portfolios, many, leaves, 0)
+    trial = await dry_runs.attempt(database, floor.portfolios, many, leaves, 0)
     assert [refusal.code for refusal in trial.refusals] == ["MARGIN_INSUFFICIENT"]
     assert await floor.ledger(user_id) == before
 
@@ -354,10 +355,12 @@ async def test_a_submit_that_is_rolled_back_leaves_view_and_ledger_agreed(
     order = await floor.acknowledged(user_id, an_order(BUY, FUTURE))
     block = await floor.view.block(user_id, order.order_id, BUY, f"NSE:{FUTURE}|NRML", True, LOT, 0)
     assert order.terms.price is not None
-    leaves = Departure(order.terms.order_type, order.terms.price, order.terms.price)
+    leaves = ExchangeTerms(order.terms.order_type, order.terms.price, order.terms.price)
     with pytest.raises(Lost):
         async with database.transaction() as conn:
-            (answer,) = await submissions.submit(conn, floor.portfolios, [Asked(order, block, leaves)])
+            (answer,) = await submissions.submit(
+                conn, floor.portfolios, [SubmissionRequest(order, block, leaves)]
+            )
             assert answer.refusal is None and not answer.stale
             raise Lost
     assert await figures(floor, user_id) == before

@@ -9,11 +9,12 @@ from redis.asyncio import Redis
 from temporalio.testing import ActivityEnvironment
 
 from activities.reconciliation import Reconciled, Reconciliation
+from bus import wakeups
 from domain.margin import BlockOutcome, position_key
 from domain.orders import Product, Side
-from storage import reconciliation, wakeups
+from storage import reconciliation
 from storage.database import Database
-from storage.margin_book import MarginBook
+from storage.margin.view import MarginView
 from tests.support.desk import alerted
 from tests.support.eventually import eventually
 from tests.support.orders import a_new_order, acknowledge, an_order_id, new_users
@@ -29,7 +30,7 @@ async def an_account(database: Database, redis: Redis) -> int:
         await conn.execute(
             "INSERT INTO margin_ledger (user_id, cash, updated_at_ns) VALUES (%s, %s, 1)", (user_id, CASH)
         )
-    await MarginBook(redis, database).rebuild(user_id)
+    await MarginView(redis, database).rebuild(user_id)
     return user_id
 
 
@@ -61,7 +62,7 @@ async def test_a_planted_drift_is_told_on_record_and_on_the_desk_s_channel_and_m
             return any(frame["user_id"] == user_id for frame in heard)
 
         await eventually(told)
-    view = await MarginBook(redis, database).account(user_id)
+    view = await MarginView(redis, database).account(user_id)
     assert view is not None and (view.cash, view.available, view.blocked) == (CASH, CASH, 0)
     assert await alerted(database, user_id) == ["MARGIN_DRIFT"]
     assert user_id not in (await reconcile(database, redis)).rebuilt
@@ -89,7 +90,7 @@ async def test_a_block_of_an_order_that_is_not_submitted_yet_is_no_drift(
     database: Database, redis: Redis
 ) -> None:
     user_id = await an_account(database, redis)
-    order_id, book = an_order_id(), MarginBook(redis, database)
+    order_id, book = an_order_id(), MarginView(redis, database)
     async with database.transaction() as conn:
         await acknowledge(conn, user_id, a_new_order(order_id))
         await conn.execute("UPDATE orders SET status = 'PENDING_VALIDATION' WHERE order_id = %s", (order_id,))
@@ -110,7 +111,7 @@ async def test_a_block_of_an_order_that_is_not_submitted_yet_is_no_drift(
 async def test_blocks_that_come_and_go_meanwhile_are_no_drift(database: Database, redis: Redis) -> None:
     """An account whose margin moves all the time is never rebuilt under its orders."""
     user_id = await an_account(database, redis)
-    book, running = MarginBook(redis, database), True
+    book, running = MarginView(redis, database), True
     position = position_key("NSE:SBIN", Product.MIS)
 
     async def trade() -> None:

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from storage.redis_client import Subscriber
+from bus.redis_client import Subscriber
 from tests.support.eventually import eventually
 
 

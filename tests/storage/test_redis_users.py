@@ -7,15 +7,15 @@ import pytest
 from redis import Redis as BlockingRedis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+from bus import order_updates
 from config.settings import Settings
-from storage import updates
 
 FORGED = b'{"type":"order_update","seq":1,"order_id":"1","event":"FILL","status":"EXECUTED"}'
 
 
 @pytest.mark.parametrize("user", [{}, {"username": "hundi", "password": "guessed"}, {"password": "guessed"}])
 def test_a_stranger_s_fill_reaches_nobody(servers: Settings, user: dict[str, Any]) -> None:
-    channel = updates.channel(1)
+    channel = order_updates.channel(1)
     with (
         BlockingRedis.from_url(servers.redis_dsn) as ours,
         ours.pubsub(ignore_subscribe_messages=True) as listener,

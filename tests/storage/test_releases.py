@@ -10,10 +10,10 @@ from redis.asyncio import Redis
 
 from domain.time import NANOS
 from domain.trading_states import Cause, Scope, TradingState
-from storage import releases, trading_states
 from storage.database import Database
-from storage.releases import Release, SecondPersonRequired
-from storage.trading_states import Frozen, Subject, Word
+from storage.risk import releases, trading_states
+from storage.risk.releases import Release, SecondPersonRequired
+from storage.risk.trading_states import Frozen, RiskAction, StateTarget
 from tests.support.desk import A_WORD
 from workers.market_watch import MarketWatch
 
@@ -23,35 +23,35 @@ AT = time.time_ns() - 2 * WITHIN
 _segments = itertools.count(1)
 
 
-def word(person: int, at_ns: int = AT) -> Word:
-    return Word(f"RISK{person:02}", 7_800_000 + person, "it is mended", at_ns=at_ns)
+def word(person: int, at_ns: int = AT) -> RiskAction:
+    return RiskAction(f"RISK{person:02}", 7_800_000 + person, "it is mended", at_ns=at_ns)
 
 
 @pytest.fixture
-async def stopped(database: Database) -> AsyncIterator[Subject]:
+async def stopped(database: Database) -> AsyncIterator[StateTarget]:
     """A segment that nobody trades in, stopped."""
-    subject = Subject(Scope.SEGMENT, f"XQ:{next(_segments)}")
+    subject = StateTarget(Scope.SEGMENT, f"XQ:{next(_segments)}")
     await freeze(database, subject)
     yield subject
     async with database.transaction() as conn:
         await trading_states.unfreeze(conn, subject, Cause, A_WORD)
 
 
-async def freeze(database: Database, subject: Subject, cause: Cause = Cause.DESK) -> Frozen:
+async def freeze(database: Database, subject: StateTarget, cause: Cause = Cause.DESK) -> Frozen:
     async with database.transaction() as conn:
         return await trading_states.freeze(conn, subject, TradingState.HALTED, cause, A_WORD)
 
 
-async def release(database: Database, subject: Subject, said: Word) -> Release:
+async def release(database: Database, subject: StateTarget, said: RiskAction) -> Release:
     async with database.transaction() as conn:
         return await releases.release(conn, subject, [Cause.DESK, Cause.LIMITS], said, WITHIN)
 
 
-async def is_stopped(database: Database, subject: Subject) -> bool:
+async def is_stopped(database: Database, subject: StateTarget) -> bool:
     return subject.scope_id in {row["scope_id"] for row in await trading_states.in_force(database)}
 
 
-async def test_of_two_who_confirm_at_once_one_releases(database: Database, stopped: Subject) -> None:
+async def test_of_two_who_confirm_at_once_one_releases(database: Database, stopped: StateTarget) -> None:
     await release(database, stopped, word(1))
     done = await asyncio.gather(*(release(database, stopped, word(person)) for person in range(2, 8)))
     assert sorted(one.lifted for one in done) == [[]] * 5 + [[Cause.DESK]]
@@ -60,7 +60,7 @@ async def test_of_two_who_confirm_at_once_one_releases(database: Database, stopp
 
 
 async def test_of_many_who_ask_at_once_two_different_people_release(
-    database: Database, stopped: Subject
+    database: Database, stopped: StateTarget
 ) -> None:
     asks = (release(database, stopped, word(1 + number % 2)) for number in range(8))
     done = await asyncio.gather(*asks, return_exceptions=True)
@@ -71,7 +71,7 @@ async def test_of_many_who_ask_at_once_two_different_people_release(
 
 
 async def test_a_stop_at_the_same_time_as_the_confirmation_always_stands(
-    database: Database, stopped: Subject
+    database: Database, stopped: StateTarget
 ) -> None:
     """Before it, the release is void; after it, it is stopped again."""
     for _ in range(10):
@@ -81,7 +81,9 @@ async def test_a_stop_at_the_same_time_as_the_confirmation_always_stands(
         assert await is_stopped(database, stopped)
 
 
-async def test_a_stop_for_another_cause_voids_the_release_too(database: Database, stopped: Subject) -> None:
+async def test_a_stop_for_another_cause_voids_the_release_too(
+    database: Database, stopped: StateTarget
+) -> None:
     await release(database, stopped, word(1))
     frozen = await freeze(database, stopped, Cause.CIRCUIT)
     assert [alert.kind for alert in frozen.alerts] == ["RELEASE_VOIDED"]
@@ -90,7 +92,7 @@ async def test_a_stop_for_another_cause_voids_the_release_too(database: Database
 
 
 @pytest.mark.parametrize("late", [WITHIN, WITHIN + 1])
-async def test_who_confirms_too_late_asks_anew(database: Database, stopped: Subject, late: int) -> None:
+async def test_who_confirms_too_late_asks_anew(database: Database, stopped: StateTarget, late: int) -> None:
     first = word(1)
     await release(database, stopped, first)
     done = await release(database, stopped, word(2, first.at_ns + late))
@@ -101,7 +103,7 @@ async def test_who_confirms_too_late_asks_anew(database: Database, stopped: Subj
 
 
 async def test_the_last_moment_is_in_time_and_the_first_may_ask_anew_after_it(
-    database: Database, stopped: Subject
+    database: Database, stopped: StateTarget
 ) -> None:
     first = word(1)
     await release(database, stopped, first)
@@ -113,7 +115,7 @@ async def test_the_last_moment_is_in_time_and_the_first_may_ask_anew_after_it(
 
 
 async def test_what_nobody_confirms_runs_out_on_record_and_as_an_alert(
-    database: Database, redis: Redis, stopped: Subject
+    database: Database, redis: Redis, stopped: StateTarget
 ) -> None:
     await release(database, stopped, word(1))
     watch = MarketWatch(database, redis, {}, [])
@@ -130,8 +132,8 @@ async def test_what_nobody_confirms_runs_out_on_record_and_as_an_alert(
     assert await is_stopped(database, stopped)
 
 
-async def test_a_release_is_of_one_stop_alone(database: Database, stopped: Subject) -> None:
-    other = Subject(Scope.SEGMENT, f"XQ:{next(_segments)}")
+async def test_a_release_is_of_one_stop_alone(database: Database, stopped: StateTarget) -> None:
+    other = StateTarget(Scope.SEGMENT, f"XQ:{next(_segments)}")
     await freeze(database, other)
     await release(database, stopped, word(1))
     assert (await release(database, other, word(2))).asked is not None

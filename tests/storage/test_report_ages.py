@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 
 from domain.orders import OrderType, PlacedOrder, Side
 from domain.time import NANOS
-from storage import report_ages
-from storage.arrivals import Arrival
 from storage.database import Database
-from storage.report_ages import Late
-from storage.risk_alerts import Finding
+from storage.journals import report_ages
+from storage.journals.inbox_rows import Arrival
+from storage.journals.report_ages import Late
+from storage.risk.risk_alerts import Finding
 from tests.support.brokerage import Brokerage, brokerage
 from tests.support.desk import alerted
 from workers.report_watch import ReportWatch

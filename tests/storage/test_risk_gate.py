@@ -9,18 +9,19 @@ from datetime import date, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.risk_limits import RiskLimits
 from domain.time import trade_date
 from domain.trading_states import Cause, Scope, TradingState
-from storage import risk_limits, submissions
 from storage.database import Connection, Database
 from storage.group_commit import GroupCommit
-from storage.margin_book import ReleaseStep
-from storage.submissions import Asked, Submission
-from storage.trading_states import Subject
+from storage.margin.view import ReleaseStep
+from storage.orders import submissions
+from storage.orders.submissions import Submission, SubmissionRequest
+from storage.risk import risk_limits
+from storage.risk.trading_states import StateTarget
 from tests.support.builders import some_terms
 from tests.support.contracts import front_future, front_option
 from tests.support.desk import A_WORD, frozen, user
@@ -33,10 +34,10 @@ PRICE = 1_000_00
 MIS = some_terms(instrument_id="NSE:SBIN", product=Product.MIS, price=PRICE, quantity=10)
 
 
-def leaving(placed: PlacedOrder, at: int | None = None) -> Departure:
+def leaving(placed: PlacedOrder, at: int | None = None) -> ExchangeTerms:
     """As it was asked, margined `at` another price; an unpriced order at one that these tests do not see."""
     terms = placed.terms
-    return Departure(terms.order_type, terms.price, at or terms.price or 1)
+    return ExchangeTerms(terms.order_type, terms.price, at or terms.price or 1)
 
 
 async def an_account(database: Database, limits: RiskLimits | None = None) -> int:
@@ -81,7 +82,7 @@ class Desk:
         self.book = self.portfolios.view
         self.submitting = GroupCommit(self.database, self._group)
 
-    async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
+    async def _group(self, conn: Connection, asked: Sequence[SubmissionRequest]) -> list[Submission]:
         return await submissions.submit(conn, self.portfolios, asked)
 
     async def submit(
@@ -109,7 +110,7 @@ class Desk:
             )
             assert block.outcome is BlockOutcome.BLOCKED
             answer: Submission = await self.submitting.commit(
-                Asked(order, block, replace(leaving(order, self.at), day=day))
+                SubmissionRequest(order, block, replace(leaving(order, self.at), day=day))
             )
             if answer.stale:
                 await self.book.ensure(user_id)
@@ -176,15 +177,15 @@ async def test_a_reduced_account_may_close_what_it_holds_and_open_nothing(
 @pytest.mark.parametrize(
     ("subject", "code"),
     [
-        (Subject(Scope.ALL), "TRADING_HALTED"),
-        (Subject(Scope.SEGMENT, "NSE:CASH"), "SEGMENT_HALTED"),
-        (Subject(Scope.INSTRUMENT, "NSE:SBIN"), "INSTRUMENT_HALTED"),
-        (Subject(Scope.SEGMENT, "NSE:FO"), "passed"),
-        (Subject(Scope.INSTRUMENT, "BSE:SBIN"), "passed"),
+        (StateTarget(Scope.ALL), "TRADING_HALTED"),
+        (StateTarget(Scope.SEGMENT, "NSE:CASH"), "SEGMENT_HALTED"),
+        (StateTarget(Scope.INSTRUMENT, "NSE:SBIN"), "INSTRUMENT_HALTED"),
+        (StateTarget(Scope.SEGMENT, "NSE:FO"), "passed"),
+        (StateTarget(Scope.INSTRUMENT, "BSE:SBIN"), "passed"),
     ],
 )
 async def test_a_freeze_holds_for_its_scope_and_no_other(
-    desk: Desk, database: Database, subject: Subject, code: str
+    desk: Desk, database: Database, subject: StateTarget, code: str
 ) -> None:
     user_id = await an_account(database)
     async with frozen(database, subject):

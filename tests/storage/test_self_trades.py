@@ -14,20 +14,21 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from activities.decision import PASSED, REFUSED, Decision
 from config.rules import order_rules
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.margin import Block, BlockOutcome
 from domain.order_rules import SelfTradePolicy
 from domain.orders import OrderType, PlacedOrder, Side
 from domain.rejects import Refusal, RejectCode
 from domain.time import trade_date
-from storage import self_trades, wind_downs
 from storage.database import Database
-from storage.submissions import Asked
+from storage.orders import self_trades
+from storage.orders.submissions import SubmissionRequest
+from storage.risk import wind_downs
 from tests.support.brokerage import Brokerage, brokerage
 from tests.support.builders import some_terms
 from tests.support.orders import new_users
+from workflow_api.results import PASSED, REFUSED, Decision
 
 PRICE, CASH = 2450_00, 100_000_00
 
@@ -162,6 +163,6 @@ async def test_by_another_policy_both_leave(database: Database) -> None:
     block = Block(BlockOutcome.BLOCKED, 0, 0, 0, 0, 0)
     for side in Side:
         placed = PlacedOrder(int(side is Side.BUY), user_id, 1, now, some_terms(side=side), "", "")
-        asked = Asked(placed, block, Departure(OrderType.LIMIT, PRICE, PRICE))
+        asked = SubmissionRequest(placed, block, ExchangeTerms(OrderType.LIMIT, PRICE, PRICE))
         assert allowing.refusal(asked) is None
         allowing.take(asked)

@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 
 from domain.instruments import InstrumentKind
 from domain.orders import OrderTerms, PlacedOrder, Product, Side
-from storage import placed_orders, refusals
 from storage.database import Database
-from storage.intake import Intake
-from storage.order_requests import OrderRequest
-from storage.slices import SlicedIntake
+from storage.journals import placed_orders
+from storage.journals.intake import Intake
+from storage.journals.order_requests import OrderRequest
+from storage.orders import reject
+from storage.orders.slices import SlicedIntake
 from tests.support.builders import some_terms
 from tests.support.portfolios import master
 from tests.support.trading_floor import TradingFloor
@@ -43,7 +44,7 @@ class SlicingFloor(TradingFloor):
     async def refuse(self, placed: PlacedOrder, code: str) -> bool:
         """As the workflow does after a refusal; whether it stands."""
         async with self.database.transaction() as conn:
-            (answer,) = await refusals.refuse(conn, [refusals.Refused(placed, code, "a test")])
+            (answer,) = await reject.refuse(conn, [reject.RefusedOrder(placed, code, "a test")])
         return answer.stands
 
     async def decide(self, placed: PlacedOrder) -> str:

@@ -13,7 +13,7 @@ from activities.trade_comparison import TradeFiles, TradeFileUnusable, compare_d
 from domain.orders import OrderType, Side
 from domain.time import NANOS, trade_date
 from domain.trade_comparison import TradeComparison, TradeLeg, compare
-from exchange.trade_file import trade_file_paths
+from exchange.files.trade_file import trade_file_paths
 from storage.database import Database
 from tests.support.brokerage import Brokerage, brokerage
 

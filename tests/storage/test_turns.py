@@ -11,11 +11,12 @@ from redis.asyncio import Redis
 
 from domain.order_rules import OrderRules, SelfTradePolicy
 from domain.orders import PlacedOrder
-from storage import order_queue, refusals
 from storage.database import Database
-from storage.intake import Intake
-from storage.order_queue import IN_HAND_MAX
-from storage.order_requests import OrderRequest
+from storage.journals import order_queue
+from storage.journals.intake import Intake
+from storage.journals.order_queue import IN_HAND_MAX
+from storage.journals.order_requests import OrderRequest
+from storage.orders import reject
 from tests.support.builders import some_terms
 from tests.support.orders import an_order_id, new_users
 
@@ -75,7 +76,9 @@ class Worker:
     async def refuse(self, claimed: Sequence[PlacedOrder]) -> None:
         await order_queue.mark_started(self.database, [one.order_id for one in claimed], time.time_ns())
         async with self.database.transaction() as conn:
-            await refusals.refuse(conn, [refusals.Refused(one, "MARKET_CLOSED", "a test") for one in claimed])
+            await reject.refuse(
+                conn, [reject.RefusedOrder(one, "MARKET_CLOSED", "a test") for one in claimed]
+            )
 
 
 async def test_an_order_behind_600_of_another_client_is_claimed_in_the_next_round(worker: Worker) -> None:

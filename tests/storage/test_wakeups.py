@@ -5,7 +5,7 @@ import time
 
 from redis.asyncio import Redis
 
-from storage import wakeups
+from bus import wakeups
 
 
 async def test_a_hint_ends_the_wait_long_before_the_poll(redis: Redis) -> None:

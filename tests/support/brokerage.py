@@ -18,33 +18,33 @@ from redis.asyncio import Redis
 
 from activities.books import Books
 from activities.changes import Changes
-from activities.decision import STALE, Decision
-from activities.judge import Judge
-from activities.lingering import Lingering
-from activities.trading_day import TradingDay
+from activities.report_waiters import ReportWaiters
+from bus.last_prices import LastPrices
 from domain.changes import Change
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.instruments import Instrument
 from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, PlacedOrder, Product, Side
 from domain.reports import CORRECTIONS, ExecType, ExecutionReport, MarketPhase
-from exchange.last_prices import LastPrices
 from exchange.simulator.control import BustCommand, CorrectCommand, FlexCommand
 from exchange.simulator.journal import TradeFile
-from storage import outbox
-from storage.arrivals import Arrival
-from storage.book_keeping import BookKeeping
+from pretrade.checks import PreTradeChecks
+from pretrade.day_rules import DayRules
+from storage.books.keeping import BookKeeping
 from storage.database import Connection, Database
-from storage.exchange_journal import write
-from storage.intake import Intake
-from storage.market_phases import MarketPhases
-from storage.order_requests import Acknowledgement, OrderRequest
-from storage.outbox import Owed, Sent
+from storage.journals import outbox
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.journals.intake import Intake
+from storage.journals.order_requests import Acknowledgement, OrderRequest
+from storage.journals.outbox import OutboxRow, Sent
+from storage.market.phases import MarketPhases
 from tests.support.builders import an_instrument, some_terms
 from tests.support.clients import Request
 from tests.support.exchange_day import ExchangeDay, Told
 from tests.support.orders import new_users
 from tests.support.portfolios import some_portfolios
+from workflow_api.results import STALE, Decision
 
 PERCENT = 20
 _numbers = itertools.count(1)
@@ -103,8 +103,8 @@ class Brokerage:
         listed, phases = {self.listed.instrument_id: self.listed}, MarketPhases(self.mortal)
         portfolios = some_portfolios(self.mortal, self.redis, instruments=listed)
         keeping = self.keeping = BookKeeping(self.mortal, self.redis, portfolios, PERCENT)
-        self.books = Books(self.mortal, self.redis, keeping, Lingering())
-        judge = Judge(listed, TradingDay(listed.values()), phases, LastPrices(self.redis), PERCENT)
+        self.books = Books(self.mortal, self.redis, keeping, ReportWaiters())
+        judge = PreTradeChecks(listed, DayRules(listed.values()), phases, LastPrices(self.redis), PERCENT)
         self.changes = Changes(self.mortal, self.redis, judge, keeping)
         self.view, self.phases = portfolios.view, phases
 
@@ -156,7 +156,7 @@ class Brokerage:
         key, nets = position_key(terms.instrument_id, terms.product), terms.product is not Product.CNC
         unit = unit_margin(self.listed.kind, terms.product, terms.side, terms.price or 0, PERCENT)
         assert unit is not None and terms.price is not None
-        leaves = Departure(terms.order_type, terms.price, terms.price)
+        leaves = ExchangeTerms(terms.order_type, terms.price, terms.price)
         answer = Decision("", STALE, 0)
         while decision == STALE:
             order_id = placed.order_id
@@ -204,7 +204,7 @@ class Brokerage:
                 await self._mark(one, repeated)
         return len(unknown) + len(owed)
 
-    async def _mark(self, owed: Owed, repeated: bool) -> None:
+    async def _mark(self, owed: OutboxRow, repeated: bool) -> None:
         async with self.mortal.transaction() as conn:
             await write(conn, [Sent(owed, time.time_ns(), repeated)], [], time.time_ns())
 

@@ -6,7 +6,7 @@ The front contracts are those of the nearest monthly expiry. Symbols; an instrum
 from datetime import date
 
 from domain.instruments import Instrument, InstrumentKind
-from exchange.master import read_master
+from exchange.files.master import read_master
 
 
 def futures_of(underlying: str, day: date | None = None) -> list[Instrument]:

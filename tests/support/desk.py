@@ -7,21 +7,21 @@ from typing import Any
 import httpx
 
 from domain.trading_states import Cause, Scope, TradingState
-from storage import trading_states
 from storage.database import Database
-from storage.trading_states import Subject, Word
+from storage.risk import trading_states
+from storage.risk.trading_states import RiskAction, StateTarget
 
-A_WORD = Word("RISK01", 0, "a test")
+A_WORD = RiskAction("RISK01", 0, "a test")
 
 
-def user(user_id: int) -> Subject:
-    return Subject(Scope.USER, f"TEST{user_id}", user_id)
+def user(user_id: int) -> StateTarget:
+    return StateTarget(Scope.USER, f"TEST{user_id}", user_id)
 
 
 @asynccontextmanager
 async def frozen(
     database: Database,
-    subject: Subject,
+    subject: StateTarget,
     state: TradingState = TradingState.HALTED,
     cause: Cause = Cause.DESK,
 ) -> AsyncIterator[None]:

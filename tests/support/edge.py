@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
+from bus.health import read_one
 from config.settings import Settings
 from stack import probes
 from tests.support.market import environment
-from workers.health import read_one
 
 
 @dataclass

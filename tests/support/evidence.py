@@ -16,8 +16,8 @@ from redis import Redis
 from config.rules import exposure_rates
 from config.settings import Settings
 from domain.portfolio_margin import MarginParameters
-from exchange.span_file import read_span_file
-from exchange.trade_file import read_trade_file, trade_file_paths
+from exchange.files.span_parser import read_span_file
+from exchange.files.trade_file import read_trade_file, trade_file_paths
 from tests.support.clients import Request
 
 Row = dict[str, Any]

@@ -23,10 +23,10 @@ from domain.reports import (
 )
 from domain.sessions import SessionClass
 from domain.time import IST, NANOS
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator.control import Command, PhaseCommand
 from exchange.simulator.floor import Floor
-from exchange.simulator.journal import Journal, Step, TradeFile
+from exchange.simulator.journal import Journal, JournalStep, TradeFile
 from exchange.simulator.market import trades_of
 
 SESSION = "FIXT.1.1:NSE->HUNDI01"
@@ -118,7 +118,7 @@ class ExchangeDay:
         self.now_ns += NANOS
         return self.now_ns
 
-    def _journaled(self, steps: list[Step]) -> list[Told]:
+    def _journaled(self, steps: list[JournalStep]) -> list[Told]:
         self._journal.append(steps)
         if self._trade_file is not None:
             self._trade_file.append([row for step in steps for row in trades_of(self.floor.venue, step)])

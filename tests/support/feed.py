@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from bus.ticks import RECORD
 from config.settings import Settings
-from exchange.feed import RECORD, FeedLine, PacketKind, Records, feed_address, feed_port, header, packets
-from realtime.datagrams import DatagramSocket
-from realtime.feed_handler import FeedHandler
+from exchange.feed import FeedLine, PacketKind, Records, feed_address, feed_port, header, packets
+from realtime.feed.datagrams import DatagramSocket
+from realtime.feed.feed_handler import FeedHandler
 
 SILENCE_NS = 3_000_000_000
 

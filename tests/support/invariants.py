@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 from domain.orders import IllegalTransition, OrderEvent, OrderStatus, Side, next_status
-from domain.portfolio_margin import OpenPosition, WorkingOrder, portfolio_margin
+from domain.portfolio_margin import MarginedPosition, WorkingOrder, portfolio_margin
 from domain.span import contract_key
 from domain.time import trade_date
-from exchange.master import read_master
+from exchange.files.master import read_master
 from tests.support.evidence import Evidence, Row
 
 Rule = Callable[[Evidence], Iterator[str]]
@@ -145,7 +145,7 @@ def _derivatives_have_the_margin_that_they_need(e: Evidence) -> Iterator[str]:
         used = total = 0
         for product in ("MIS", "NRML"):
             held = [
-                OpenPosition(contract, row["buy_quantity"] - row["sell_quantity"])
+                MarginedPosition(contract, row["buy_quantity"] - row["sell_quantity"])
                 for row in _of(ledger["user_id"], e.positions)
                 if row["product"] == product and (contract := contracts.get(row["instrument_id"]))
             ]

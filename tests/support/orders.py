@@ -9,8 +9,8 @@ from psycopg.types.json import Jsonb
 
 from domain.instructions import CancelOrder, NewOrder
 from domain.orders import OrderType, Side, Validity
-from storage import instructions
 from storage.database import Connection, Database
+from storage.journals import outbox_rows
 
 _serial = count(time.time_ns() // 1000 % 400_000_000)
 
@@ -106,7 +106,7 @@ async def owe(
             int(instruction.cl_ord_id.partition("-")[0]),
             user_id,
             intake_seq,
-            Jsonb(instructions.document(instruction)),
+            Jsonb(outbox_rows.document(instruction)),
             release_phases,
             time.time_ns(),
         ),

@@ -11,11 +11,11 @@ from domain.instruments import Instrument
 from domain.portfolio_margin import MarginParameters
 from domain.portfolios import RiskRules
 from domain.rejects import Refusal, RejectCode
-from exchange.master import read_master
-from exchange.simulator.span_publisher import span_parameters
+from exchange.files.master import read_master
+from exchange.simulator.clearing.span_publisher import span_parameters
 from storage.database import Database
-from storage.margin_book import MarginBook
-from storage.portfolios import Portfolios
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView
 
 
 @cache
@@ -42,6 +42,8 @@ def some_portfolios(
     redis: Redis,
     rules: RiskRules = todays,
     instruments: Mapping[str, Instrument] | None = None,
-) -> Portfolios:
+) -> DerivativeMargins:
     """Of the NSE's master, over the real ledger and view."""
-    return Portfolios(MarginBook(redis, database), master() if instruments is None else instruments, rules)
+    return DerivativeMargins(
+        MarginView(redis, database), master() if instruments is None else instruments, rules
+    )

@@ -27,7 +27,7 @@ from tests.support.clients import Client, Request
 from tests.support.edge import until
 from tests.support.eventually import eventually
 from tests.support.market import Market, free_offset
-from workflows.contracts import late_reports_id, order_workflow_id
+from workflow_api.contracts import late_reports_id, order_workflow_id
 
 HISTORIES = Path(__file__).parents[1] / "workflows" / "histories"
 _OF_THIS_MACHINE = {"identity", "workerVersion", "binaryChecksum"}

@@ -20,30 +20,31 @@ from temporalio.worker import Worker, WorkflowRunner
 from activities.books import Books
 from activities.changes import Changes
 from activities.gates import Gates
-from activities.judge import Judge
-from activities.lingering import Lingering
-from activities.trading_day import TradingDay
+from activities.report_waiters import ReportWaiters
+from bus.last_prices import LastPrices
+from bus.tick_bus import Publisher
+from bus.ticks import TICK, group_of
+from bus.wakeups import Wakeup
 from domain.instruments import Instrument
 from domain.orders import OrderTerms, PlacedOrder
 from domain.reports import ExecutionReport, MarketPhase
-from exchange.last_prices import LastPrices
-from exchange.ticks import TICK, group_of
-from realtime.bus import Publisher
-from storage import order_queue, unfinished
-from storage.arrivals import Arrival
-from storage.book_keeping import BookKeeping
+from pretrade.checks import PreTradeChecks
+from pretrade.day_rules import DayRules
+from storage.books.keeping import BookKeeping
+from storage.cached_view import following
 from storage.database import Database
-from storage.exchange_journal import write
-from storage.following import following
-from storage.intake import Intake
-from storage.margin_book import MarginBook
-from storage.market_phases import MarketPhases
-from storage.order_requests import OrderRequest
-from storage.wakeups import Wakeup
+from storage.journals import order_queue
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.journals.intake import Intake
+from storage.journals.order_requests import OrderRequest
+from storage.margin.view import MarginView
+from storage.market.phases import MarketPhases
+from storage.orders import unfinished
 from tests.support.builders import an_instrument, some_terms
 from tests.support.orders import new_users
 from tests.support.portfolios import some_portfolios
-from workflows import contracts
+from workflow_api import contracts
 from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
 
@@ -72,19 +73,19 @@ class Stories:
     """Messages of the exchange so far."""
 
     @property
-    def book(self) -> MarginBook:
-        return MarginBook(self.redis, self.database)
+    def book(self) -> MarginView:
+        return MarginView(self.redis, self.database)
 
     @asynccontextmanager
     async def worker(self, runner: WorkflowRunner, books_class: type[Books] = Books) -> AsyncIterator[Books]:
         """One order worker, polling this test's own queue; left at once, whatever is under way."""
-        phases, day = MarketPhases(self.database), TradingDay(INSTRUMENTS)
+        phases, day = MarketPhases(self.database), DayRules(INSTRUMENTS)
         listed = {row.instrument_id: row for row in INSTRUMENTS}
         portfolios = some_portfolios(self.database, self.redis, instruments=listed)
         keeping = BookKeeping(self.database, self.redis, portfolios, PERCENT)
-        judge = Judge(listed, day, phases, LastPrices(self.redis), PERCENT)
+        judge = PreTradeChecks(listed, day, phases, LastPrices(self.redis), PERCENT)
         gates = Gates(judge, keeping)
-        books = books_class(self.database, self.redis, keeping, Lingering())
+        books = books_class(self.database, self.redis, keeping, ReportWaiters())
         changes = Changes(self.database, self.redis, judge, keeping)
         await self._tick()
         async with (

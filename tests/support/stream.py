@@ -12,12 +12,12 @@ import msgspec
 import socketio
 from redis import Redis as BlockingRedis
 
+from bus.health import read_one
+from bus.order_updates import OrderUpdate
 from config import tokens
 from config.settings import Settings
-from storage.audit import OrderUpdate
 from tests.support.edge import start, until
 from tests.support.eventually import eventually
-from workers.health import read_one
 
 STREAM = "/api/v1/stream"
 SETTINGS = ("realtime_id", "redis_url", "stream_port", "stream_heartbeat_seconds", "stream_behind_seconds")

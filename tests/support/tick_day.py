@@ -20,7 +20,7 @@ from config.settings import Settings
 from domain.instruments import InstrumentKind
 from domain.money import paise, rupees
 from exchange.feed import FeedLine, feed_address, feed_port
-from exchange.master import read_master
+from exchange.files.master import read_master
 from exchange.simulator.tape import FeedSocket, Tape
 from tests.support.market_data import recorded_file
 

@@ -12,20 +12,22 @@ from typing import Any
 from redis.asyncio import Redis
 
 from domain.changes import Change
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.margin import BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product, Side
 from domain.portfolios import RiskRules
 from domain.reports import ExecType, ExecutionReport, OrdStatus
 from domain.risk_limits import RiskLimits
 from domain.time import trade_date
-from storage import books, changes, risk_limits, submissions
-from storage.arrivals import Arrival
+from storage.books import booking
 from storage.database import Connection, Database
-from storage.exchange_journal import write
 from storage.group_commit import GroupCommit
-from storage.margin_book import ReleaseStep
-from storage.submissions import Asked, Submission
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.margin.view import ReleaseStep
+from storage.orders import changes, submissions
+from storage.orders.submissions import Submission, SubmissionRequest
+from storage.risk import risk_limits
 from tests.support.books import an_account
 from tests.support.builders import a_report, some_terms
 from tests.support.desk import A_WORD
@@ -49,7 +51,7 @@ class TradingFloor:
         self.view = self.portfolios.view
         self.submitting = GroupCommit(self.database, self._group)
 
-    async def _group(self, conn: Connection, asked: Sequence[Asked]) -> list[Submission]:
+    async def _group(self, conn: Connection, asked: Sequence[SubmissionRequest]) -> list[Submission]:
         return await submissions.submit(conn, self.portfolios, asked)
 
     async def account(self, cash: int) -> int:
@@ -86,8 +88,8 @@ class TradingFloor:
             block = await self.view.block(*ours, terms.side, position, nets, whole, unit)
             if block.outcome is not BlockOutcome.BLOCKED:
                 return "MARGIN_INSUFFICIENT"
-            leaves = Departure(OrderType.LIMIT, terms.price, terms.price)
-            answer: Submission = await self.submitting.commit(Asked(placed, block, leaves))
+            leaves = ExchangeTerms(OrderType.LIMIT, terms.price, terms.price)
+            answer: Submission = await self.submitting.commit(SubmissionRequest(placed, block, leaves))
             if answer.stale:
                 await self.view.ensure(placed.user_id)
                 continue
@@ -155,7 +157,7 @@ class TradingFloor:
 
     async def book(self, placed: PlacedOrder) -> None:
         async with self.database.transaction() as conn:
-            await books.book(conn, self.portfolios, [placed], PERCENT)
+            await booking.book(conn, self.portfolios, [placed], PERCENT)
 
     async def change(self, placed: PlacedOrder, name: str, **asked: int) -> str:
         """Put right before it leaves: `passed`, or the code of the refusal."""
@@ -202,6 +204,6 @@ def unit_of(terms: OrderTerms, price: int) -> int:
     return unit
 
 
-def _judge(stands: changes.Standing, terms: OrderTerms) -> tuple[Departure, int]:
+def _judge(stands: changes.ChangeableOrder, terms: OrderTerms) -> tuple[ExchangeTerms, int]:
     assert terms.price is not None
-    return Departure(OrderType.LIMIT, terms.price, terms.price), unit_of(terms, terms.price)
+    return ExchangeTerms(OrderType.LIMIT, terms.price, terms.price), unit_of(terms, terms.price)

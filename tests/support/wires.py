@@ -2,7 +2,7 @@
 
 import msgspec
 
-from realtime.clients import Closing
+from realtime.stream.clients import Closing
 from tests.support.stream import Told
 
 

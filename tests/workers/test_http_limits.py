@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from domain.problem_documents import EVERY_ANSWER
-from realtime.line import Line
-from realtime.lines import Lines
+from realtime.websocket.connection import WebSocketConnection
+from realtime.websocket.connections import WebSocketConnections
 from stack import probes
 from tests.support.edge import start, until
 from tests.support.serving import Answer, Echo, Stranger, served
@@ -379,7 +379,7 @@ async def test_a_websocket_counts_until_it_ends(echo: Echo, redis: Redis) -> Non
 
         async def gone(self) -> None: ...
 
-    async def asked(line: Line, path: str, query: str) -> None:
+    async def asked(line: WebSocketConnection, path: str, query: str) -> None:
         line.accept(Silent())
 
     handshake = (
@@ -387,7 +387,9 @@ async def test_a_websocket_counts_until_it_ends(echo: Echo, redis: Redis) -> Non
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     limits = replace(PATIENT, connections_per_address=3)
-    async with served(echo, redis, limits, ws=partial(Line, Lines(asked))) as port:
+    async with served(
+        echo, redis, limits, ws=partial(WebSocketConnection, WebSocketConnections(asked))
+    ) as port:
         for _ in range(4):
             crowd = [await Stranger.at(port) for _ in range(3)]
             for stranger in crowd:

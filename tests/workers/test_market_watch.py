@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+from bus import wakeups
+from bus.tick_bus import Publisher
+from bus.ticks import ALIVE, TICK, group_of
 from domain.risk_limits import RiskLimits
 from domain.time import NANOS, ist_ns, trade_date
 from domain.trading_states import Cause
-from exchange.ticks import ALIVE, TICK, group_of
-from realtime.bus import Publisher
-from storage import market_halts, risk_limits, trading_states, wakeups
 from storage.database import Database
-from storage.instruments import load_instruments
+from storage.market.instruments import load_instruments
+from storage.risk import halts, risk_limits, trading_states
 from tests.support.desk import A_WORD, user
 from tests.support.eventually import eventually
 from tests.support.orders import new_users
@@ -79,7 +80,7 @@ async def back_to_the_close(database: Database, publisher: Publisher) -> None:
     async with database.transaction() as conn:
         await conn.execute("DELETE FROM market_halts")
         await conn.execute("DELETE FROM market_phases WHERE exchange = 'TEST'")
-        await trading_states.unfreeze(conn, market_halts.EVERYTHING, [Cause.CIRCUIT], A_WORD)
+        await trading_states.unfreeze(conn, halts.EVERYTHING, [Cause.CIRCUIT], A_WORD)
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ async def test_a_fallen_index_halts_everything_once_and_the_exchange_s_word_reop
 
         await eventually(halted)
         state = (await states(database))["", "CIRCUIT"]
-        assert (state["state"], state["actor"]) == ("HALTED", market_halts.ACTOR)
+        assert (state["state"], state["actor"]) == ("HALTED", halts.ACTOR)
         assert state["reopens_at_ns"] == in_the_morning + 60 * 60 * NANOS
         await tick(database, publisher, NIFTY, CLOSE * 89 // 100)
         async with database.transaction() as conn:

@@ -17,8 +17,8 @@ from config.settings import Settings
 from domain.wind_down import Selection, WindDown
 from tests.support.eventually import eventually
 from workers.operations_move import LEFT, leave_orders
-from workflows import contracts
-from workflows.connection import connect, connect_operations
+from workflow_api import contracts
+from workflow_api.connection import connect, connect_operations
 
 AN_ORDER = WindDown(Selection(user_id=7), "freeze:7", "RISK01", "unusual trading", flatten=True)
 

@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from activities.wind_down import SquareOff
+from activities.wind_down import SquareOffPlan
 from config.sessions import broker_hours
 from domain.orders import Product
 from domain.sessions import SessionClass
 from domain.time import ist_ns
 from domain.wind_down import Selection
-from storage import wind_downs
 from storage.database import Database
+from storage.risk import wind_downs
 from tests.support.builders import an_instrument
 from tests.support.orders import an_order_id, new_users
 from workers.square_off import SquareOffWatch
@@ -35,7 +35,7 @@ _ids = itertools.count(1)
 class Watched:
     database: Database
     watch: SquareOffWatch
-    started: list[SquareOff]
+    started: list[SquareOffPlan]
     record_before: int
     """The last entry of the audit log before the test."""
 
@@ -59,7 +59,7 @@ class Watched:
                 "UPDATE market_phases SET phase = 'CONTINUOUS', scheduled_ns = NULL WHERE exchange = 'XW'"
             )
 
-    async def look(self, now_ns: int) -> list[SquareOff]:
+    async def look(self, now_ns: int) -> list[SquareOffPlan]:
         """What a watch that has just begun starts at this instant."""
         self.watch._paces.clear()
         before = len(self.started)
@@ -86,9 +86,9 @@ async def watched(database: Database, redis: Redis) -> AsyncIterator[Watched]:
         found = await conn.execute("SELECT COALESCE(max(audit_id), 0) AS last FROM audit_log")
         row = await found.fetchone()
         assert row is not None
-    started: list[SquareOff] = []
+    started: list[SquareOffPlan] = []
 
-    async def start(asked: SquareOff) -> None:
+    async def start(asked: SquareOffPlan) -> None:
         started.append(asked)
 
     try:
@@ -155,7 +155,7 @@ async def test_a_real_day_squares_off_from_its_hour_on(watched: Watched) -> None
     user_id = await holding(watched.database, 0)
     await traded(watched.database, user_id, "BUY", 10, ist_ns(MONDAY, time(10)))
     assert await watched.look(ist_ns(MONDAY, time(14, 59, 59))) == []
-    due = [SquareOff(CAS, "2026-11-23", "XW")]
+    due = [SquareOffPlan(CAS, "2026-11-23", "XW")]
     assert await watched.look(ist_ns(MONDAY, time(15, 0))) == due
     assert await watched.look(ist_ns(MONDAY, time(15, 14))) == due
     assert await watched.alerts() == []
@@ -164,7 +164,7 @@ async def test_a_real_day_squares_off_from_its_hour_on(watched: Watched) -> None
 async def test_what_was_missed_is_made_up_for_while_the_market_takes_orders(watched: Watched) -> None:
     """Whoever was away from 15:00 to 15:23 squares off in the closing auction, or after the close."""
     await holding(watched.database, -10)
-    due = [SquareOff(CAS, "2026-11-23", "XW")]
+    due = [SquareOffPlan(CAS, "2026-11-23", "XW")]
     expected = {
         ("CLOSING_REFERENCE", time(15, 17)): [],
         ("CLOSING_AUCTION", time(15, 23)): due,
@@ -186,7 +186,7 @@ async def test_a_played_day_squares_off_whatever_the_wall_clock_says(watched: Wa
     await watched.told("CLOSING_REFERENCE", MONDAY, time(15, 15), played=True)
     assert await watched.look(NIGHT) == []
     await watched.told("CLOSING_AUCTION", MONDAY, time(15, 20), played=True)
-    assert await watched.look(NIGHT) == [SquareOff(CAS, "2026-11-23", "XW")]
+    assert await watched.look(NIGHT) == [SquareOffPlan(CAS, "2026-11-23", "XW")]
     # An exchange that keeps no hours has no square-off, at whatever hour of the clock.
     await watched.keeps_no_hours()
     assert await watched.look(ist_ns(MONDAY, time(15, 10))) == []
@@ -209,14 +209,14 @@ async def test_what_the_market_cannot_take_back_is_an_alert_once_and_closed_when
     await watched.told("PRE_OPEN_ENTRY", MONDAY, time(9, 0))
     before_ns = ist_ns(FRIDAY, time(16, 0, 1))
     morning = ist_ns(MONDAY, time(9, 0, 1))
-    assert await watched.look(morning) == [SquareOff(CAS, "2026-11-20", "XW", before_ns)]
+    assert await watched.look(morning) == [SquareOffPlan(CAS, "2026-11-20", "XW", before_ns)]
     await traded(watched.database, user_id, "SELL", 10, morning)
     assert await watched.look(morning) == []
     # What is opened in the new day is that day's.
     await traded(watched.database, user_id, "BUY", 25, morning)
     await watched.told("CONTINUOUS", MONDAY, time(9, 15))
     assert await watched.look(ist_ns(MONDAY, time(9, 15))) == []
-    assert await watched.look(ist_ns(MONDAY, time(15, 0))) == [SquareOff(CAS, "2026-11-23", "XW")]
+    assert await watched.look(ist_ns(MONDAY, time(15, 0))) == [SquareOffPlan(CAS, "2026-11-23", "XW")]
     assert len(await watched.alerts()) == 1
 
 
@@ -241,7 +241,7 @@ async def test_who_was_away_over_the_close_finds_the_next_morning_what_was_left(
     (alert,) = await watched.alerts()
     assert (alert["day"], alert["positions"]) == ("2026-11-20", 1)
     midnight = ist_ns(MONDAY, time())
-    assert await watched.look(morning) == [SquareOff(CAS, "2026-11-20", "XW", midnight)]
+    assert await watched.look(morning) == [SquareOffPlan(CAS, "2026-11-20", "XW", midnight)]
     selection = Selection(exchange="XW", product=Product.MIS, carried_before_ns=midnight)
     (left,) = await wind_downs.open_positions(watched.database, selection)
     assert (left.user_id, left.net_quantity) == (user_id, 10)
@@ -257,7 +257,7 @@ async def test_a_played_day_s_left_over_is_closed_when_the_market_is_open_again(
     assert await watched.look(NIGHT) == []
     assert len(await watched.alerts()) == 1
     await watched.keeps_no_hours()
-    assert await watched.look(NIGHT + 5) == [SquareOff(CAS, "2026-11-23", "XW", NIGHT)]
+    assert await watched.look(NIGHT + 5) == [SquareOffPlan(CAS, "2026-11-23", "XW", NIGHT)]
 
 
 async def test_a_day_without_regular_trading_has_no_square_off(watched: Watched) -> None:

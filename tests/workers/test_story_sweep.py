@@ -12,16 +12,16 @@ from temporalio.service import RPCError
 
 from config.settings import Settings
 from domain.orders import PlacedOrder
-from storage import unfinished
-from storage.cancellations import CancelledBy
 from storage.database import Database
-from storage.order_canceller import OrderCanceller
+from storage.orders import unfinished
+from storage.orders.cancellations import CancelledBy
+from storage.orders.canceller import OrderCanceller
 from tests.support.eventually import eventually
 from tests.support.stories import Stories, exchange_listed
 from workers import story_sweep
 from workers.story_sweep import StorySweep
-from workflows import contracts
-from workflows.payloads import DATA_CONVERTER
+from workflow_api import contracts
+from workflow_api.payloads import DATA_CONVERTER
 
 ORDERS = 7
 

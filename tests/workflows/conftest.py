@@ -12,7 +12,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from config.settings import Settings
 from storage.database import Database
 from tests.support.stories import Stories, exchange_listed
-from workflows.payloads import DATA_CONVERTER
+from workflow_api.payloads import DATA_CONVERTER
 
 RUNNERS = {"production": UnsandboxedWorkflowRunner(), "sandbox": SandboxedWorkflowRunner()}
 

@@ -7,11 +7,11 @@ from redis.asyncio import Redis
 from temporalio.client import Client
 from temporalio.worker import Worker, WorkflowRunner
 
-from activities.market_day import MarketDay
+from activities.day_roll import MarketDay
 from domain.orders import Product, Side
 from storage.database import Database
 from tests.support.trading_floor import TradingFloor
-from workflows.market_day import DayRollWorkflow
+from workflows.day_roll import DayRollWorkflow
 
 CASH, DAY_NS = 10_00_000_00, 86_400_000_000_000
 

@@ -12,19 +12,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkflowRunner
 
 from activities.books import Books
-from activities.decision import PASSED, REFUSED, Decision
 from domain.changes import Change
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.margin import Block, position_key
 from domain.orders import OrderStatus, OrderType, PlacedOrder, Product, Side
 from domain.reports import ExecType, ExecutionReport
-from storage.cancellations import Cancellation, CancelledBy
-from storage.order_canceller import OrderCanceller
+from storage.orders.cancellations import Cancellation, CancelledBy
+from storage.orders.canceller import OrderCanceller
 from tests.support.builders import a_report, some_trades
 from tests.support.eventually import eventually
 from tests.support.stories import CASH, Stories
-from workflows import contracts
-from workflows import stories as stories_begun
+from workflow_api import contracts
+from workflow_api import stories as stories_begun
+from workflow_api.results import PASSED, REFUSED, Decision
 from workflows.orders import OrderWorkflow
 
 Handle = WorkflowHandle[OrderWorkflow, str]
@@ -159,7 +159,7 @@ class RebuiltBetween(Books):
     rebuilt = 0
 
     @activity.defn(name="submit")
-    async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
+    async def submit(self, placed: PlacedOrder, block: Block, departure: ExchangeTerms) -> Decision:
         if not self.rebuilt:
             self.rebuilt += 1
             await self._book.rebuild(placed.user_id)
@@ -235,7 +235,7 @@ class SubmitWaits(Books):
         self.asked, self.may_go = asyncio.Event(), asyncio.Event()
 
     @activity.defn(name="submit")
-    async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
+    async def submit(self, placed: PlacedOrder, block: Block, departure: ExchangeTerms) -> Decision:
         self.asked.set()
         await self.may_go.wait()
         return await super().submit(placed, block, departure)
@@ -491,7 +491,7 @@ async def test_a_submit_that_runs_again_after_a_rebuild_blocks_nothing_for_an_or
         """What the block step answers when the workflow task runs again from its beginning."""
 
         @activity.defn(name="submit")
-        async def submit(self, placed: PlacedOrder, block: Block, departure: Departure) -> Decision:
+        async def submit(self, placed: PlacedOrder, block: Block, departure: ExchangeTerms) -> Decision:
             if self.again is not None:
                 return await super().submit(placed, self.again, departure)
             await super().submit(placed, block, departure)

@@ -16,9 +16,9 @@ from temporalio.common import RawValue
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from tests.support.record_histories import LATE_REPORTS, ORDERS
+from workflow_api.payloads import DATA_CONVERTER
 from workflows.late_reports import LateReportsWorkflow
 from workflows.orders import OrderWorkflow
-from workflows.payloads import DATA_CONVERTER
 
 DIRECTORY = Path(__file__).parent / "histories"
 HISTORIES = {path.stem: path.read_text() for path in sorted(DIRECTORY.glob("*.json"))}

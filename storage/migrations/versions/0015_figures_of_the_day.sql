@@ -1,4 +1,4 @@
--- The day roll (storage/day_roll.py) brings the figures of the day to the next. It looks for trades by time; they
+-- The day roll (storage/books/day_roll.py) brings the figures of the day to the next. It looks for trades by time; they
 -- are written in about that order, so an index of ranges finds them and costs a booking nothing.
 CREATE INDEX trades_by_time ON trades USING brin (traded_at_ns) WITH (pages_per_range = 16);
 COMMENT ON COLUMN margin_ledger.realized_pnl IS 'of the day: a loss counts at once, a profit once the day roll has made it cash';

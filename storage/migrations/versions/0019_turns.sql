@@ -1,5 +1,5 @@
 -- Orders are claimed by turn, not by place: whoever has many waiting takes one turn each tenth of a second, so that
--- nobody waits behind another's backlog (storage/order_queue.py).
+-- nobody waits behind another's backlog (storage/journals/order_queue.py).
 ALTER TABLE order_intake ADD COLUMN turn_ns BIGINT NOT NULL DEFAULT 0;
 COMMENT ON COLUMN order_intake.turn_ns IS 'when it was acknowledged, or later by a turn than the user''s last that waits';
 DROP INDEX order_intake_unstarted;

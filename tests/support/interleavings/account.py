@@ -15,7 +15,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from domain.changes import Change, change_refusals
-from domain.departure import Departure
+from domain.exchange_terms import ExchangeTerms
 from domain.instruments import Instrument, InstrumentKind, Segment
 from domain.margin import Block, BlockOutcome, position_key, unit_margin
 from domain.orders import OrderTerms, OrderType, PlacedOrder, Product
@@ -23,27 +23,21 @@ from domain.rejects import Refusal
 from domain.reports import CancelRejected, ExecutionReport
 from domain.span import ContractKind
 from domain.trading_states import Cause, TradingState
-from storage import (
-    books,
-    changes,
-    intake,
-    outbox,
-    refusals,
-    stops,
-    submissions,
-    trading_states,
-)
-from storage.arrivals import Arrival
-from storage.book_keeping import BookKeeping
-from storage.cancellations import CancelledBy
-from storage.changes import Standing
+from storage.books import booking
+from storage.books.keeping import BookKeeping
 from storage.database import Database
-from storage.exchange_journal import write
-from storage.margin_book import MarginBook, ReleaseStep
-from storage.order_canceller import OrderCanceller
-from storage.order_requests import OrderRequest
-from storage.outbox import Owed, Sent
-from storage.portfolios import Portfolios
+from storage.journals import frozen_outbox, intake, outbox
+from storage.journals.gateway_commit import write
+from storage.journals.inbox_rows import Arrival
+from storage.journals.order_requests import OrderRequest
+from storage.journals.outbox import OutboxRow, Sent
+from storage.margin.derivatives import DerivativeMargins
+from storage.margin.view import MarginView, ReleaseStep
+from storage.orders import changes, reject, submissions
+from storage.orders.cancellations import CancelledBy
+from storage.orders.canceller import OrderCanceller
+from storage.orders.changes import ChangeableOrder
+from storage.risk import trading_states
 from tests.support import derivatives
 from tests.support.builders import an_instrument, some_terms
 from tests.support.desk import A_WORD, user
@@ -69,8 +63,8 @@ class Account:
     orders: dict[str, PlacedOrder]
 
     def __post_init__(self) -> None:
-        view, instruments = MarginBook(self.redis, self.database), {self.listed.instrument_id: self.listed}
-        self.portfolios = Portfolios(view, instruments, lambda _: PARAMETERS)
+        view, instruments = MarginView(self.redis, self.database), {self.listed.instrument_id: self.listed}
+        self.portfolios = DerivativeMargins(view, instruments, lambda _: PARAMETERS)
         self.session = f"FIX.4.2:TEST->{self.listed.exchange}"
 
     def unit(self, order: PlacedOrder, price: int) -> int:
@@ -105,7 +99,9 @@ class Account:
         """What is stale is to be blocked again, what is refused ends."""
         price = order.terms.price
         assert price is not None
-        asked = submissions.Asked(order, block, Departure(order.terms.order_type, price, price))
+        asked = submissions.SubmissionRequest(
+            order, block, ExchangeTerms(order.terms.order_type, price, price)
+        )
         async with database.transaction() as conn:
             (answer,) = await submissions.submit(conn, self.portfolios, [asked])
         if answer.stale:
@@ -123,20 +119,20 @@ class Account:
 
     async def _refuse(self, database: Database, order: PlacedOrder, code: str) -> None:
         async with database.transaction() as conn:
-            await refusals.refuse(conn, [refusals.Refused(order, code, "")])
+            await reject.refuse(conn, [reject.RefusedOrder(order, code, "")])
 
     async def change(
         self, database: Database, order: PlacedOrder, number: int, quantity: int, price: int
     ) -> None:
         asked, cl_ord_id = Change(quantity, price), f"{order.order_id}-{number}"
 
-        def judge(stands: Standing, terms: OrderTerms) -> tuple[Departure, int] | Refusal:
+        def judge(stands: ChangeableOrder, terms: OrderTerms) -> tuple[ExchangeTerms, int] | Refusal:
             facts = (stands.terms, asked, stands.filled, stands.changes, self.listed, date(2026, 11, 24))
             refused = change_refusals(*facts)
             return (
                 refused[0]
                 if refused
-                else (Departure(terms.order_type, price, price), self.unit(order, price))
+                else (ExchangeTerms(terms.order_type, price, price), self.unit(order, price))
             )
 
         while True:
@@ -152,19 +148,19 @@ class Account:
 
     async def book(self, database: Database, order: PlacedOrder) -> None:
         async with database.transaction() as conn:
-            booked = await books.book(conn, self.portfolios, [order], PERCENT)
+            booked = await booking.book(conn, self.portfolios, [order], PERCENT)
         await self._keeping(database).follow_up(booked)
 
-    async def claim(self, database: Database) -> list[Owed]:
+    async def claim(self, database: Database) -> list[OutboxRow]:
         async with database.transaction() as conn:
             return await outbox.claim(conn, self.listed.exchange, [self.session], time.time_ns())
 
-    async def claimed(self, database: Database) -> list[Owed]:
+    async def claimed(self, database: Database) -> list[OutboxRow]:
         """Before, and not marked sent."""
         async with database.transaction() as conn:
             return await outbox.unknown(conn, self.listed.exchange, [self.session])
 
-    async def mark(self, database: Database, owed: Sequence[Owed]) -> None:
+    async def mark(self, database: Database, owed: Sequence[OutboxRow]) -> None:
         now = time.time_ns()
         async with database.transaction() as conn:
             await write(conn, [Sent(one, now, False) for one in owed], [], now)
@@ -185,7 +181,7 @@ class Account:
 
     async def withdraw(self, database: Database) -> None:
         async with database.transaction() as conn:
-            await stops.withdraw(conn, self.listed.exchange)
+            await frozen_outbox.withdraw(conn, self.listed.exchange)
 
     async def rebuild(self) -> None:
         await self.portfolios.view.rebuild(self.user_id)

@@ -8,8 +8,8 @@ books must be exactly what the exchange knows.
 from collections.abc import Callable, Iterator
 
 from domain.orders import Product, Side
-from domain.portfolio_margin import OpenPosition, WorkingOrder
-from domain.portfolios import Portfolio, PortfolioMargin
+from domain.portfolio_margin import MarginedPosition, WorkingOrder
+from domain.portfolios import DerivativePortfolio, PortfolioMargin
 from tests.support.interleavings.account import PARAMETERS, Account
 from tests.support.interleavings.exchange import AtExchange
 from tests.support.interleavings.scenario import Scenario
@@ -128,7 +128,7 @@ def _portfolio_margin(f: Facts) -> PortfolioMargin | None:
     if contract is None:
         return None
     pool = f.account.listed.exchange, f.scenario.product
-    portfolio = Portfolio({pool: [OpenPosition(contract, f.net)]} if f.net else {})
+    portfolio = DerivativePortfolio({pool: [MarginedPosition(contract, f.net)]} if f.net else {})
     for order_id, hold in f.holds.items():
         if hold["state"] == "BLOCKED":
             quantity = hold["open_quantity"] + hold["close_quantity"]

@@ -11,7 +11,7 @@ from psycopg import errors
 from redis.asyncio import Redis
 
 from storage.database import Database
-from storage.outbox import Owed
+from storage.journals.outbox import OutboxRow
 from tests.support.interleavings import exchange, state
 from tests.support.interleavings.account import Account
 from tests.support.interleavings.exchange import AtExchange, Request
@@ -201,7 +201,7 @@ class World:
         self._remember(exchange=orders)
 
 
-def _request(owed: Owed) -> Request:
+def _request(owed: OutboxRow) -> Request:
     said = owed.instruction
     price = getattr(said, "price", None) or 0
     return Request(owed.kind, owed.cl_ord_id, getattr(said, "quantity", 0), price)

@@ -1,0 +1,1 @@
+"""The clearing corporation's part: risk arrays and the SPAN file."""

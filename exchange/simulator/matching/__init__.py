@@ -1,0 +1,1 @@
+"""The matching engine: books, stops, call auctions and what happened in them."""

@@ -1,0 +1,1 @@
+"""The trading session: phases by the clock, bands and average prices."""

@@ -1,0 +1,1 @@
+"""The feed side: datagrams in, lines arbitrated, conflated ticks out."""

@@ -1,0 +1,1 @@
+"""WebSocket connections that cost little while they are idle, and Engine.IO on them."""

@@ -1,0 +1,1 @@
+"""Booking: what the exchange reported as trades, postings, holdings and positions."""

@@ -1,0 +1,1 @@
+"""The three journals, intake, outbox and inbox, with what is written and read beside them."""

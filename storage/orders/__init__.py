@@ -1,0 +1,1 @@
+"""The steps of an order in the books: submitted, changed, cancelled, refused; and orders as read."""

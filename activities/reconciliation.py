@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from temporalio import activity
 
+from domain.events import AlertKind
 from domain.money import PAISE_PER_RUPEE
 from storage import reconciliation
 from storage.books import holds_at_exchange
@@ -61,7 +62,7 @@ class Reconciliation:
         drifts = [drift for drift in found if drift is not None]
         broken = remargined.wrong + await reconciliation.broken_books(self._database)
         alerts = [_drifted(drift) for drift in drifts if drift.amount > ALERT_ABOVE]
-        alerts += [RiskAlert("BOOKS_BROKEN", sentence, user_id) for user_id, sentence in broken]
+        alerts += [RiskAlert(AlertKind.BOOKS_BROKEN, sentence, user_id) for user_id, sentence in broken]
         outside = await self._compare_with_the_exchange()
         new = sorted(outside - self._known)
         alerts += [RiskAlert(found.kind, found.sentence, found.user_id) for found in new]
@@ -94,7 +95,7 @@ class Reconciliation:
 
 
 def _drifted(drift: Drift) -> RiskAlert:
-    return RiskAlert("MARGIN_DRIFT", drift.sentence, drift.user_id)
+    return RiskAlert(AlertKind.MARGIN_DRIFT, drift.sentence, drift.user_id)
 
 
 def _said(

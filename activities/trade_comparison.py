@@ -14,6 +14,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from temporalio import activity
 
+from domain.events import AlertKind
 from domain.trade_comparison import TradeComparison, TradeLeg, compare
 from exchange.files.trade_file import read_trade_file, trade_file_path
 from storage.books import trade_comparisons
@@ -76,7 +77,7 @@ def _alert(compared: TradeComparison) -> RiskAlert:
         "trade_date": compared.day.isoformat(),
         "differences": compared.differences[:SHOWN],
     }
-    return RiskAlert("TRADES_DIFFER", compared.sentence, detail=detail)
+    return RiskAlert(AlertKind.TRADES_DIFFER, compared.sentence, detail=detail)
 
 
 def _filed(path: Path) -> list[TradeLeg]:

@@ -17,6 +17,7 @@ from api.problems import Problem, ProblemCode, documented
 from api.requests import SignIn
 from api.responses import Token
 from config.tokens import Role, Session, TokenRefused, issue, verify
+from domain.events import RecordEvent
 from domain.time import NANOS, rfc3339
 from storage import audit
 from storage.audit import AuditEntry
@@ -26,9 +27,6 @@ router = APIRouter(prefix="/api/v1", tags=["session"])
 _hasher = PasswordHasher()
 # Verified when there is no such client, so that the time of an answer tells nobody which clients exist.
 _NOBODY = _hasher.hash("nobody")
-
-
-SIGNED_IN = "SIGNED_IN"
 
 
 _WHOSE = {
@@ -93,7 +91,9 @@ async def sign_in(request: Request) -> Token:
     now_ns = time.time_ns()
     who = (user.user_id, user.client_id, user.role)
     token, session = issue(request.app.state.settings, *who, now_ns // NANOS)
-    entry = AuditEntry(now_ns, user.user_id, SIGNED_IN, user.client_id, detail={"role": user.role})
+    entry = AuditEntry(
+        now_ns, user.user_id, RecordEvent.SIGNED_IN, user.client_id, detail={"role": user.role}
+    )
     async with request.app.state.database.transaction() as conn:
         await audit.append(conn, [audit.coming_from(origin(request), entry)])
     return Token(access_token=token, expires_at=rfc3339(session.expires_at * NANOS))

@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.origin import origin
 from api.problems import Problem, ProblemCode, refused
 from domain.changes import Change, change_refusals
+from domain.events import RecordEvent
 from domain.money import rupees
 from domain.orders import OrderTerms
 from domain.rejects import Refusal, RejectCode, by_precedence
@@ -26,7 +27,6 @@ from storage import audit
 from storage.audit import AuditEntry
 from storage.database import Database
 from storage.orders import change_requests, unfinished
-from storage.orders.change_requests import CHANGE_REQUESTED
 from workflow_api import stories
 from workflow_api.contracts import CHANGE, order_workflow_id
 from workflow_api.results import Decision
@@ -85,7 +85,7 @@ def _entry(request: Request, order_id: int, user_id: int, change: Change) -> Aud
     if change.quantity is not None:
         wanted["quantity"] = str(change.quantity)
     detail = {"order_id": str(order_id), **wanted}
-    entry = AuditEntry(time.time_ns(), user_id, CHANGE_REQUESTED, "client", detail=detail)
+    entry = AuditEntry(time.time_ns(), user_id, RecordEvent.CHANGE_REQUESTED, "client", detail=detail)
     return audit.coming_from(origin(request), entry)
 
 

@@ -130,6 +130,12 @@ def codes() -> None:
 
 
 @app.command()
+def events() -> None:
+    """Every event of the record and every kind of alert, as docs/events.md has them."""
+    _run("cli.events")
+
+
+@app.command()
 def fix(order_id: str) -> None:
     """What was said to the exchange about an order, and what it answered."""
     _run("cli.fix", order_id)

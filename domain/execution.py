@@ -17,9 +17,6 @@ NO_ORDER = "NONE"
 UNKNOWN_ORDER = 5
 """OrdRejReason (103)."""
 
-REPRICED = "REPRICED"
-"""What is left of a market order rests as a limit order at the exchange's price."""
-
 
 @dataclass(frozen=True, slots=True)
 class ExchangeView:
@@ -46,7 +43,7 @@ class Step:
     """The view after a report. `report` is what the order's workflow shall read."""
 
     view: ExchangeView
-    event: str
+    event: OrderEvent
     report: ExecutionReport | CancelRejected
 
 
@@ -86,11 +83,11 @@ def apply(
 ) -> Outcome:
     """One report on one order; `undone` is the standing trade that a bust or correction refers to."""
     if isinstance(report, CancelRejected):
-        return Step(view, "CANCEL_REJECTED", report)
+        return Step(view, OrderEvent.CANCEL_REJECTED, report)
     if report.exec_type is ExecType.ORDER_STATUS:
         return _status_answer(view, report)
     if report.exec_type is ExecType.RESTATED:
-        return Step(replace(view, price=report.price), REPRICED, report)
+        return Step(replace(view, price=report.price), OrderEvent.REPRICED, report)
     if report.exec_type in CORRECTIONS:
         return _correction(view, report, undone)
     event = report.order_event

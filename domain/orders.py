@@ -72,7 +72,7 @@ FINAL = frozenset(
 
 
 class OrderEvent(StrEnum):
-    """What happens to an order; the audit log records each by this name."""
+    """An entry of an order in the record and on its client's stream; what each means: domain/events.py."""
 
     ACCEPTED = "ACCEPTED"
     """Journaled in the intake: the 202."""
@@ -112,7 +112,34 @@ class OrderEvent(StrEnum):
     TRADE_REDUCED = "TRADE_REDUCED"
     """ExecType G: a smaller quantity, and perhaps another price."""
     SETTLED = "SETTLED"
+    CHANGED = "CHANGED"
+    """Changed before the exchange had heard of it."""
+    CHANGE_WITHDRAWN = "CHANGE_WITHDRAWN"
+    """A change that had not left for the exchange never will."""
+    REPLACE_SENT = "REPLACE_SENT"
+    """35=G left for the exchange."""
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    """A cancel was placed in the outbox."""
+    CANCEL_SENT = "CANCEL_SENT"
+    """35=F left for the exchange."""
+    CANCEL_REJECTED = "CANCEL_REJECTED"
+    """35=9: the exchange refused a cancel or a change."""
+    REPRICED = "REPRICED"
+    """ExecType D: the rest of a market order rests as a limit order at the exchange's price."""
 
+
+KEEPS_STATUS = frozenset(
+    {
+        OrderEvent.CHANGED,
+        OrderEvent.CHANGE_WITHDRAWN,
+        OrderEvent.REPLACE_SENT,
+        OrderEvent.CANCEL_REQUESTED,
+        OrderEvent.CANCEL_SENT,
+        OrderEvent.CANCEL_REJECTED,
+        OrderEvent.REPRICED,
+    }
+)
+"""Events that leave every status as it is: TRANSITIONS has no row for them."""
 
 _S, _E = OrderStatus, OrderEvent
 

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from bus.order_updates import OrderUpdate
+from domain.events import RecordEvent
 from domain.orders import OrderEvent, OrderStatus
 from domain.time import rfc3339
 from storage.database import Connection, columns
@@ -55,7 +56,8 @@ class AuditEntry:
 
     occurred_at_ns: int
     user_id: int
-    event: OrderEvent | str
+    event: OrderEvent | RecordEvent
+    """With `order_id` an OrderEvent, without one a RecordEvent."""
     actor: str
     """Who did it: `client`, `order-worker-0`, `exchange:NSE`, a client id of staff."""
     order_id: int | None = None
@@ -100,7 +102,7 @@ async def updates_after(conn: Connection, user_id: int, after_seq: int) -> list[
                 AuditEntry(
                     occurred_at_ns=row["occurred_at_ns"],
                     user_id=user_id,
-                    event=row["event"],
+                    event=OrderEvent(row["event"]),
                     actor="",
                     order_id=row["order_id"],
                     status=row["status"],

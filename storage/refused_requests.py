@@ -21,6 +21,7 @@ from psycopg_pool import PoolTimeout
 
 from bus import background
 from domain.addresses import network_of
+from domain.events import RecordEvent
 from domain.time import NANOS, rfc3339
 from storage import audit
 from storage.audit import NOWHERE, AuditEntry, Origin
@@ -31,8 +32,6 @@ OF_A_USER, OF_A_STRANGER = 20, 5
 STRANGERS_MOST = 100
 MINUTE_NS = 60 * NANOS
 WRITE_SECONDS = 1.0
-EVENT, REST = "REQUEST_REFUSED", "REQUESTS_REFUSED"
-"""One, and the rest of an asker's minute."""
 STRANGER = "stranger"
 log = structlog.get_logger()
 
@@ -152,7 +151,9 @@ async def _tried(refused: RefusedRequests, *, ending: bool = False) -> None:
 def _entry(refused: RefusedRequest) -> AuditEntry:
     detail = {"request": refused.request, "status": refused.status, "code": refused.code}
     claimed = {} if refused.claimed is None else {"client_id": refused.claimed}
-    entry = AuditEntry(refused.at_ns, refused.user_id, EVENT, refused.asker, detail=detail | claimed)
+    entry = AuditEntry(
+        refused.at_ns, refused.user_id, RecordEvent.REQUEST_REFUSED, refused.asker, detail=detail | claimed
+    )
     return audit.coming_from(refused.origin, entry)
 
 
@@ -161,6 +162,6 @@ def _rest_entry(asker: object, minute: _Minute, rest: Counter[str]) -> AuditEntr
     last = minute.last
     assert last is not None
     detail = {"times": rest.total(), "codes": dict(rest), "since": rfc3339(minute.since_ns)}
-    entry = AuditEntry(last.at_ns, last.user_id, REST, last.asker, detail=detail)
+    entry = AuditEntry(last.at_ns, last.user_id, RecordEvent.REQUESTS_REFUSED, last.asker, detail=detail)
     # Of many strangers no address is theirs.
     return audit.coming_from(last.origin if asker is not None else NOWHERE, entry)

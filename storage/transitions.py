@@ -25,7 +25,7 @@ _WRITE_STATUSES = """
 def entry(
     placed: PlacedOrder,
     order: LockedOrder,
-    event: OrderEvent | str,
+    event: OrderEvent,
     status: OrderStatus,
     now: int,
     **detail: Any,

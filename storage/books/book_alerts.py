@@ -8,6 +8,7 @@ A trade is unexplained where it goes beyond the hold of its order. In the bookin
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from domain.events import AlertKind
 from domain.money import rupees
 from domain.orders import Side
 from domain.reports import CancelRejected, ExecutionReport
@@ -52,7 +53,7 @@ async def _shortfalls(
         user_id, available = row["user_id"], row["available_cash"]
         if available < min(before[user_id], 0):
             yield RiskAlert(
-                "MARGIN_SHORTFALL",
+                AlertKind.MARGIN_SHORTFALL,
                 f"The account is Rs {rupees(-available)} short since {', '.join(causes[user_id])}.",
                 user_id,
                 {"client_id": row["client_id"], "available_cash": rupees(available)},
@@ -63,7 +64,7 @@ def _unexplained(fill: Fill) -> RiskAlert:
     report, excess = fill.report, fill.booked.use.excess_quantity
     verb = "bought" if fill.placed.terms.side is Side.BUY else "sold"
     return RiskAlert(
-        "UNEXPLAINED_FILL",
+        AlertKind.UNEXPLAINED_FILL,
         f"{fill.exchange} has {verb} {report.last_quantity} {report.symbol} at Rs "
         f"{rupees(report.last_price)} ({report.exec_id}), {excess} more than order {fill.placed.order_id} "
         "had open; it is booked.",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 from psycopg.rows import class_row
 
+from domain.events import AlertKind
 from domain.hold_check import OrderAtExchange, hold_fault
 from domain.time import NANOS
 from storage.database import Database
@@ -18,7 +19,6 @@ from storage.journals.report_ages import UNBOOKED
 from storage.risk.risk_alerts import Finding
 
 SETTLED_WITHIN_NS = 5 * NANOS
-KIND = "HOLD_WRONG"
 
 # `terms`: the last request that the exchange has accepted, or the order itself while it has said nothing.
 # `change`: requests that it has not answered; there is one at most, but the dearest of several would count.
@@ -98,5 +98,9 @@ async def faults(database: Database, intraday_percent: int, now_ns: int) -> set[
     async with database.reading() as conn, conn.cursor(row_factory=class_row(OverClosed)) as cursor:
         closing = await (await cursor.execute(_OVER_CLOSED)).fetchall()
     checked = ((order.user_id, hold_fault(order, intraday_percent)) for order in orders)
-    wrong = {Finding(KIND, user_id, sentence) for user_id, sentence in checked if sentence is not None}
-    return wrong | {Finding(KIND, one.user_id, one.sentence) for one in closing}
+    wrong = {
+        Finding(AlertKind.HOLD_WRONG, user_id, sentence)
+        for user_id, sentence in checked
+        if sentence is not None
+    }
+    return wrong | {Finding(AlertKind.HOLD_WRONG, one.user_id, one.sentence) for one in closing}

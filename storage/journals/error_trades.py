@@ -7,6 +7,7 @@ and told to the risk desk. A trade whose order is known is never here. Called by
 import time
 from collections.abc import Sequence
 
+from domain.events import AlertKind
 from domain.money import rupees
 from domain.orders import Side
 from domain.reports import ExecType, ExecutionReport
@@ -75,7 +76,7 @@ def _alert(exchange: str, report: ExecutionReport) -> RiskAlert:
     verb = "bought" if report.side is Side.BUY else "sold"
     traded = f"{report.last_quantity} {report.symbol} at Rs {rupees(report.last_price)}"
     return RiskAlert(
-        "UNKNOWN_ORDER_TRADED",
+        AlertKind.UNKNOWN_ORDER_TRADED,
         f"{exchange} has {verb} {traded} ({report.exec_id}) for ClOrdID {report.cl_ord_id}, which is no "
         f"order of ours; it is booked to error:{exchange} until it is allocated.",
         detail={"exchange": exchange, "exec_id": report.exec_id, "cl_ord_id": report.cl_ord_id},

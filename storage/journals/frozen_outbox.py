@@ -22,7 +22,6 @@ from storage.locks import LockedOrder, lock_orders
 from storage.risk.trading_states import standing_of
 
 WITHDRAWN_AT_ONCE = 500
-CHANGE_WITHDRAWN = "CHANGE_WITHDRAWN"
 """The record of a change that a freeze kept from the exchange: the order stands as it did."""
 
 _KEYS = """('all', 'user:' || {row}.user_id,
@@ -150,7 +149,7 @@ def _entry(one: _Stopped, order: LockedOrder, now: int) -> AuditEntry:
     return AuditEntry(
         occurred_at_ns=now,
         user_id=order.user_id,
-        event=CHANGE_WITHDRAWN if one.is_change else OrderEvent.WITHDRAWN,
+        event=OrderEvent.CHANGE_WITHDRAWN if one.is_change else OrderEvent.WITHDRAWN,
         actor="gateway",
         order_id=order.order_id,
         status=status if one.is_change else next_status(status, OrderEvent.WITHDRAWN),

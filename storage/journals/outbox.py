@@ -27,7 +27,7 @@ _KINDS: dict[str, type[NewOrder] | type[CancelOrder] | type[ReplaceOrder]] = {
     "CANCEL": CancelOrder,
     "REPLACE": ReplaceOrder,
 }
-_SENT_EVENTS = {"NEW": OrderEvent.SENT, "CANCEL": "CANCEL_SENT", "REPLACE": "REPLACE_SENT"}
+_SENT_EVENTS = {"NEW": OrderEvent.SENT, "CANCEL": OrderEvent.CANCEL_SENT, "REPLACE": OrderEvent.REPLACE_SENT}
 _COLUMNS = "seq, kind, cl_ord_id, order_id, user_id, session, instruction, traceparent, created_at_ns, sends"
 
 # A row's armed phase must be the exchange's own last word on the session class of its instrument.

@@ -9,6 +9,7 @@ the gateway's journal does.
 from dataclasses import dataclass
 
 from bus.order_updates import OrderUpdate
+from domain.events import AlertKind
 from domain.execution import believe
 from domain.money import rupees
 from domain.reports import ExecutionReport
@@ -65,7 +66,7 @@ async def take_in(conn: Connection, received_before_ns: int, now_ns: int) -> Bel
 def _alert(exchange: str, report: ExecutionReport, order: LockedOrder, why: str) -> RiskAlert:
     traded = f"{report.last_quantity} {report.symbol} at Rs {rupees(report.last_price)}"
     return RiskAlert(
-        "TRADE_BELIEVED",
+        AlertKind.TRADE_BELIEVED,
         f"{exchange} has traded {traded} ({report.exec_id}) of order {order.order_id}, which did not fit: "
         f"{why}. Nothing has explained it since; it is booked.",
         order.user_id,

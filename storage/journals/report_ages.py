@@ -11,6 +11,7 @@ from itertools import groupby
 
 from psycopg.rows import class_row
 
+from domain.events import AlertKind
 from domain.time import NANOS
 from storage.database import Connection, Database
 from storage.risk import risk_alerts
@@ -125,7 +126,7 @@ async def without_trade(database: Database) -> set[Finding]:
     async with database.reading() as conn:
         rows = await (await conn.execute(_WITHOUT_TRADE)).fetchall()
     words = "{exchange} {report_id} of order {order_id} is booked, and there is no trade."
-    return {Finding("REPORT_UNBOOKED", row["user_id"] or 0, words.format(**row)) for row in rows}
+    return {Finding(AlertKind.REPORT_UNBOOKED, row["user_id"] or 0, words.format(**row)) for row in rows}
 
 
 async def alert(conn: Connection, now_ns: int) -> list[RiskAlert]:
@@ -143,8 +144,8 @@ def _alert(reports: list[_LateReport]) -> RiskAlert:
     named = ", ".join(f"{one.exchange} {one.report_id}" for one in reports)
     of_order = f" of order {first.order_id}" if first.order_id else ""
     if first.broken is None:
-        kind, words = "REPORT_UNBOOKED", f"{named}{of_order}: not booked for more than 5 s."
+        kind, words = AlertKind.REPORT_UNBOOKED, f"{named}{of_order}: not booked for more than 5 s."
     else:
-        kind, words = "REPORT_BROKEN", f"{named}{of_order}: does not fit, {first.broken}."
+        kind, words = AlertKind.REPORT_BROKEN, f"{named}{of_order}: does not fit, {first.broken}."
     detail = {"order_id": str(first.order_id)} if first.order_id else {}
     return RiskAlert(kind, words, first.user_id or 0, detail)

@@ -51,7 +51,7 @@ def _detail(step: Step) -> dict[str, Any]:
         detail |= {"last_quantity": report.last_quantity, "last_price": rupees(report.last_price)}
     if step.event in _ENDS and view.reject_code is not None:
         detail |= {"reject_code": view.reject_code, "reject_reason": view.reject_reason}
-    if step.event == OrderEvent.REPLACED:
+    if step.event is OrderEvent.REPLACED:
         price = rupees(view.price) if view.price is not None else None
         detail |= {"quantity": view.quantity, "price": price}
     return detail

@@ -20,11 +20,9 @@ from storage import audit, transitions
 from storage.audit import NOWHERE, AuditEntry, Origin
 from storage.database import Connection
 from storage.journals import frozen_outbox, outbox_rows, placed_orders
-from storage.journals.frozen_outbox import CHANGE_WITHDRAWN
 from storage.journals.outbox_rows import NewOutboxRow
 from storage.locks import LockedOrder, lock_orders
 
-CANCEL_REQUESTED = "CANCEL_REQUESTED"
 """The record of a cancel that the exchange is asked for."""
 
 _SENT = "report->>'kind' = 'execution' AND report->>'exec_type' = '5'"
@@ -127,10 +125,10 @@ async def cancel(conn: Connection, order_ids: Iterable[int], by: CancelledBy) ->
         owing = [_request(placed[i], orders[i], standing[i], now) for i in requested]
         await outbox_rows.enqueue(conn, owing, now)
     changes = [i for i in left if (i, "REPLACE") in withdrawn]
-    events: list[tuple[OrderEvent | str, list[int]]] = [
+    events: list[tuple[OrderEvent, list[int]]] = [
         (OrderEvent.WITHDRAWN, ended),
-        (CHANGE_WITHDRAWN, changes),
-        (CANCEL_REQUESTED, requested),
+        (OrderEvent.CHANGE_WITHDRAWN, changes),
+        (OrderEvent.CANCEL_REQUESTED, requested),
     ]
     entries = [_entry(orders[i], event, by, now) for event, ids in events for i in ids]
     done.updates = await _record(conn, entries)
@@ -180,7 +178,7 @@ def _request(placed: PlacedOrder, order: LockedOrder, standing: _Standing, now: 
     return NewOutboxRow(placed, "CANCEL", request)
 
 
-def _entry(order: LockedOrder, event: OrderEvent | str, by: CancelledBy, now: int) -> AuditEntry:
+def _entry(order: LockedOrder, event: OrderEvent, by: CancelledBy, now: int) -> AuditEntry:
     ends, status = event is OrderEvent.WITHDRAWN, order.view.status
     named = "reject_reason" if ends else "reason"
     entry = AuditEntry(

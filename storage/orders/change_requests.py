@@ -14,8 +14,6 @@ from storage import audit
 from storage.audit import AuditEntry
 from storage.database import Database
 
-CHANGE_REQUESTED = "CHANGE_REQUESTED"
-"""The record of a client's request, without a number on his stream: that would make a flood wait in line."""
 REQUESTS_A_SECOND = 10
 REQUESTS_MOST = 500
 """Of an order in its life, refused ones included; a workflow takes 2,000 updates."""

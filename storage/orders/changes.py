@@ -20,7 +20,7 @@ from domain.exchange_terms import ExchangeTerms
 from domain.instructions import ReplaceOrder
 from domain.margin import Block, BlockOutcome, Hold, position_key
 from domain.money import rupees
-from domain.orders import OrderStatus, OrderTerms, OrderType, PlacedOrder, Product
+from domain.orders import OrderEvent, OrderStatus, OrderTerms, OrderType, PlacedOrder, Product
 from domain.rejects import Refusal, RejectCode
 from domain.trading_states import enlarges
 from domain.validation import PRICED
@@ -206,7 +206,9 @@ async def _put_right(
     shown = {"quantity": terms.quantity}
     amounts = {"price": terms.price, "trigger_price": terms.trigger_price}
     shown |= {name: rupees(amount) for name, amount in amounts.items() if amount is not None}  # type: ignore[misc]
-    (told,) = await audit.append(conn, [entry(placed, order, "CHANGED", order.view.status, now, **shown)])
+    (told,) = await audit.append(
+        conn, [entry(placed, order, OrderEvent.CHANGED, order.view.status, now, **shown)]
+    )
     return told
 
 

@@ -6,6 +6,7 @@ Said again, a day's list replaces the one before. Called by `hundi ban-list`.
 from collections.abc import Iterable
 from datetime import date
 
+from domain.events import RecordEvent
 from storage import audit
 from storage.audit import AuditEntry
 from storage.database import Connection
@@ -21,5 +22,5 @@ async def replace(conn: Connection, day: date, underlyings: Iterable[str], word:
         (day, named),
     )
     detail = {"trade_date": day.isoformat(), "underlyings": named, "reason": word.reason}
-    entry = AuditEntry(word.at_ns, word.user_id, "BANS_SET", word.actor, detail=detail)
+    entry = AuditEntry(word.at_ns, word.user_id, RecordEvent.BANS_SET, word.actor, detail=detail)
     await audit.append(conn, [audit.coming_from(word.origin, entry)])

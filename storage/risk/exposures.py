@@ -10,6 +10,7 @@ from datetime import date
 
 from psycopg.rows import class_row
 
+from domain.events import AlertKind
 from domain.money import rupees
 from domain.risk_limits import NOTHING
 from domain.trading_states import Cause, Scope, TradingState
@@ -82,6 +83,6 @@ async def reduce(
     frozen = await trading_states.freeze(conn, subject, TradingState.REDUCING, Cause.LIMITS, word)
     if not frozen.changed:
         return None
-    alert = RiskAlert("EXPOSURE_LIMIT_PASSED", sentence, user_id, {"client_id": client_id})
+    alert = RiskAlert(AlertKind.EXPOSURE_LIMIT_PASSED, sentence, user_id, {"client_id": client_id})
     await risk_alerts.record(conn, [alert], ACTOR)
     return alert

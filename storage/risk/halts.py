@@ -7,6 +7,7 @@ with it.
 
 from datetime import date
 
+from domain.events import AlertKind
 from domain.market_halts import Halt
 from domain.money import rupees
 from domain.reports import MarketPhase
@@ -51,7 +52,7 @@ async def halt(conn: Connection, day: date, index_id: str, value: int, fired: Ha
     word = RiskAction(ACTOR, 0, sentence, at_ns=fired.begins_ns)
     halted = (TradingState.HALTED, Cause.CIRCUIT, word, fired.reopens_ns)
     frozen = await trading_states.freeze(conn, EVERYTHING, *halted)
-    alert = RiskAlert("MARKET_HALTED", sentence, detail={"move_percent": fired.move_percent})
+    alert = RiskAlert(AlertKind.MARKET_HALTED, sentence, detail={"move_percent": fired.move_percent})
     await risk_alerts.record(conn, [alert], ACTOR)
     return [alert, *frozen.alerts]
 
@@ -67,6 +68,6 @@ async def reopen(conn: Connection, day: date, now_ns: int) -> RiskAlert | None:
         return None
     sentence = "The exchange has reopened." if row["reopened"] else "The halt is over by its rule."
     await trading_states.unfreeze(conn, EVERYTHING, [Cause.CIRCUIT], RiskAction(ACTOR, 0, sentence))
-    alert = RiskAlert("MARKET_REOPENED", sentence)
+    alert = RiskAlert(AlertKind.MARKET_REOPENED, sentence)
     await risk_alerts.record(conn, [alert], ACTOR)
     return alert

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from psycopg.rows import DictRow
 
+from domain.events import AlertKind, RecordEvent
 from domain.time import clock_time, rfc3339
 from domain.trading_states import Cause, Scope
 from storage.database import Connection
@@ -81,7 +82,7 @@ async def release(
         raise SecondPersonRequired(question)
     lifted = await trading_states.unfreeze(conn, subject, causes, word, question.asker)
     said = f"{_name(subject)} is released: {question.asker} has asked, {word.actor} confirmed."
-    return Release(lifted, None, [await _alert(conn, "RELEASED", said, subject, word.actor)])
+    return Release(lifted, None, [await _alert(conn, AlertKind.RELEASED, said, subject, word.actor)])
 
 
 async def expire(conn: Connection, now_ns: int, key: str | None = None) -> list[RiskAlert]:
@@ -91,9 +92,11 @@ async def expire(conn: Connection, now_ns: int, key: str | None = None) -> list[
     for row in await ended.fetchall():
         subject = StateTarget(Scope(row["scope"]), row["scope_id"])
         word = RiskAction(ACTOR, 0, "Nobody has confirmed it in time.", at_ns=now_ns)
-        await trading_states.record(conn, "RELEASE_EXPIRED", subject, word, {"asked_by": row["asker"]})
+        await trading_states.record(
+            conn, RecordEvent.RELEASE_EXPIRED, subject, word, {"asked_by": row["asker"]}
+        )
         said = f"{_name(subject)} stays stopped: nobody has confirmed what {row['asker']} asked."
-        alerts.append(await _alert(conn, "RELEASE_EXPIRED", said, subject, ACTOR))
+        alerts.append(await _alert(conn, AlertKind.RELEASE_EXPIRED, said, subject, ACTOR))
     return alerts
 
 
@@ -114,14 +117,14 @@ async def _ask(
     }
     await conn.execute(_ASK, values)
     detail = {"until": rfc3339(until_ns)}
-    await trading_states.record(conn, "RELEASE_ASKED", subject, word, detail)
+    await trading_states.record(conn, RecordEvent.RELEASE_ASKED, subject, word, detail)
     said = f"{word.actor} asks to release {_name(subject)}; another must confirm by {clock_time(until_ns)}."
-    alert = await _alert(conn, "RELEASE_ASKED", said, subject, word.actor, **detail)
+    alert = await _alert(conn, AlertKind.RELEASE_ASKED, said, subject, word.actor, **detail)
     return Release([], ReleaseRequest(word.actor, until_ns), [alert])
 
 
 async def _alert(
-    conn: Connection, kind: str, said: str, subject: StateTarget, actor: str, **detail: str
+    conn: Connection, kind: AlertKind, said: str, subject: StateTarget, actor: str, **detail: str
 ) -> RiskAlert:
     alert = RiskAlert(kind, said, detail={"scope": subject.scope, "id": subject.scope_id, **detail})
     await risk_alerts.record(conn, [alert], actor)

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bus import wakeups
+from domain.events import AlertKind, RecordEvent
 from domain.time import rfc3339
 from storage import audit
 from storage.audit import AuditEntry
@@ -29,8 +30,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class RiskAlert:
-    kind: str
-    """MARGIN_DRIFT, BOOKS_BROKEN, HOLD_WRONG, REPORT_UNBOOKED, TRADES_DIFFER, MARGIN_SHORTFALL, ..."""
+    kind: AlertKind
     sentence: str
     user_id: int = 0
     """0: of no account."""
@@ -41,7 +41,7 @@ class RiskAlert:
 class Finding(NamedTuple):
     """What a look at the books has found; what several looks find alike stays, and is alerted once."""
 
-    kind: str
+    kind: AlertKind
     user_id: int
     sentence: str
 
@@ -51,7 +51,7 @@ async def record(conn: Connection, alerts: list[RiskAlert], actor: str) -> None:
         AuditEntry(
             alert.at_ns,
             alert.user_id,
-            "RISK_ALERT",
+            RecordEvent.RISK_ALERT,
             actor,
             detail={"kind": alert.kind, "sentence": alert.sentence, **alert.detail},
         )

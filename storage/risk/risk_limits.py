@@ -9,6 +9,7 @@ from datetime import date
 
 from psycopg.rows import DictRow
 
+from domain.events import RecordEvent
 from domain.money import rupees
 from domain.risk_limits import RiskLimits
 from storage import audit
@@ -49,7 +50,7 @@ async def set_limits(conn: Connection, user_id: int, day: date, limits: RiskLimi
         "order_value_limit": rupees(limits.order_value),
         "reason": word.reason,
     }
-    entry = AuditEntry(word.at_ns, user_id, "LIMITS_SET", word.actor, detail=detail)
+    entry = AuditEntry(word.at_ns, user_id, RecordEvent.LIMITS_SET, word.actor, detail=detail)
     await audit.append(conn, [audit.coming_from(word.origin, entry)])
 
 

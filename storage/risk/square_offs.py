@@ -10,6 +10,7 @@ from datetime import date
 
 from psycopg.rows import class_row
 
+from domain.events import AlertKind
 from domain.sessions import SessionClass
 from domain.wind_down import OpenPosition
 from storage.database import Connection, Database
@@ -72,7 +73,7 @@ async def record(
         "positions": len(left),
         "instruments": sorted({position.instrument_id for position in left})[:NAMED_MAX],
     }
-    alert = RiskAlert("SQUARE_OFF_MISSED", sentence, detail=detail)
+    alert = RiskAlert(AlertKind.SQUARE_OFF_MISSED, sentence, detail=detail)
     await risk_alerts.record(conn, [alert], ACTOR)
     return alert
 

@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 from redis.asyncio import Redis
 
 from bus import wakeups
+from domain.events import AlertKind, RecordEvent
 from domain.orders import OrderTerms
 from domain.rejects import Refusal, RejectCode
 from domain.time import rfc3339
@@ -145,7 +146,7 @@ async def freeze(
     detail: dict[str, Any] = {"state": state, "cause": cause}
     if reopens_at_ns is not None:
         detail["reopens_at"] = rfc3339(reopens_at_ns)
-    await record(conn, "FROZEN", subject, word, detail)
+    await record(conn, RecordEvent.FROZEN, subject, word, detail)
     return Frozen(True, alerts)
 
 
@@ -154,10 +155,10 @@ async def _void(conn: Connection, subject: StateTarget, word: RiskAction) -> lis
     voided = await (await conn.execute(_VOID.encode(), (subject.key,))).fetchall()
     alerts = []
     for row in voided:
-        await record(conn, "RELEASE_VOIDED", subject, word, {"asked_by": row["asker"]})
+        await record(conn, RecordEvent.RELEASE_VOIDED, subject, word, {"asked_by": row["asker"]})
         about = {"scope": subject.scope, "id": subject.scope_id}
         sentence = f"The release that {row['asker']} asked for is void: {word.actor} has stopped it anew."
-        alerts.append(RiskAlert("RELEASE_VOIDED", sentence, detail=about))
+        alerts.append(RiskAlert(AlertKind.RELEASE_VOIDED, sentence, detail=about))
     await risk_alerts.record(conn, alerts, word.actor)
     return alerts
 
@@ -180,7 +181,7 @@ async def unfreeze(
     lifted = [Cause(row["cause"]) for row in await (await conn.execute(_LIFT.encode(), values)).fetchall()]
     asked = {} if asked_by is None else {"asked_by": asked_by}
     for cause in lifted:
-        await record(conn, "UNFROZEN", subject, word, {"cause": cause, **asked})
+        await record(conn, RecordEvent.UNFROZEN, subject, word, {"cause": cause, **asked})
     return lifted
 
 
@@ -231,7 +232,7 @@ def standing_of(row: DictRow) -> Standing:
 
 
 async def record(
-    conn: Connection, event: str, subject: StateTarget, word: RiskAction, detail: dict[str, Any]
+    conn: Connection, event: RecordEvent, subject: StateTarget, word: RiskAction, detail: dict[str, Any]
 ) -> None:
     """One act about a subject, with its reason and where it comes from."""
     about = {"scope": subject.scope, "id": subject.scope_id, "reason": word.reason, **detail}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.execution import Agreement, Break, ExchangeView, Step, apply, is_unknown_order
-from domain.orders import FINAL, TRANSITIONS, OrderStatus
+from domain.orders import FINAL, TRANSITIONS, OrderEvent, OrderStatus
 from domain.reports import CancelRejected, ExecType, ExecutionReport, OrdStatus
 from tests.support.builders import a_report, some_trades
 
@@ -183,7 +183,7 @@ def test_the_exchanges_refusal_keeps_its_own_words() -> None:
 
 def test_a_refused_cancel_leaves_the_order_as_it_is() -> None:
     refused = CancelRejected("1-1", "1", "X1", OrdStatus.NEW, False, 0, None)
-    assert apply(OPEN, refused) == Step(OPEN, "CANCEL_REJECTED", refused)
+    assert apply(OPEN, refused) == Step(OPEN, OrderEvent.CANCEL_REJECTED, refused)
 
 
 def test_an_order_that_never_arrived_is_told_from_one_that_did() -> None:

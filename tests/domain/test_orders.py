@@ -2,14 +2,16 @@
 
 import pytest
 
-from domain.orders import FINAL, IllegalTransition, OrderEvent, OrderStatus, next_status
+from domain.orders import FINAL, KEEPS_STATUS, IllegalTransition, OrderEvent, OrderStatus, next_status
 
 # One letter a status: V validation, P pending open, O open, T trigger pending, F partially filled,
 # E executed, S settled, C cancelled, R rejected, X expired, . illegal.
 LETTERS = dict(zip("VPOTFESCRX", OrderStatus, strict=True))
 # Columns: ACCEPTED REFUSED SUBMITTED SENT ACKNOWLEDGED STOP_ACKNOWLEDGED TRIGGERED PARTIAL_FILL FILL
 # REPLACED CANCELLED EXCHANGE_REJECTED EXPIRED WITHDRAWN UNEXPECTED_FILL TRADE_CANCELLED
-# LAST_TRADE_CANCELLED TRADE_CORRECTED TRADE_REDUCED SETTLED, the order of the enum.
+# LAST_TRADE_CANCELLED TRADE_CORRECTED TRADE_REDUCED SETTLED, the order of the enum; those of KEEPS_STATUS
+# are no steps.
+STEPS = [event for event in OrderEvent if event not in KEEPS_STATUS]
 GRID = """
 V  . R P . . . . . . . . . . C V . . . . .
 P  . . . P O T . F E . C R X C . . . . . .
@@ -25,14 +27,19 @@ X  . . . . . . . . . . . . . . X X X X X .
 CELLS = [
     (LETTERS[row.split()[0]], event, LETTERS.get(cell))
     for row in GRID.strip().splitlines()
-    for event, cell in zip(OrderEvent, row.split()[1:], strict=True)
+    for event, cell in zip(STEPS, row.split()[1:], strict=True)
 ]
 
 
 def test_the_grid_has_every_status_and_every_event() -> None:
-    assert {(status, event) for status, event, _ in CELLS} == {
-        (s, e) for s in OrderStatus for e in OrderEvent
-    }
+    assert {(status, event) for status, event, _ in CELLS} == {(s, e) for s in OrderStatus for e in STEPS}
+
+
+@pytest.mark.parametrize("event", KEEPS_STATUS)
+def test_an_event_that_keeps_the_status_is_no_step_of_any(event: OrderEvent) -> None:
+    for status in OrderStatus:
+        with pytest.raises(IllegalTransition):
+            next_status(status, event)
 
 
 @pytest.mark.parametrize(("status", "event", "after"), CELLS)

@@ -5,6 +5,7 @@ import time
 from redis.asyncio import Redis
 
 from config import tokens
+from domain.events import AlertKind
 from storage.risk import risk_alerts
 from storage.risk.risk_alerts import RiskAlert
 from tests.support.eventually import eventually
@@ -18,7 +19,9 @@ async def test_an_alert_is_told_to_the_risk_desk_alone(gateway: GatewayProcess, 
         await also.say(action="auth", token=desk)
         for told in (risk, also, other):
             await eventually(lambda told=told: told.of("session"))  # type: ignore[misc]
-        alert = RiskAlert("MARGIN_DRIFT", "The margin view differed.", 7_900_002, {"client_id": "TEST"})
+        alert = RiskAlert(
+            AlertKind.MARGIN_DRIFT, "The margin view differed.", 7_900_002, {"client_id": "TEST"}
+        )
 
         async def both_told() -> bool:
             await risk_alerts.tell(redis, [alert])

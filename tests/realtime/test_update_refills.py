@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from bus import order_updates
 from bus.order_updates import OrderUpdate
 from bus.redis_client import open_redis
+from domain.orders import OrderEvent
 from storage import audit
 from storage.audit import AuditEntry
 from storage.database import Database, open_database
@@ -30,7 +31,7 @@ async def commit(database: Database, user_id: int, number: int) -> list[OrderUpd
     """Updates on record that nobody has published."""
     async with database.transaction() as conn:
         detail = {"a": 1, "b": "x"}
-        entry = AuditEntry(time.time_ns(), user_id, "TEST", "test", order_id=1, detail=detail)
+        entry = AuditEntry(time.time_ns(), user_id, OrderEvent.CHANGED, "test", order_id=1, detail=detail)
         return await audit.append(conn, [entry] * number)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from domain.orders import OrderStatus, Side
+from domain.orders import OrderEvent, OrderStatus, Side
 from domain.rejects import RejectCode
 from storage.database import Database
 from storage.journals import frozen_outbox, order_queue, outbox
-from storage.orders.cancellations import CANCEL_REQUESTED, Cancellation, CancelledBy
+from storage.orders.cancellations import Cancellation, CancelledBy
 from storage.orders.canceller import OrderCanceller
 from tests.support.orders import new_users, submit
 from tests.support.stories import Stories
@@ -132,7 +132,7 @@ async def test_an_order_that_has_left_is_owed_one_cancel_and_numbered_by_the_dat
         assert (cancel["kind"], cancel["cl_ord_id"]) == ("CANCEL", f"{order_id}-c{number}")
         assert cancel["instruction"]["orig_cl_ord_id"] == str(order_id)
         await refused_by_the_exchange(database, f"{order_id}-c{number}")
-    assert [event for event, _, _ in await history(database, order_id)] == [CANCEL_REQUESTED] * 2
+    assert [event for event, _, _ in await history(database, order_id)] == [OrderEvent.CANCEL_REQUESTED] * 2
 
 
 async def test_a_change_that_has_not_left_gives_way_to_the_cancel(
@@ -153,7 +153,7 @@ async def test_a_change_that_has_not_left_gives_way_to_the_cancel(
     assert cancel["kind"] == "CANCEL" and cancel["withdrawn_at_ns"] is None
     assert [event for event, _, _ in await history(database, order_id)] == [
         "CHANGE_WITHDRAWN",
-        CANCEL_REQUESTED,
+        OrderEvent.CANCEL_REQUESTED,
     ]
 
 

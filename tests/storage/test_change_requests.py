@@ -7,12 +7,13 @@ import psycopg
 import pytest
 
 from config.settings import Settings
+from domain.events import RecordEvent
 from domain.rejects import RejectCode
 from storage.audit import AuditEntry
 from storage.database import Database
 from storage.orders import change_requests
 from storage.orders.cancellations import CancelledBy, cancel
-from storage.orders.change_requests import CHANGE_REQUESTED, REQUESTS_A_SECOND, REQUESTS_MOST
+from storage.orders.change_requests import REQUESTS_A_SECOND, REQUESTS_MOST
 from tests.support.orders import new_users, submit
 
 
@@ -23,7 +24,9 @@ async def order_id(database: Database) -> int:
 
 
 async def take_number(database: Database, order_id: int) -> int | None:
-    asked = AuditEntry(time.time_ns(), 0, CHANGE_REQUESTED, "client", detail={"order_id": str(order_id)})
+    asked = AuditEntry(
+        time.time_ns(), 0, RecordEvent.CHANGE_REQUESTED, "client", detail={"order_id": str(order_id)}
+    )
     return await change_requests.take_number(database, order_id, asked)
 
 

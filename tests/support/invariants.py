@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import date
 
-from domain.orders import IllegalTransition, OrderEvent, OrderStatus, Side, next_status
+from domain.orders import KEEPS_STATUS, IllegalTransition, OrderEvent, OrderStatus, Side, next_status
 from domain.portfolio_margin import MarginedPosition, WorkingOrder, portfolio_margin
 from domain.span import contract_key
 from domain.time import trade_date
@@ -17,6 +17,7 @@ from exchange.files.master import read_master
 from tests.support.evidence import Evidence, Row
 
 Rule = Callable[[Evidence], Iterator[str]]
+_STEPS = frozenset(OrderEvent) - KEEPS_STATUS
 
 
 def broken(evidence: Evidence) -> list[str]:
@@ -171,7 +172,7 @@ def _statuses_move_along_their_edges(e: Evidence) -> Iterator[str]:
         order_id, event = record["order_id"], record["event"]
         if event == OrderEvent.ACCEPTED:
             reached[order_id] = OrderStatus.PENDING_VALIDATION
-        elif event in OrderEvent.__members__ and not record["detail"].get("repeated"):
+        elif event in _STEPS and not record["detail"].get("repeated"):
             # (A send whose outcome was unknown is repeated, perhaps after its report: it moves nothing.)
             try:
                 reached[order_id] = next_status(reached[order_id], OrderEvent(event))

@@ -1,8 +1,8 @@
 """Order updates on their way to the user's sockets: one Redis channel a user, published after commit.
 
 The audit log is the truth; this is the fast way. A kept tail of each user's updates lets a stream client
-resume after its cursor. Called by whoever committed the entries. A gateway that may have missed some says
-on WANTED how far each of its users got; storage/update_refills.py fills the tail from the audit log and
+resume after its cursor. Published by every process that commits entries. A gateway that may have missed
+updates sends its users' cursors on WANTED; storage/update_refills.py fills the tail from the audit log and
 answers on the user's channel.
 """
 
@@ -16,40 +16,40 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 KEPT_UPDATES = 500
-"""Updates of a user kept for a resuming client; an older cursor is told of a gap."""
+"""Updates of a user that are kept for a resuming client; an older cursor gets a gap."""
 CHANNEL_PATTERN = "updates:*"
 WANTED = "wanted-updates"
 _REFILLED = b"refilled:"
-"""In the place of a frame: before an Answer."""
+"""The prefix of a RefillAnswer, which comes in the place of a frame."""
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class OrderUpdate:
-    """What a user's stream says of one entry of the audit log."""
+    """One entry of the audit log on its user's stream."""
 
     user_id: int
     body: dict[str, Any]
-    """The `order_update` frame: seq, order_id, event, status, timestamp and the entry's detail."""
+    """An OrderUpdateFrame (bus/stream_frames.py)."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """How far a gateway got with a user; None when it knows nothing of him, and wants his last seq alone."""
+    """The last update of a user that a gateway has; None if it has none and only wants the last seq."""
 
     user_id: int
     last_seq: int | None
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What a gateway asks of the record."""
+class RefillRequest(msgspec.Struct, frozen=True):
+    """A gateway's request for the updates after its users' cursors."""
 
     cursors: list[Cursor]
     number: int | None = None
-    """Stands in the answers, one for each user; without it only users who are behind are answered."""
+    """Repeated in the answers, one for each user; without it only users who are behind get an answer."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A user's tail is complete from the cursor on, or as far back as it is kept."""
+class RefillAnswer(msgspec.Struct, frozen=True):
+    """The answer that a user's tail is complete from the cursor on, or as far back as it is kept."""
 
     last_seq: int
     """The user's last committed update."""
@@ -57,13 +57,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Refill(msgspec.Struct, frozen=True):
-    """What the record has for a user's tail."""
+    """The updates on record that a user's tail may miss."""
 
     last_seq: int
     updates: list[OrderUpdate]
 
 
-_decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_answer = msgspec.json.Decoder(RefillAnswer).decode
 
 
 def channel(user_id: int) -> str:
@@ -71,12 +71,12 @@ def channel(user_id: int) -> str:
 
 
 def tail(user_id: int) -> str:
-    """A sorted set, scored by seq: an update published late or twice still stands once, in its place."""
+    """The sorted set of kept updates by seq: one published late or twice is kept once, in its place."""
     return f"updates:{user_id}:tail"
 
 
 async def publish(redis: Redis, updates: Iterable[OrderUpdate]) -> None:
-    """Publish committed updates. A Redis that is away costs the push, not the record."""
+    """Publish committed updates. While Redis is away only the push is lost, not the record."""
     with suppress(RedisError, OSError):
         async with redis.pipeline(transaction=False) as pipe:
             for update in updates:
@@ -89,7 +89,7 @@ async def publish(redis: Redis, updates: Iterable[OrderUpdate]) -> None:
 
 
 async def refill(redis: Redis, refills: Mapping[int, Refill], number: int | None) -> None:
-    """Put each user's updates into the tail and say so, once a user; raises RedisError."""
+    """Put each user's updates into the tail and publish an answer for each user; raises RedisError."""
     async with redis.pipeline(transaction=False) as pipe:
         for user_id, found in refills.items():
             for update in found.updates:
@@ -97,27 +97,27 @@ async def refill(redis: Redis, refills: Mapping[int, Refill], number: int | None
                 pipe.zremrangebyscore(tail(user_id), update.body["seq"], update.body["seq"])
                 pipe.zadd(tail(user_id), {_encode(update.body): update.body["seq"]})
             pipe.zremrangebyrank(tail(user_id), 0, -KEPT_UPDATES - 1)
-            pipe.publish(channel(user_id), _REFILLED + _encode(Answer(found.last_seq, number)))
+            pipe.publish(channel(user_id), _REFILLED + _encode(RefillAnswer(found.last_seq, number)))
         await pipe.execute()
 
 
-def answer_in(message: bytes) -> Answer | None:
-    """The answer that came in the place of a frame, None for a frame."""
+def answer_in(message: bytes) -> RefillAnswer | None:
+    """Return the answer that came in the place of a frame, None for a frame."""
     return _decode_answer(message.removeprefix(_REFILLED)) if message.startswith(_REFILLED) else None
 
 
 async def kept(redis: Redis, user_id: int, after_seq: int) -> dict[int, bytes]:
-    """The kept frames after a cursor by seq, ascending; raises RedisError."""
+    """Return the kept frames after a cursor by seq, ascending; raises RedisError."""
     found: Any = await redis.zrangebyscore(tail(user_id), f"({after_seq}", "+inf", withscores=True)
     return {int(seq): frame for frame, seq in found}
 
 
 async def last_kept(redis: Redis, user_id: int) -> int | None:
-    """The seq of the newest kept frame, None when none is kept; raises RedisError."""
+    """Return the seq of the newest kept frame, None when none is kept; raises RedisError."""
     found: Any = await redis.zrange(tail(user_id), -1, -1, withscores=True)
     return int(found[0][1]) if found else None
 
 
-async def want(redis: Redis, question: Question) -> None:
-    """Ask for what was committed after these cursors; raises RedisError."""
-    await redis.publish(WANTED, _encode(question))
+async def request_refill(redis: Redis, request: RefillRequest) -> None:
+    """Request the updates that were committed after these cursors; raises RedisError."""
+    await redis.publish(WANTED, _encode(request))

@@ -1,9 +1,10 @@
-"""Portfolios on their way to the sockets of those who watch them: one Redis channel a user.
+"""Portfolios on their way to the sockets of the clients that watch them: one Redis channel a user.
 
-The books are the truth; a frame is all of one user's as of a version of his ledger. A gateway says again and
-again which portfolios it watches and which version it has; who reads the books answers with what is newer, so
-a lost message costs one repetition. Several may answer: the newest version wins. The answering side is
-api/portfolio_stream.py, the asking one realtime/stream/portfolios.py.
+The books are the truth; a frame (PortfolioFrame, bus/stream_frames.py) is one user's whole portfolio as of a
+version of the ledger. A gateway sends again and again which portfolios it watches and which version it has; a
+process that reads the books answers with the newer ones, so a lost message costs one repetition. Several may
+answer: the newest version wins. Requested by realtime/stream/portfolios.py, answered by
+api/portfolio_stream.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True):
-    """Which version of a user's portfolio a gateway has; -1 for none."""
+    """The version of a user's portfolio that a gateway has; -1 for none."""
 
     user_id: int
     version: int
@@ -31,14 +32,14 @@ def channel(user_id: int) -> str:
     return f"portfolio:{user_id}"
 
 
-async def want(redis: Redis, versions: Iterable[Version]) -> None:
-    """Ask for what is newer than these; a Redis that is away is asked again later."""
+async def request(redis: Redis, versions: Iterable[Version]) -> None:
+    """Request newer portfolios than these; while Redis is away nothing happens, and the caller repeats it."""
     with suppress(RedisError, OSError):
         await redis.publish(WANTED, _encode(list(versions)))
 
 
 async def publish(redis: Redis, frames: Mapping[int, bytes]) -> None:
-    """A frame a user. Raises RedisError when Redis is away."""
+    """Publish one frame a user. Raises RedisError when Redis is away."""
     async with redis.pipeline(transaction=False) as pipe:
         for user_id, frame in frames.items():
             pipe.publish(channel(user_id), frame)

@@ -31,9 +31,9 @@ _WHERE = f"The stream is at {STREAM} (Socket.IO) and {STREAM}/ws (plain WebSocke
 
 
 class Stream:
-    """ASGI application of a gateway that runs, and the `lines` of its WebSockets; `run` must be under way.
+    """The ASGI application of a running gateway, and the `lines` of its WebSockets; `run` must be under way.
 
-    uvicorn and the stream are told of the same trusted proxies.
+    uvicorn and the stream must be given the same trusted proxies.
     """
 
     def __init__(self, gateway: Gateway, trusted_proxies: Sequence[str] = ()) -> None:
@@ -42,10 +42,10 @@ class Stream:
         self._others = Starlette(
             routes=[Route("/healthz", _healthy)], exception_handlers={HTTPException: _problem}
         )
-        self.lines = WebSocketConnections(self._asked)
+        self.lines = WebSocketConnections(self._accept)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Serve until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.lines.run(), name="pulse")
             tasks.create_task(self._socket_io.run(), name="socket.io sessions")
@@ -61,7 +61,7 @@ class Stream:
             await self._socket_io(scope, receive, send)
 
     async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A session that polls."""
+        """Begin a session that polls."""
         try:
             with self._strangers.arrival((scope["client"] or ("",))[0]) as stranger:
                 await self._socket_io({**scope, STRANGER: stranger}, receive, send)
@@ -69,7 +69,7 @@ class Stream:
             answer = document(HTTPStatus.TOO_MANY_REQUESTS, refusal.detail, refusal.code)
             await readable(answer, scope)(scope, receive, send)
 
-    async def _asked(self, line: WebSocketConnection, path: str, query: str) -> None:
+    async def _accept(self, line: WebSocketConnection, path: str, query: str) -> None:
         if path.rstrip("/") != STREAM and path != f"{STREAM}/ws":
             line.refuse(HTTPStatus.NOT_FOUND, _WHERE)
             return
@@ -77,9 +77,9 @@ class Stream:
         try:
             with self._strangers.arrival(address) as stranger:
                 if path == f"{STREAM}/ws":
-                    await self._plain.asked(line, stranger)
+                    await self._plain.accept(line, stranger)
                 else:
-                    await self._socket_io.asked(line, query, stranger)
+                    await self._socket_io.accept(line, query, stranger)
         except MessageRefused as refusal:
             line.refuse(HTTPStatus.TOO_MANY_REQUESTS, f"{refusal.code}: {refusal.detail}")
 
@@ -89,7 +89,7 @@ async def _healthy(_request: Request) -> JSONResponse:
 
 
 def _refusal(headers: Headers) -> JSONResponse | None:
-    """Engine.IO reads a body to its end: one that is too long, or does not say how long, is not begun."""
+    """Refuse a body that is too long or of unknown length: Engine.IO would read it to its end."""
     if "chunked" in headers.get("transfer-encoding", ""):
         return document(HTTPStatus.LENGTH_REQUIRED, "A body says its length.")
     if int(headers.get("content-length", "0")) > MESSAGE_BYTES_MAX:

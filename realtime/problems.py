@@ -10,7 +10,7 @@ from realtime.websocket.handshake import RETRY_SECONDS
 
 
 def document(status: HTTPStatus, detail: str, code: str | None = None) -> JSONResponse:
-    """`code` is the status's name unless there is a better one."""
+    """Return a problem document as a response; without a `code` it has the status's name."""
     trace_id = secrets.token_hex(16)
     headers = {"X-Trace-Id": trace_id, **EVERY_ANSWER}
     is_retryable = status is HTTPStatus.TOO_MANY_REQUESTS

@@ -1,8 +1,8 @@
-"""Refills of the kept order updates from the audit log, for gateways that say how far they got.
+"""Refills of the kept order updates from the audit log, on request of the gateways.
 
-Invariant: an update that was committed reaches its user's sockets although Redis lost it, was away, or the
-process that should have published it died first. Runs in the API's process; several may answer, the tail
-holds each update once.
+Invariant: a committed update reaches its user's sockets although Redis lost it, was away, or the process that
+should have published it died first. Runs in the API's process; several may answer, the tail keeps each update
+once.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from redis.exceptions import RedisError
 
 from bus import order_updates
 from bus.background import running
-from bus.order_updates import KEPT_UPDATES, Question, Refill
+from bus.order_updates import KEPT_UPDATES, Refill, RefillRequest
 from storage import audit
 from storage.database import Database
 
 RETRY_SECONDS = 0.1
-_decoder = msgspec.json.Decoder(Question)
+_decoder = msgspec.json.Decoder(RefillRequest)
 log = structlog.get_logger()
 
 
@@ -34,14 +34,14 @@ async def refilling(redis: Redis, database: Database) -> AsyncIterator[None]:
         yield
 
 
-async def missed(database: Database, question: Question) -> dict[int, Refill]:
-    """What each user is answered: the newest updates after his cursor, as many as a tail keeps.
+async def missed(database: Database, request: RefillRequest) -> dict[int, Refill]:
+    """Return each user's newest updates after the cursor, as many as a tail keeps.
 
-    Of two cursors of one user the lower one counts. A user who is not behind is in the answer to a numbered
-    question only, and one of whom nothing is known is told no update, but how many there are.
+    The lower one of two cursors of a user counts. A user who is not behind is in the answer to a numbered
+    request only; one without a known cursor gets the last seq and no updates.
     """
     cursors: dict[int, int | None] = {}
-    for cursor in question.cursors:
+    for cursor in request.cursors:
         known = [seq for seq in (cursor.last_seq, cursors.get(cursor.user_id)) if seq is not None]
         cursors[cursor.user_id] = min(known, default=None)
     async with database.reading() as conn:
@@ -51,7 +51,7 @@ async def missed(database: Database, question: Question) -> dict[int, Refill]:
             if seq is not None and seq < last_seq:
                 missing = await audit.updates_after(conn, user_id, max(seq, last_seq - KEPT_UPDATES))
                 found[user_id] = Refill(last_seq, missing)
-            elif question.number is not None:
+            elif request.number is not None:
                 found[user_id] = Refill(last_seq, [])
         return found
 
@@ -63,9 +63,9 @@ async def _answer(redis: Redis, database: Database) -> None:
                 await pubsub.subscribe(order_updates.WANTED)
                 async for message in pubsub.listen():
                     if message["type"] == "message":
-                        question = _decoder.decode(message["data"])
-                        if found := await missed(database, question):
-                            await order_updates.refill(redis, found, question.number)
+                        request = _decoder.decode(message["data"])
+                        if found := await missed(database, request):
+                            await order_updates.refill(redis, found, request.number)
         except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
             log.warning("update refill failed", error=str(error))
         await asyncio.sleep(RETRY_SECONDS)

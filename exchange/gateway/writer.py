@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import psycopg
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bus import market_status, order_updates, wakeups
+from bus.stream_frames import AnnouncedPhase
 from config.crash_points import crash_point
 from domain.reports import BandSet, SessionPhase
 from domain.time import rfc3339
@@ -137,15 +139,15 @@ class Writer:
             )
 
     async def _announce(self, phase: SessionPhase) -> None:
-        body = {
-            "exchange": phase.exchange,
-            "segment": phase.segment,
-            "session_class": phase.session_class,
-            "phase": phase.phase,
-            "since": rfc3339(phase.since_ns),
-        }
-        log.info("market phase", **body)
+        announced = AnnouncedPhase(
+            exchange=phase.exchange,
+            segment=phase.segment,
+            session_class=phase.session_class,
+            phase=phase.phase,
+            since=rfc3339(phase.since_ns),
+        )
+        log.info("market phase", **msgspec.structs.asdict(announced))
         try:
-            await market_status.publish(self._redis, body)
+            await market_status.publish(self._redis, announced)
         except (RedisError, OSError) as error:
             log.warning("market phase could not be announced", error=str(error))

@@ -10,16 +10,14 @@ from collections.abc import Coroutine
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
-import msgspec
-
+from bus.stream_frames import ClosingFrame, GapFrame, encode
 from config.tokens import Session
 from realtime.stream.quotes import Mode
 from realtime.websocket.token_bucket import TokenBucket
 
 T = TypeVar("T")
 UNITS_A_SECOND, UNITS_AT_ONCE = 20, 200
-"""Of work that a client may ask for: one a message, and one more for every hundred instruments in it."""
-encode = msgspec.json.Encoder().encode
+"""Units of work that a client may request: one a message, one more for every hundred instruments in it."""
 
 
 class Closing(StrEnum):
@@ -31,8 +29,8 @@ class Closing(StrEnum):
 
     @property
     def body(self) -> bytes:
-        """The `closing` event, the last one of a connection."""
-        return encode({"type": "closing", "code": self, "detail": _DETAILS[self]})
+        """The `closing` frame, the last one of a connection."""
+        return encode(ClosingFrame(code=self, detail=_DETAILS[self]))
 
 
 _DETAILS = {
@@ -43,23 +41,23 @@ _DETAILS = {
 
 
 class Wire(Protocol):
-    """How a client is reached. `body` is the JSON of the event, the same on every wire."""
+    """The way to a client. `body` is the JSON of the frame (bus/stream_frames.py), the same on every wire."""
 
     def send(self, event: str, body: bytes) -> None:
-        """Kept and in order."""
+        """Deliver it, in order."""
 
     def push(self, event: str, body: bytes) -> None:
-        """At once; may overtake and be overtaken."""
+        """Deliver it at once; it may overtake and be overtaken."""
 
     def push_list(self, event: str, elements: bytes) -> None:
-        """The same for a list; `elements` are JSON objects joined by commas."""
+        """Deliver a list in the same way; `elements` are JSON objects joined by commas."""
 
     @property
     def is_behind(self) -> bool:
-        """So much waits for the client that ticks should not be added."""
+        """Whether so much waits for the client that ticks should not be added."""
 
     def close(self, closing: Closing) -> None:
-        """Tell the reason and end the connection."""
+        """Send the reason and end the connection."""
 
 
 class Client:
@@ -68,23 +66,23 @@ class Client:
         self.held: dict[int, bytes] | None = None
         """Live updates that wait behind a replay."""
         self.cursor = 0
-        """The last update that it was sent, or said to have."""
+        """The last update that the client was sent, or has according to itself."""
         self.replaying = asyncio.Lock()
         self.was_slowed_down = False
         self.pace = TokenBucket(UNITS_A_SECOND, UNITS_AT_ONCE)
         self.modes: dict[int, Mode] = {}
-        """What it is subscribed to, by slot of the tick table."""
+        """The client's subscriptions, by slot of the tick table."""
         self.turn = -1
-        """Which of the tick table's turns it is told in; -1 before it has subscribed to anything."""
+        """The turn of the tick table in which it gets ticks; -1 before its first subscription."""
         self.elements: list[bytes] = []
-        """Of the push that is being made."""
+        """Ticks that were pushed and are not in a frame yet."""
         self.behind_since: float | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        """What is being done for the client; the first is its joining."""
+        """Work for the client that is under way; the first task attaches it to its user's updates."""
         self._expiry: asyncio.TimerHandle | None = None
 
     def update(self, seq: int, frame: bytes) -> None:
-        """The user's next order update."""
+        """Send the user's next order update, or hold it behind a replay."""
         if self.held is not None:
             self.held[seq] = frame
         elif seq > self.cursor:
@@ -92,22 +90,20 @@ class Client:
             self.wire.send("order_update", frame)
 
     def gap(self, from_seq: int, to_seq: int) -> None:
-        """Updates that will not come, both ends included; a replay finds out by itself."""
+        """Announce updates that will not come, both ends included; a replay finds them by itself."""
         if self.held is None and to_seq > self.cursor:
-            self.tell("gap", from_seq=max(from_seq, self.cursor + 1), to_seq=to_seq)
+            frame = GapFrame(from_seq=max(from_seq, self.cursor + 1), to_seq=to_seq)
+            self.wire.send("gap", encode(frame))
             self.cursor = to_seq
 
-    def tell(self, event: str, **members: Any) -> None:
-        self.wire.send(event, encode({"type": event, **members}))
-
     def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Do it for as long as the client is there."""
+        """Run a task that is cancelled when the client leaves."""
         task = asyncio.create_task(work)
         self._tasks = [*self._tasks[:1], *(t for t in self._tasks[1:] if not t.done()), task]
         return task
 
     async def joined(self) -> None:
-        """Until the client is attached to its user's updates."""
+        """Wait until the client is attached to its user's updates."""
         await asyncio.wait({self._tasks[0]})
 
     def expire(self, seconds: float) -> None:
@@ -116,10 +112,10 @@ class Client:
         self._expiry = loop.call_later(seconds, self.wire.close, Closing.SESSION_EXPIRED)
 
     def end(self) -> None:
-        """The connection is gone."""
+        """Cancel the client's tasks: the connection is gone."""
         for task in self._tasks:
             task.cancel()
-        # A task that was cancelled knows where it was, and so the client.
+        # A cancelled task keeps its frames and through them the client.
         self._tasks.clear()
         if self._expiry is not None:
             self._expiry.cancel()

@@ -1,7 +1,7 @@
-"""Whether the distributor is at work: while it is not, or nobody can say, every price is stale.
+"""The watch over the distributor: while it is not at work, or nobody knows, every price is stale.
 
-The distributor renews ALIVE in Redis, which forgets it ALIVE_SECONDS after the last beat; gates and the API's
-answers go by the same key (bus/last_prices.py). Run by realtime/stream/tick_fanout.py.
+The distributor renews ALIVE in Redis, where it expires ALIVE_SECONDS after the last beat; gates and the API
+use the same key (bus/last_prices.py). Run by realtime/stream/tick_fanout.py.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ LOOK_SECONDS, ANSWER_SECONDS = 0.5, 2.0
 
 
 class DistributorWatch:
-    """`on_change(is_alive)` is called when that changes; at first nothing is known of it."""
+    """Calls `on_change(is_alive)` when that changes; until the first look it is not alive."""
 
     def __init__(self, redis: Redis, on_change: Callable[[bool], None]) -> None:
         self._redis, self._on_change = redis, on_change
@@ -25,13 +25,13 @@ class DistributorWatch:
         self.is_alive = False
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Look again and again until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """A Redis that is away for a moment changes nothing yet."""
+        """Look once; if Redis has not answered for ALIVE_SECONDS, the distributor counts as dead."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -1,7 +1,7 @@
 """The market's phases as the exchange gateway announces them, for every client.
 
-A client that connects is told the present ones; after a lost connection to Redis what changed meanwhile is
-told, and a Redis that lost them is given back what is known here. Published by bus/market_status.py.
+A client that connects gets the present ones. After a lost connection to Redis the changes since then are
+sent, and a Redis that lost the phases gets back those known here. Published by bus/market_status.py.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -19,47 +18,47 @@ from bus.wakeups import MARKET_STATUS
 RETRY_SECONDS = 0.2
 
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
 class MarketStatusStream:
-    """`told(body)` is called in the event loop for each change; `run` must be under way."""
+    """Calls `on_change(frame)` in the event loop for each change; `run` must be under way."""
 
-    def __init__(self, redis: Redis, told: Callable[[bytes], None]) -> None:
-        self._redis, self._told = redis, told
-        self._announced: dict[str, bytes] = {}
+    def __init__(self, redis: Redis, on_change: Callable[[bytes], None]) -> None:
+        self._redis, self._on_change = redis, on_change
+        self._phases: dict[str, bytes] = {}
+        """The last announced phase by its field, as it is in Redis."""
 
     @property
-    def bodies(self) -> list[bytes]:
-        """The present phases, an event each."""
-        return [_event(announced) for announced in self._announced.values()]
+    def frames(self) -> list[bytes]:
+        """A `market_status` frame for each present phase."""
+        return [_frame(phase) for phase in self._phases.values()]
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Listen until cancelled."""
         while True:
             with suppress(RedisError, OSError):
                 async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(MARKET_STATUS)
                     async for message in pubsub.listen():
                         if message["type"] == "message":
-                            self._take(message["data"])
+                            self._apply(message["data"])
                         else:
-                            await self._agree()
+                            await self._synchronize()
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _agree(self) -> None:
-        for name, announced in self._announced.items():
-            await self._redis.hsetnx(MARKET_STATUS, name, announced)
-        found: Any = await self._redis.hvals(MARKET_STATUS)
-        for announced in found:
-            self._take(announced)
+    async def _synchronize(self) -> None:
+        """Give Redis the phases that it lost, and read those that it has."""
+        for name, phase in self._phases.items():
+            await self._redis.hsetnx(MARKET_STATUS, name, phase)
+        phases: Any = await self._redis.hvals(MARKET_STATUS)
+        for phase in phases:
+            self._apply(phase)
 
-    def _take(self, announced: bytes) -> None:
-        name = field(_decode(announced))
-        if self._announced.get(name) != announced:
-            self._announced[name] = announced
-            self._told(_event(announced))
+    def _apply(self, phase: bytes) -> None:
+        name = field(phase)
+        if self._phases.get(name) != phase:
+            self._phases[name] = phase
+            self._on_change(_frame(phase))
 
 
-def _event(announced: bytes) -> bytes:
-    return b'{"type":"market_status",' + announced.removeprefix(b"{")
+def _frame(phase: bytes) -> bytes:
+    """A MarketStatusFrame: an AnnouncedPhase with its `type`."""
+    return b'{"type":"market_status",' + phase.removeprefix(b"{")

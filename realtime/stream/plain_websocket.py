@@ -1,7 +1,7 @@
-"""The plain WebSocket front: the same words as JSON frames, for clients without a Socket.IO library.
+"""The plain WebSocket front: the same messages as JSON frames, for clients without a Socket.IO library.
 
 A client's first frame is `{"action": "auth", "token": ...}`; every frame gets one answer, which carries the
-frame's `id` back. Mounted by realtime/app.py.
+frame's `action` and `id` back. Mounted by realtime/app.py.
 """
 
 from functools import partial
@@ -9,17 +9,18 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import UNSET
 from websockets.frames import CloseCode
 
+from bus.stream_frames import AnswerFrame, MessageAnswer, encode
 from realtime.stream.clients import Client, Closing
 from realtime.stream.gateway import Gateway
-from realtime.stream.messages import MessageRefused
+from realtime.stream.messages import Action, MessageRefused
 from realtime.stream.strangers import OVERDUE, Stranger
 from realtime.websocket.connection import WebSocketConnection
 from realtime.websocket.frames import PING, text_frame
 
 log = structlog.get_logger()
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -48,7 +49,7 @@ class PlainWire:
             return
         log.info("connection ended", reason=closing, peer=self._line.peer)
         if closing is Closing.TOO_SLOW:
-            # Nothing that is said would be read; a client that lives comes back and resumes.
+            # The client would not read a reason; one that lives comes back and resumes.
             self._line.abort()
         else:
             self.push("closing", closing.body)
@@ -56,12 +57,12 @@ class PlainWire:
 
 
 class Plain:
-    """`asked` for each connection."""
+    """Accepts the connections of the path."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def asked(self, line: WebSocketConnection, stranger: Stranger) -> None:
+    async def accept(self, line: WebSocketConnection, stranger: Stranger) -> None:
         line.accept(_Receiver(self._gateway, line, stranger))
 
 
@@ -79,11 +80,11 @@ class _Receiver:
 
     async def follow(self, message: str | bytes) -> None:
         try:
-            said = _said(message)
+            frame = _decoded(message)
             if self._client is None:
-                self._client = self._admitted(said)
+                self._client = self._admit(frame)
             else:
-                await self._follow(self._client, said)
+                await self._handle(self._client, frame)
         except MessageRefused as refusal:
             self._end(refusal.code)
 
@@ -92,30 +93,30 @@ class _Receiver:
         if self._client is not None:
             await self._gateway.leave(self._client)
 
-    def _admitted(self, said: dict[str, Any]) -> Client:
-        """Raises Refused, after telling the client why."""
+    def _admit(self, frame: dict[str, Any]) -> Client:
+        """Admit the client, and send the answer either way. Raises MessageRefused."""
         wire = PlainWire(self._line)
         try:
-            if said.get("action") != "auth":
+            if frame.get("action") != Action.AUTH:
                 raise MessageRefused(
                     "AUTH_MISSING", 'The first frame must be {"action": "auth", "token": ...}.'
                 )
-            client = self._gateway.admit(said, wire)
+            client = self._gateway.admit(frame, wire)
         except MessageRefused as refusal:
-            wire.send("answer", _answer(said, refusal.answer))
+            wire.send("answer", _answer(frame, refusal.answer))
             raise
-        wire.send("answer", _answer(said, {"ok": True}))
+        wire.send("answer", _answer(frame, MessageAnswer(ok=True)))
         self._settle()
         return client
 
-    async def _follow(self, client: Client, said: dict[str, Any]) -> None:
-        verb = self._gateway.verbs.get(str(said.get("action")))
-        if verb is None:
-            detail = f"There is no such action; there are {', '.join(self._gateway.verbs)}."
+    async def _handle(self, client: Client, frame: dict[str, Any]) -> None:
+        handler = self._gateway.handlers.get(str(frame.get("action")))
+        if handler is None:
+            detail = f"There is no such action; there are {', '.join(self._gateway.handlers)}."
             answer = MessageRefused("ACTION_UNKNOWN", detail).answer
         else:
-            answer = await self._gateway.follow(client, verb, said)
-        client.wire.send("answer", _answer(said, answer))
+            answer = await self._gateway.handle(client, handler, frame)
+        client.wire.send("answer", _answer(frame, answer))
 
     def _settle(self) -> None:
         if self._stranger is not None:
@@ -126,14 +127,15 @@ class _Receiver:
         self._line.close(CloseCode.POLICY_VIOLATION, code)
 
 
-def _said(message: str | bytes) -> dict[str, Any]:
-    """Raises Refused for what is no JSON object."""
+def _decoded(message: str | bytes) -> dict[str, Any]:
+    """Decode a frame. Raises MessageRefused unless it is a JSON object."""
     try:
         return _decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise MessageRefused("FRAME_INVALID", "A frame is one JSON object.") from None
 
 
-def _answer(said: dict[str, Any], answer: dict[str, Any]) -> bytes:
-    echo = {name: said[name] for name in ("action", "id") if name in said}
-    return _encode({"type": "answer", **echo, **answer})
+def _answer(frame: dict[str, Any], answer: MessageAnswer) -> bytes:
+    """The answer with the `action` and the `id` of its frame, where it has them."""
+    echo = {name: frame.get(name, UNSET) for name in ("action", "id")}
+    return encode(AnswerFrame(**echo, **msgspec.structs.asdict(answer)))

@@ -1,15 +1,14 @@
-"""Portfolios to those who watch their own: what the books say at every change, and the ticks beside it.
+"""Portfolios for the clients that watch their own: the books' part at every change, and the ticks beside it.
 
-Invariant: a client that reads has the newest version within a second of its commit. The books' part is asked
-for again and again, so nothing that is lost on the way stays lost; a client that is behind gets the newest
-frame when it has caught up. P&L is reckoned by clients (docs/pnl.md). Called by realtime/stream/gateway.py;
-answered by api/portfolio_stream.py.
+Invariant: a client that reads has the newest version within a second of its commit. The books' part is
+requested again and again, so no lost message stays lost; a client that is behind gets the newest frame when
+it has caught up. Clients compute P&L themselves (docs/pnl.md). Called by realtime/stream/gateway.py; answered
+by api/portfolio_stream.py.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -18,12 +17,13 @@ from redis.exceptions import RedisError
 from bus import portfolio_frames
 from bus.portfolio_frames import Version
 from bus.redis_client import Subscriber
+from bus.stream_frames import MessageAnswer
 from realtime.stream.clients import Client
 
-ASK_SECONDS = 0.25
+REQUEST_SECONDS = 0.25
 POLL_SECONDS, RETRY_SECONDS = 5.0, 0.2
 VERSIONS_MAX = 1000
-"""In one question."""
+"""Versions in one request."""
 _PREFIX = portfolio_frames.channel(0).removesuffix("0").encode()
 
 
@@ -31,8 +31,8 @@ class _PortfolioRow(msgspec.Struct):
     instrument_id: str
 
 
-class _PortfolioFrame(msgspec.Struct):
-    """What the gateway itself reads of a portfolio."""
+class _PortfolioPart(msgspec.Struct):
+    """The members of a PortfolioFrame that the gateway itself reads."""
 
     version: int
     holdings: list[_PortfolioRow]
@@ -40,42 +40,46 @@ class _PortfolioFrame(msgspec.Struct):
 
 
 class _Portfolio:
-    """One user's, and who watches it: for each client the version it was told."""
+    """The newest portfolio of one user."""
 
     def __init__(self) -> None:
         self.watchers: dict[Client, int] = {}
+        """Clients that watch it, each with the version that it was sent."""
         self.version = -1
-        self.body = b""
+        self.frame = b""
         self.instruments: list[str] = []
 
 
-_decode = msgspec.json.Decoder(_PortfolioFrame).decode
+_decode = msgspec.json.Decoder(_PortfolioPart).decode
 
 
 class PortfolioStream:
-    """`run` must be under way. `price(client, instrument_ids)` has a client told of these instruments."""
+    """The portfolios of connected users; `run` must be under way.
 
-    def __init__(self, redis: Redis, price: Callable[[Client, Iterable[str]], None]) -> None:
-        self._redis, self._price = redis, price
+    `include(client, instrument_ids)` subscribes a client to the prices of these instruments.
+    """
+
+    def __init__(self, redis: Redis, include: Callable[[Client, Iterable[str]], None]) -> None:
+        self._redis, self._include = redis, include
         self._portfolios: dict[int, _Portfolio] = {}
         self._pubsub: Subscriber | None = None
-        self._ask = asyncio.Event()
+        self._is_due = asyncio.Event()
 
-    async def watch(self, client: Client, _said: object) -> dict[str, Any]:
-        """The answer; the `portfolio` event follows, now and at every change."""
+    async def watch(self, client: Client, _message: object) -> MessageAnswer:
+        """Send the client its portfolio, now and after every change."""
         user_id = client.session.user_id
         portfolio = self._portfolios.get(user_id)
         if portfolio is None:
             portfolio = self._portfolios[user_id] = _Portfolio()
-            # Before anything is waited for: a client that leaves meanwhile is found and let go.
+            # Before any await: a client that leaves meanwhile must be found by `unwatch`.
             portfolio.watchers[client] = -1
             await self._subscribe([user_id])
         else:
             portfolio.watchers[client] = -1
-        self._ask.set()
-        return {}
+        self._is_due.set()
+        return MessageAnswer(ok=True)
 
-    async def unwatch(self, client: Client, _said: object = None) -> dict[str, Any]:
+    async def unwatch(self, client: Client, _message: object = None) -> MessageAnswer:
         user_id = client.session.user_id
         if (portfolio := self._portfolios.get(user_id)) is not None:
             portfolio.watchers.pop(client, None)
@@ -84,13 +88,13 @@ class PortfolioStream:
                 if self._pubsub is not None:
                     with suppress(RedisError, OSError):
                         await self._pubsub.unsubscribe(portfolio_frames.channel(user_id))
-        return {}
+        return MessageAnswer(ok=True)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Listen and request until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(), name="portfolio frames")
-            tasks.create_task(self._keep_asking(), name="portfolio versions")
+            tasks.create_task(self._keep_fresh(), name="portfolio versions")
 
     async def _listen(self) -> None:
         while True:
@@ -100,40 +104,43 @@ class PortfolioStream:
                     while True:
                         message = await self._pubsub.get_message(timeout=POLL_SECONDS)
                         if message is not None and message["type"] == "message":
-                            self._take(int(message["channel"].removeprefix(_PREFIX)), message["data"])
+                            self._apply(int(message["channel"].removeprefix(_PREFIX)), message["data"])
                         elif message is not None and message["type"] == "subscribe":
-                            self._ask.set()
+                            self._is_due.set()
             self._pubsub = None
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _subscribe(self, user_ids: Iterable[int]) -> None:
-        """A Redis that is away is asked by `run` when it is back."""
+        """Subscribe to the users' channels; while Redis is away this is left to `run`."""
         if self._pubsub is not None and (channels := [portfolio_frames.channel(u) for u in user_ids]):
             with suppress(RedisError, OSError):
                 await self._pubsub.subscribe(*channels)
 
-    def _take(self, user_id: int, body: bytes) -> None:
-        portfolio, frame = self._portfolios.get(user_id), _decode(body)
-        if portfolio is not None and frame.version > portfolio.version:
-            portfolio.version, portfolio.body = frame.version, body
-            portfolio.instruments = [row.instrument_id for row in (*frame.holdings, *frame.positions)]
-            self._tell(portfolio)
+    def _apply(self, user_id: int, frame: bytes) -> None:
+        """Keep a frame that is newer than the last, and send it."""
+        portfolio, part = self._portfolios.get(user_id), _decode(frame)
+        if portfolio is not None and part.version > portfolio.version:
+            portfolio.version, portfolio.frame = part.version, frame
+            portfolio.instruments = [row.instrument_id for row in (*part.holdings, *part.positions)]
+            self._send(portfolio)
 
-    def _tell(self, portfolio: _Portfolio) -> None:
+    def _send(self, portfolio: _Portfolio) -> None:
+        """Send the newest version to every watcher that has an older one and is not behind."""
         for client, version in portfolio.watchers.items():
             if version < portfolio.version and not client.wire.is_behind:
                 portfolio.watchers[client] = portfolio.version
-                client.wire.send("portfolio", portfolio.body)
-                self._price(client, portfolio.instruments)
+                client.wire.send("portfolio", portfolio.frame)
+                self._include(client, portfolio.instruments)
 
-    async def _keep_asking(self) -> None:
+    async def _keep_fresh(self) -> None:
+        """Request newer versions, again and again, and send what clients that were behind have missed."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(ASK_SECONDS):
-                    await self._ask.wait()
-            self._ask.clear()
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    await self._is_due.wait()
+            self._is_due.clear()
             versions = [Version(user_id, each.version) for user_id, each in self._portfolios.items()]
             for start in range(0, len(versions), VERSIONS_MAX):
-                await portfolio_frames.want(self._redis, versions[start : start + VERSIONS_MAX])
+                await portfolio_frames.request(self._redis, versions[start : start + VERSIONS_MAX])
             for portfolio in self._portfolios.values():
-                self._tell(portfolio)
+                self._send(portfolio)

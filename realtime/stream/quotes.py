@@ -15,7 +15,7 @@ from domain.time import NANOS, rfc3339
 
 
 class Mode(StrEnum):
-    """What a client is told of an instrument; each has all of the one before."""
+    """The members that a client gets of an instrument; each mode has those of the one before, too."""
 
     LTP = "ltp"
     QUOTE = "quote"
@@ -24,7 +24,7 @@ class Mode(StrEnum):
 
 Column = tuple[str, Callable[[Ticks], Any], Callable[[Any], str]]
 Texts = list[list[str]]
-"""Members of each row, such as `"ltp":2451.30`."""
+"""The members of each row, such as `"ltp":2451.30`."""
 
 
 def _price(paise: int) -> str:
@@ -66,9 +66,9 @@ COLUMNS: dict[Mode, tuple[Column, ...]] = {
 
 
 def changes(before: Ticks, rows: Ticks) -> Iterator[tuple[Mode, Texts]]:
-    """After each mode, what changed of each row up to it; everything where `before` is an empty row.
+    """Yield each mode with the changed members of each row up to it; all of them after an empty row.
 
-    The lists are the same ones, growing: use them before asking for the next mode.
+    The lists are the same ones and grow: use them before the next mode.
     """
     texts: Texts = [[] for _ in range(len(rows))]
     is_new = before["token"] == 0
@@ -91,5 +91,5 @@ def element(instrument_id: str, members: list[str], time_ns: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
-    """Up to and including the point; ticks of one second are many."""
+    """The time up to and including the point, cached: many ticks have the same second."""
     return rfc3339(seconds * NANOS).removesuffix(f"{0:09d}Z")

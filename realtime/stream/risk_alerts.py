@@ -1,7 +1,7 @@
 """Alerts for the risk desk on their way to its sessions: as they come, and to nobody else.
 
-What the desk missed is in the record and in `GET /api/v1/risk/states`; alerts are not replayed. Written by
-storage/risk/risk_alerts.py, run by realtime/stream/gateway.py.
+Alerts that the desk missed are in the record and in `GET /api/v1/risk/states`; they are not replayed. Written
+by storage/risk/risk_alerts.py, run by realtime/stream/gateway.py.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from bus.wakeups import RISK_ALERTS
 RETRY_SECONDS = 0.2
 
 
-async def follow(redis: Redis, told: Callable[[bytes], None]) -> None:
-    """Until cancelled; `told` gets the body of each `risk_alert` event."""
+async def listen(redis: Redis, on_alert: Callable[[bytes], None]) -> None:
+    """Call `on_alert` with each `risk_alert` frame until cancelled."""
     while True:
         with suppress(RedisError, OSError):
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(RISK_ALERTS)
                 async for message in pubsub.listen():
                     if message["type"] == "message":
-                        told(message["data"])
+                        on_alert(message["data"])
         await asyncio.sleep(RETRY_SECONDS)

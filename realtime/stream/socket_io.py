@@ -1,8 +1,8 @@
 """The Socket.IO front: python-socketio owns handshake, sessions, polling and upgrade; the gateway decides.
 
-Events of a client are handled one after the other, so a client that floods waits for itself. All that a
-client is told goes through its outbox (realtime/websocket/engineio_driver.py), in order. Protocol: Socket.IO
-5 over Engine.IO 4. Mounted by realtime/app.py.
+The events of a client are handled one after the other, so a client that floods waits for itself. Every frame
+to a client goes through its outbox (realtime/websocket/engineio_driver.py), in order. Protocol: Socket.IO 5
+over Engine.IO 4. Mounted by realtime/app.py.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 import socketio
 import structlog
 from starlette.datastructures import Headers
@@ -18,8 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from realtime.stream.clients import Client, Closing, encode
-from realtime.stream.gateway import Gateway
+from bus.stream_frames import ClosingFrame, encode
+from realtime.stream.clients import Client, Closing
+from realtime.stream.gateway import Gateway, Handler
 from realtime.stream.messages import MessageRefused
 from realtime.websocket.connection import GOODBYE_SECONDS, MESSAGE_BYTES_MAX
 from realtime.websocket.connections import PULSE_SECONDS
@@ -29,7 +31,7 @@ from realtime.websocket.polling import follow_post
 
 PONG_SECONDS = 10
 CHECK_SECONDS = 10
-"""Between two looks at who polls no more."""
+"""Seconds between two checks for connections that have stopped to poll."""
 _quiet = logging.getLogger("hundi.engineio")
 _quiet.setLevel(logging.CRITICAL)
 log = structlog.get_logger()
@@ -65,7 +67,7 @@ class SocketIoWire:
             return
         log.info("connection ended", reason=closing, session=self.session)
         if closing is Closing.TOO_SLOW:
-            # Nothing that is said would be read; a client that lives comes back by itself and resumes.
+            # The client would not read a reason; one that lives comes back by itself and resumes.
             self._closing = asyncio.create_task(self._cut(), name=f"cut {self._sid}")
         else:
             self.push("closing", closing.body)
@@ -78,7 +80,7 @@ class SocketIoWire:
             await self._server.eio.sockets[self.session].close(wait=False, abort=True)
 
     async def _end(self) -> None:
-        """Socket.IO's goodbye and Engine.IO's; a client that takes neither is left."""
+        """Disconnect from Socket.IO and from Engine.IO; a client that reads neither packet is left alone."""
         await self._server.disconnect(self._sid)
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
@@ -86,7 +88,7 @@ class SocketIoWire:
 
 
 class _Manager(socketio.AsyncManager):  # type: ignore[misc]
-    """No rooms: python-socketio has one for every client, and looks at all of them when one leaves."""
+    """A manager without rooms: python-socketio has one a client, and looks at all of them when one leaves."""
 
     def basic_enter_room(
         self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None
@@ -96,7 +98,7 @@ class _Manager(socketio.AsyncManager):  # type: ignore[misc]
 
 
 class SocketIo:
-    """The ASGI application of the path, and the front of its WebSockets."""
+    """The ASGI application of the path; `accept` takes its WebSockets."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -105,26 +107,26 @@ class SocketIo:
             async_mode="asgi",
             async_handlers=False,
             client_manager=_Manager(),
-            # Who asks is told by the token alone, never by a cookie: any origin may connect.
+            # A client is known by its token alone, never by a cookie: any origin may connect.
             cors_allowed_origins="*",
             cors_credentials=False,
             max_http_buffer_size=MESSAGE_BYTES_MAX,
             ping_interval=PULSE_SECONDS,
             ping_timeout=PONG_SECONDS,
             monitor_clients=False,
-            # A hostile client could fill the disk with what these log of it.
+            # These log whatever a client sends: a hostile one could fill the disk.
             logger=_quiet,
             engineio_logger=_quiet,
         )
         self._driver = Driver(self._server.eio, self._farewell)
-        self.asked = self._driver.asked
+        self.accept = self._driver.asked
         self._server.on("connect", self._connected)
         self._server.on("disconnect", self._disconnected)
-        for verb, handler in gateway.verbs.items():
-            self._server.on(verb, self._following(handler))
+        for action, handler in gateway.handlers.items():
+            self._server.on(action, self._handled_by(handler))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Engine.IO's HTTP requests; of one that begins a session, the scope has the stranger."""
+        """Serve an HTTP request of Engine.IO; if it begins a session, its scope has the stranger."""
         socket = self._server.eio.sockets.get(session_of(scope))
         if scope["method"] == "POST" and socket is not None and socket.connected and not socket.upgraded:
             response = await follow_post(self._driver, socket, Request(scope, receive))
@@ -134,11 +136,11 @@ class SocketIo:
         try:
             await self._server.handle_request(scope, receive, send)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            # python-engineio decodes outside of any guard; what it chokes on costs the client its connection.
+            # python-engineio decodes outside of any guard; an error there costs the client its connection.
             log.warning("message not understood", peer=scope["client"], error=repr(error)[:200])
 
     async def run(self) -> None:
-        """Until cancelled: end connections that poll no more."""
+        """End connections that have stopped to poll, until cancelled."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             await self._driver.check()
@@ -148,7 +150,9 @@ class SocketIo:
         try:
             self._clients[sid] = wire, self._gateway.admit(auth, wire)
         except MessageRefused as refusal:
-            raise socketio.exceptions.ConnectionRefusedError(str(refusal), refusal.answer) from None
+            raise socketio.exceptions.ConnectionRefusedError(
+                str(refusal), msgspec.to_builtins(refusal.answer)
+            ) from None
         self._driver.signed_in(wire.session)
 
     async def _disconnected(self, sid: str, _reason: str) -> None:
@@ -158,29 +162,31 @@ class SocketIo:
             await self._gateway.leave(client)
 
     def _farewell(self, session: str, refusal: MessageRefused) -> bytes:
-        """Why the session ends: an event to who has signed in, to others that they were not let in."""
+        """The packet with the reason why a session ends: `closing`, or before sign-in `connect_error`."""
         if self._server.manager.sid_from_eio_sid(session, "/") in self._clients:
-            told = {"type": "closing", "code": refusal.code, "detail": refusal.detail}
-            return b'2["closing",%b]' % encode(told)
+            return b'2["closing",%b]' % encode(ClosingFrame(code=refusal.code, detail=refusal.detail))
         return b"4" + encode({"message": refusal.detail, "data": refusal.answer})
 
-    def _following(self, verb: Any) -> Any:
-        async def follow(sid: str, *said: object) -> dict[str, Any]:
+    def _handled_by(self, handler: Handler) -> Any:
+        """The callback of python-socketio for an event; it returns the acknowledgement."""
+
+        async def handle(sid: str, *arguments: object) -> Any:
             if (found := self._clients.get(sid)) is None:
                 return {}
-            return await self._gateway.follow(found[1], verb, said[0] if said else None)
+            message = arguments[0] if arguments else None
+            return msgspec.to_builtins(await self._gateway.handle(found[1], handler, message))
 
-        return follow
+        return handle
 
 
 def session_of(scope: Scope) -> str:
-    """Engine.IO's, as the request names it; empty for a new one."""
+    """The Engine.IO session that a request names; empty for a new one."""
     query: bytes = scope["query_string"]
     return parse_qs(query).get(b"sid", [b""])[0].decode("latin-1")
 
 
 def readable(response: Response, scope: Scope) -> Response:
-    """By a page of any origin, as all that python-engineio answers is."""
+    """The response, readable by a page of any origin, as every answer of python-engineio is."""
     if (origin := Headers(scope=scope).get("origin")) is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
     return response

@@ -1,7 +1,8 @@
-"""Those who are connected and have not signed in: only so many, fewer of one address, and none for long.
+"""Strangers, connections on which nobody has signed in: a limit in all and an address, and a deadline.
 
-On every front alike, polling sessions and WebSockets that are to follow one included. Behind a proxy that a
-setting trusts, an address is the one it asks for. Used by realtime/app.py, plain.py and engine.py.
+The same rules hold on every front, for polling sessions and for WebSockets that are to replace one too.
+Behind a trusted proxy the address is the one that the proxy names. Used by realtime/app.py,
+plain_websocket.py and realtime/websocket/engineio_driver.py.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Stranger:
-    """One of them, until it is `settled`: somebody has signed in, or it is gone."""
+    """A connection until it is `settled`: somebody has signed in, or it is gone."""
 
     __slots__ = ("_address", "_strangers", "_timer")
 
@@ -31,7 +32,7 @@ class Stranger:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, end: Callable[[], object]) -> None:
-        """It stays after its arrival; `end` is called when it is overdue."""
+        """Keep it after its arrival; `end` is called when nobody signs in in time."""
         self._timer = asyncio.get_running_loop().call_later(SIGN_IN_SECONDS, end)
 
     @property
@@ -39,7 +40,7 @@ class Stranger:
         return self._timer is not None
 
     def settled(self) -> None:
-        """It counts no longer; repeating is harmless."""
+        """Count it no longer; repeating is harmless."""
         if self._timer is not None:
             self._timer.cancel()
         if self._address:
@@ -52,11 +53,11 @@ class Strangers:
         self._proxies = TrustedProxies(trusted_proxies)
         self._of_address: Counter[str] = Counter()
         self._refused: set[str] = set()
-        """Addresses whose refusal is in the log already; they are there as long as their strangers."""
+        """Addresses whose refusal is in the log already, kept as long as they have strangers."""
 
     @contextmanager
     def arrival(self, address: str) -> Iterator[Stranger]:
-        """Of one more; it stays if somebody watches it by the end. Raises Refused."""
+        """Count one more stranger; it stays if it is watched when the context ends. Raises MessageRefused."""
         counted = network_of(address)
         if self._of_address[counted] >= OF_ADDRESS_MAX or self._of_address.total() >= IN_ALL_MAX:
             if counted not in self._refused:
@@ -79,7 +80,7 @@ class Strangers:
             self._refused.discard(counted)
 
     def address_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """As uvicorn has it of an HTTP request: the peer's, or whom a trusted proxy asks for."""
+        """The address of a peer, or the one that a trusted proxy names, as uvicorn has it for HTTP."""
         if forwarded_for and peer in self._proxies:
             return self._proxies.client(", ".join(forwarded_for)) or peer
         return peer

@@ -1,8 +1,8 @@
-"""Ticks to the clients that subscribed to them: a snapshot, then what changed, one frame a client a beat.
+"""Ticks to the clients that subscribed to them: a snapshot, then the changes, one frame a client a beat.
 
-Invariant: a client that reads ends with the last values of everything it is subscribed to. What changed of an
-instrument is written once a turn and its bytes shared by all who watch it. After the answer to an
-`unsubscribe` or a change of mode comes nothing that was written before it. A client that is behind is sent no
+Invariant: a client that reads ends with the last values of everything it is subscribed to. The changes of an
+instrument are written once a turn, and every client that watches it shares their bytes. After the answer to
+an `unsubscribe` or a change of mode comes nothing that was written before it. A client that is behind gets no
 ticks; when it has caught up it gets a snapshot, and when it does not, its connection ends. Called by
 realtime/stream/gateway.py.
 """
@@ -11,11 +11,11 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from redis.asyncio import Redis
 
+from bus.stream_frames import MessageAnswer, RefusedInstrument
 from bus.ticks import TICK, Ticks
 from domain.instruments import Instrument
 from realtime.stream.clients import Client, Closing
@@ -23,12 +23,11 @@ from realtime.stream.distributor_watch import DistributorWatch
 from realtime.stream.messages import INSTRUMENTS_MAX, Subscribe, Unsubscribe, read
 from realtime.stream.quotes import Mode, changes, element
 from realtime.stream.tick_groups import TickGroups
+from realtime.stream.tick_subscriptions import TURNS, TickSubscriptions
 from realtime.stream.tick_table import PUSH_SECONDS, TickTable
 
 SLICE_SECONDS = 0.002
-"""How long frames are written before other work comes in between."""
-TURNS, TURN_CLIENTS = 5, 1_000
-"""So many clients are told together before another turn is opened: each turn writes every delta anew."""
+"""How long frames are written before other work gets its turn."""
 
 
 class TickFanout:
@@ -37,120 +36,97 @@ class TickFanout:
     def __init__(self, redis: Redis, instruments: Sequence[Instrument], behind_seconds: float) -> None:
         self._behind_seconds = behind_seconds
         self._table = TickTable(instruments, TURNS)
-        self._groups = TickGroups(redis, self._arrived)
-        self._distributor = DistributorWatch(redis, self._table.alive)
-        self._watchers: list[dict[Mode, dict[int, set[Client]]]] = [
-            {mode: defaultdict(set) for mode in Mode} for _ in range(TURNS)
-        ]
-        """Of each turn, by mode and slot."""
-        self._clients = [0] * TURNS
-        """In each turn."""
+        self._groups = TickGroups(redis, self._apply)
+        self._distributor = DistributorWatch(redis, self._table.set_alive)
+        self._subscriptions = TickSubscriptions(self._table, self._groups)
         self._at_once: defaultdict[int, list[int]] = defaultdict(list)
-        """Slots of each turn."""
+        """Slots by turn that are pushed before the next beat."""
         self._behind: set[Client] = set()
         self._touched: deque[Client] = deque()
         """Clients with elements that are not written yet."""
         self._pushed = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Fan out until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._groups.run(), name="tick groups")
             tasks.create_task(self._distributor.run(), name="distributor watch")
             tasks.create_task(self._beat(), name="tick beat")
             tasks.create_task(self._write(), name="tick frames")
 
-    async def subscribe(self, client: Client, said: object) -> dict[str, Any]:
-        """The answer; the snapshot follows as soon as the bus has given the latest rows."""
-        asked = read(Subscribe, said)
-        self._seat(client)
+    # messages of clients
+
+    async def subscribe(self, client: Client, message: object) -> MessageAnswer:
+        """Subscribe to instruments; the snapshot follows as soon as the bus has given the latest rows."""
+        request = read(Subscribe, message)
+        self._subscriptions.assign_turn(client)
         self._flush(client)
         accepted: list[str] = []
-        refused: list[dict[str, str]] = []
+        refused: list[RefusedInstrument] = []
         slots: list[int] = []
-        for instrument_id in dict.fromkeys(asked.instruments):
+        for instrument_id in dict.fromkeys(request.instruments):
             slot = self._table.slots.get(instrument_id)
             if slot is None:
-                refused.append(_refusal(instrument_id, "INSTRUMENT_UNKNOWN", "There is no such instrument."))
+                refused.append(_refused(instrument_id, "INSTRUMENT_UNKNOWN", "There is no such instrument."))
             elif slot not in client.modes and len(client.modes) >= INSTRUMENTS_MAX:
                 detail = f"A connection may subscribe to {INSTRUMENTS_MAX} instruments."
-                refused.append(_refusal(instrument_id, "TOO_MANY_INSTRUMENTS", detail))
+                refused.append(_refused(instrument_id, "TOO_MANY_INSTRUMENTS", detail))
             else:
-                self._note(client, slot, asked.mode)
+                self._subscriptions.add(client, slot, request.mode)
                 slots.append(slot)
                 accepted.append(instrument_id)
-        client.begin(self._open(client, slots, asked.mode))
-        return {"accepted": accepted, "refused": refused}
+        client.begin(self._start(client, slots, request.mode))
+        return MessageAnswer(ok=True, accepted=accepted, refused=refused)
 
     def include(self, client: Client, instrument_ids: Iterable[str]) -> None:
-        """Of the client's portfolio: in mode `ltp` what it is not subscribed to already."""
-        self._seat(client)
+        """Subscribe to the instruments of the client's portfolio, in mode `ltp`, unless it is already."""
+        self._subscriptions.assign_turn(client)
         slots = {self._table.slots[i] for i in instrument_ids if i in self._table.slots} - client.modes.keys()
-        taken = sorted(slots)[: INSTRUMENTS_MAX - len(client.modes)]
-        for slot in taken:
-            self._note(client, slot, Mode.LTP)
-        if taken:
-            client.begin(self._open(client, taken, Mode.LTP))
+        added = sorted(slots)[: INSTRUMENTS_MAX - len(client.modes)]
+        for slot in added:
+            self._subscriptions.add(client, slot, Mode.LTP)
+        if added:
+            client.begin(self._start(client, added, Mode.LTP))
 
-    async def unsubscribe(self, client: Client, said: object) -> dict[str, Any]:
-        asked = read(Unsubscribe, said)
+    async def unsubscribe(self, client: Client, message: object) -> MessageAnswer:
+        """End subscriptions; no tick of them comes after the answer."""
+        request = read(Unsubscribe, message)
         self._flush(client)
         accepted: list[str] = []
-        refused: list[dict[str, str]] = []
-        for instrument_id in dict.fromkeys(asked.instruments):
+        refused: list[RefusedInstrument] = []
+        for instrument_id in dict.fromkeys(request.instruments):
             slot = self._table.slots.get(instrument_id)
             if slot is None or slot not in client.modes:
-                refused.append(_refusal(instrument_id, "NOT_SUBSCRIBED", "It was not subscribed to."))
+                refused.append(_refused(instrument_id, "NOT_SUBSCRIBED", "It was not subscribed to."))
             else:
-                self._drop(client, slot)
+                self._subscriptions.remove(client, slot)
                 accepted.append(instrument_id)
-        return {"accepted": accepted, "refused": refused}
+        return MessageAnswer(ok=True, accepted=accepted, refused=refused)
 
     async def leave(self, client: Client) -> None:
-        for slot in list(client.modes):
-            self._drop(client, slot)
-        if client.turn >= 0:
-            self._clients[client.turn] -= 1
+        """Forget a client whose connection is gone."""
+        self._subscriptions.remove_client(client)
         self._behind.discard(client)
         client.elements.clear()
 
-    def _seat(self, client: Client) -> None:
-        """In the first turn that has room, or the emptiest."""
-        if client.turn < 0:
-            client.turn = min(range(TURNS), key=lambda turn: max(self._clients[turn], TURN_CLIENTS - 1))
-            self._clients[client.turn] += 1
-
-    def _note(self, client: Client, slot: int, mode: Mode) -> None:
-        if slot in client.modes:
-            self._drop(client, slot)
-        client.modes[slot] = mode
-        self._groups.want(self._table.groups[slot])
-
-    async def _open(self, client: Client, slots: list[int], mode: Mode) -> None:
-        """Take the groups from the bus, then snapshot and deltas of what is still subscribed to."""
-        await self._groups.take({self._table.groups[slot] for slot in slots})
+    async def _start(self, client: Client, slots: list[int], mode: Mode) -> None:
+        """Open the groups, then send a snapshot, and from there on deltas, of what is still subscribed to."""
+        await self._groups.open({self._table.groups[slot] for slot in slots})
         if not self._distributor.is_alive:
             await self._distributor.look()
-        opened = [slot for slot in slots if client.modes.get(slot) is mode]
-        if slots and not opened:
+        started = [slot for slot in slots if client.modes.get(slot) is mode]
+        if slots and not started:
             return
-        for slot in opened:
-            self._table.watch(client.turn, slot)
-            self._watchers[client.turn][mode][slot].add(client)
-        self._snapshot(client, opened)
+        for slot in started:
+            self._subscriptions.start(client, slot)
+        self._snapshot(client, started)
 
-    def _drop(self, client: Client, slot: int) -> None:
-        watchers, mode = self._watchers[client.turn], client.modes.pop(slot)
-        watchers[mode][slot].discard(client)
-        if not watchers[mode][slot]:
-            del watchers[mode][slot]
-            if not any(slot in of_mode for of_mode in watchers.values()):
-                self._table.unwatch(client.turn, slot)
-        self._groups.unwant(self._table.groups[slot])
+    # rows of the bus, pushed in turns
 
-    def _arrived(self, group: str, rows: Ticks) -> None:
+    def _apply(self, group: str, rows: Ticks) -> None:
+        """Apply rows to the table; push at once those whose instruments were quiet."""
         loop = asyncio.get_running_loop()
-        for turn, slots in self._table.take(group, rows, loop.time()):
+        for turn, slots in self._table.apply(group, rows, loop.time()):
             if not self._at_once:
                 # After the messages that have arrived with this one.
                 loop.call_soon(self._push_at_once)
@@ -163,7 +139,7 @@ class TickFanout:
         self._at_once.clear()
 
     async def _beat(self) -> None:
-        """Each turn once in PUSH_SECONDS, one after the other."""
+        """Push each turn once in PUSH_SECONDS, one after the other."""
         loop = asyncio.get_running_loop()
         beat = loop.time()
         for turn in cycle(range(TURNS)):
@@ -173,23 +149,26 @@ class TickFanout:
             self._catch_up(beat)
 
     def _push(self, turn: int, slots: list[int], now: float) -> None:
+        """Give the changes of these slots to the clients of the turn that watch them."""
         if not slots:
             return
         before, rows = self._table.pull(turn, slots, now)
         times = rows["time_ns"].tolist()
         for mode, texts in changes(before, rows):
-            watchers = self._watchers[turn][mode]
+            watchers = self._subscriptions.watchers(turn, mode)
             for slot, members, time_ns in zip(slots, texts, times, strict=True):
                 if members and (clients := watchers.get(slot)):
-                    bytes_of_all = element(self._table.instrument_ids[slot], members, time_ns)
+                    shared = element(self._table.instrument_ids[slot], members, time_ns)
                     for client in clients:
                         if not client.elements:
                             self._touched.append(client)
-                        client.elements.append(bytes_of_all)
+                        client.elements.append(shared)
         self._pushed.set()
 
+    # frames to clients
+
     async def _write(self) -> None:
-        """A frame a client, thousands of them; whatever else the gateway has to do comes in between."""
+        """Write a frame a client, thousands of them, in slices between the gateway's other work."""
         loop = asyncio.get_running_loop()
         while True:
             await self._pushed.wait()
@@ -203,20 +182,20 @@ class TickFanout:
                 await asyncio.sleep(0)
 
     def _flush(self, client: Client) -> None:
-        """What was pushed and not written yet, in its order, as one frame."""
+        """Write what was pushed to the client and not written yet, in its order, as one frame."""
         elements, client.elements = client.elements, []
         if elements and not self._lags(client):
             client.wire.push_list("ticks", b",".join(elements))
 
     def _lags(self, client: Client) -> bool:
-        """Whether it is behind: it is told nothing, and a snapshot of everything when it has caught up."""
+        """Whether the client is behind: it gets no ticks until it has caught up, and then a snapshot."""
         if client.behind_since is None and client.wire.is_behind:
             client.behind_since = asyncio.get_running_loop().time()
             self._behind.add(client)
         return client.behind_since is not None
 
     def _catch_up(self, now: float) -> None:
-        """The latest values to clients who can take them again."""
+        """Send the latest values to clients that are no longer behind; end those that are for too long."""
         for client in list(self._behind):
             if not client.wire.is_behind:
                 self._behind.discard(client)
@@ -226,20 +205,20 @@ class TickFanout:
                 client.wire.close(Closing.TOO_SLOW)
 
     def _snapshot(self, client: Client, slots: Iterable[int]) -> None:
-        """What was pushed last: the deltas that follow are against it, so those before it go first."""
+        """Send the last pushed values: later deltas are against them, so waiting ones are written first."""
         self._flush(client)
         if self._lags(client):
             return
-        found, rows = self._table.pushed(client.turn, list(slots))
+        pushed, rows = self._table.pushed(client.turn, list(slots))
         times = rows["time_ns"].tolist()
         elements = [
             element(self._table.instrument_ids[slot], members, time_ns)
             for mode, texts in changes(np.zeros(len(rows), TICK), rows)
-            for slot, members, time_ns in zip(found, texts, times, strict=True)
+            for slot, members, time_ns in zip(pushed, texts, times, strict=True)
             if client.modes[slot] is mode
         ]
         client.wire.push_list("snapshot", b",".join(elements))
 
 
-def _refusal(instrument_id: str, code: str, detail: str) -> dict[str, str]:
-    return {"instrument": instrument_id[:40], "code": code, "detail": detail}
+def _refused(instrument_id: str, code: str, detail: str) -> RefusedInstrument:
+    return RefusedInstrument(instrument_id[:40], code, detail)

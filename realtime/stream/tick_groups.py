@@ -1,7 +1,7 @@
-"""The groups of the tick bus that a gateway takes, each while some client wants an instrument of it.
+"""The groups of the tick bus that a gateway is subscribed to, each while a client wants an instrument of it.
 
-Invariant: a group that nobody wants is given back, also one that was taken half-way; who wants nothing more
-waits for nobody. Called by realtime/stream/tick_fanout.py.
+Invariant: a group that no client wants is closed, also one whose opening was cut off; unsubscribing never
+waits for Redis. Called by realtime/stream/tick_fanout.py.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from bus.ticks import Ticks
 
 
 class TickGroups:
-    """`on_rows` is called with the latest rows of a group that is taken, and with all that follow."""
+    """Calls `on_rows` with the latest rows of a group that is opened, and with all later ones."""
 
     def __init__(self, redis: Redis, on_rows: Callable[[str, Ticks], None]) -> None:
         self._bus, self._on_rows = Watcher(redis, on_rows), on_rows
         self._wanted: Counter[str] = Counter()
-        self._taken: set[str] = set()
-        """Their latest rows have been delivered."""
+        self._open: set[str] = set()
+        """Groups whose latest rows have been delivered."""
         self._one_at_a_time = asyncio.Lock()
         self._unwanted = asyncio.Event()
 
     def want(self, group: str) -> None:
-        """For one instrument of one client."""
+        """Count one more instrument of one client."""
         self._wanted[group] += 1
 
     def unwant(self, group: str) -> None:
@@ -34,26 +34,26 @@ class TickGroups:
         if not self._wanted[group]:
             self._unwanted.set()
 
-    async def take(self, groups: Iterable[str]) -> None:
-        """Until the latest rows of those that are still wanted have been delivered; waits for Redis."""
+    async def open(self, groups: Iterable[str]) -> None:
+        """Return when the latest rows of the groups still wanted are delivered; waits for Redis."""
         for group in groups:
             async with self._one_at_a_time:
-                if self._wanted[group] and group not in self._taken:
+                if self._wanted[group] and group not in self._open:
                     rows = await self._bus.watch(group)
-                    self._taken.add(group)
+                    self._open.add(group)
                     self._on_rows(group, rows)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Read the bus until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._bus.run(), name="tick bus")
-            tasks.create_task(self._give_back(), name="unwanted groups")
+            tasks.create_task(self._close_unwanted(), name="unwanted groups")
 
-    async def _give_back(self) -> None:
+    async def _close_unwanted(self) -> None:
         while True:
             await self._unwanted.wait()
             self._unwanted.clear()
             async with self._one_at_a_time:
                 for group in [group for group in self._bus.groups if not self._wanted[group]]:
-                    self._taken.discard(group)
+                    self._open.discard(group)
                     await self._bus.unwatch(group)

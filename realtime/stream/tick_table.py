@@ -1,11 +1,11 @@
 """The last tick of every instrument, what was last pushed of it, and which are due.
 
-Clients are told in turns, so that what is told is fresh and the work is spread: each turn has its own clients
-and its own moments, and what was pushed in one says nothing of another.
+Clients get ticks in turns, so that frames are fresh and the work is spread: each turn has its own clients,
+its own moments and its own last pushed values.
 
 Invariant: in each turn an instrument is due at most once in PUSH_SECONDS; a tick after a quiet spell is due
 at once. Deltas are against what was pushed last in the turn, so a client that got a snapshot of the pushed
-rows and every delta after it has the same values as the table. Of a distributor that is not at work every
+rows and every delta after it has the same values as the table. While the distributor is not at work every
 price is stale. Pure bookkeeping in numpy; used by realtime/stream/tick_fanout.py.
 """
 
@@ -39,8 +39,8 @@ class TickTable:
         self._watched = np.zeros((turns, number), bool)
         self._is_alive = False
 
-    def take(self, group: str, rows: Ticks, now: float) -> list[tuple[int, list[int]]]:
-        """Rows of a group, the last one of an instrument wins; what is due at once: turns and their slots."""
+    def apply(self, group: str, rows: Ticks, now: float) -> list[tuple[int, list[int]]]:
+        """Keep the last row of each instrument; return the slots that are due at once, by turn."""
         slots_of = self._slots.get(group, {})
         slots = np.array([slots_of.get(token, -1) for token in rows["token"].tolist()], int)
         known = slots >= 0
@@ -52,13 +52,13 @@ class TickTable:
         turns = np.flatnonzero(quiet.any(axis=1)).tolist()
         return [(turn, slots[quiet[turn]].tolist()) for turn in turns]
 
-    def alive(self, is_alive: bool) -> None:
-        """Whether the distributor is at work: else every price is stale. What is watched is due for it."""
+    def set_alive(self, is_alive: bool) -> None:
+        """Set whether the distributor is at work, else every price is stale; all watched slots become due."""
         self._is_alive = is_alive
         self._dirty |= self._watched & (self._last["token"] != 0)
 
     def watch(self, turn: int, slot: int) -> None:
-        """From now on; what was not told to anybody needs no delta."""
+        """Make deltas of a slot from now on; values before that were pushed to nobody and need none."""
         if not self._watched[turn, slot]:
             self._watched[turn, slot] = True
             self._pushed[turn, slot] = self._shown([slot])[0]
@@ -67,12 +67,12 @@ class TickTable:
         self._watched[turn, slot] = self._dirty[turn, slot] = False
 
     def due(self, turn: int, now: float) -> list[int]:
-        """Slots with a tick that may be told now."""
+        """The slots with a tick that may be pushed now."""
         slots: list[int] = np.flatnonzero(self._dirty[turn] & _is_due(self._pushed_at[turn], now)).tolist()
         return slots
 
     def pull(self, turn: int, slots: Sequence[int], now: float) -> tuple[Ticks, Ticks]:
-        """What was pushed of these slots, and what is to be pushed; it counts as pushed now."""
+        """Return the last pushed rows of these slots and the new ones, which count as pushed now."""
         before, rows = self._pushed[turn, slots], self._shown(slots)
         self._pushed[turn, slots] = rows
         self._pushed_at[turn, slots] = now
@@ -80,13 +80,13 @@ class TickTable:
         return before, rows
 
     def pushed(self, turn: int, slots: Sequence[int]) -> tuple[list[int], Ticks]:
-        """Those of the slots of which there is a tick, and what was pushed last."""
+        """Return the slots that have had a tick, and their last pushed rows."""
         found = [slot for slot in slots if self._pushed["token"][turn, slot]]
         rows: Ticks = self._pushed[turn, found]
         return found, rows
 
     def _shown(self, slots: Sequence[int]) -> Ticks:
-        """The last rows, a copy, as clients are to see them."""
+        """A copy of the last rows as clients shall see them."""
         rows: Ticks = self._last[slots]
         if not self._is_alive:
             rows["stale"] = 1
@@ -94,5 +94,5 @@ class TickTable:
 
 
 def _is_due(pushed_at: NDArray[np.float64], now: float) -> NDArray[np.bool_]:
-    """Beats are sums of fractions: a microsecond too early is on time."""
+    """Whether a slot may be pushed again; beats are sums of fractions, so a microsecond early is on time."""
     return pushed_at <= now - PUSH_SECONDS + 1e-6

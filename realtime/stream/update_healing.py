@@ -1,8 +1,8 @@
-"""What a gateway missed of its users' order updates, found in the kept tail or asked of the record.
+"""The healing of order updates that a gateway missed: from the kept tail, or refilled from the record.
 
-Invariant: nothing is announced as lost before it was asked for during HEAL_SECONDS in which Redis was there.
-A user begins where the tail or the record says, and waits while neither can be asked. Called by
-realtime/stream/updates.py.
+Invariant: no update is announced as lost before it was requested during HEAL_SECONDS in which Redis was
+there. A stream begins at the last seq of the tail or the record, and waits while neither can be read. Called
+by realtime/stream/updates.py.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ log = structlog.get_logger()
 
 
 class Healing:
-    """The streams that wait for something, healed side by side."""
+    """Heals the streams that miss something, side by side."""
 
     def __init__(self, redis: Redis, record: RecordQueries) -> None:
         self._redis, self._record = redis, record
 
     def begin(self, stream: UserStream) -> None:
-        """Read what the tail has, and go on until the stream is whole."""
+        """Read the tail, and go on until the stream is whole."""
         stream.changed = True
         if stream.healing is None or stream.healing.done():
             stream.healing = asyncio.create_task(self._heal(stream), name=f"heal {stream.user_id}")
@@ -48,39 +48,39 @@ class Healing:
                 # The next hole has its own time.
                 since, last_seq = _now(), stream.last_seq
             if stream.known.is_set() and self._record.is_overdue(since):
-                from_seq, last_seq = stream.give_up()
+                from_seq, last_seq = stream.skip_hole()
                 log.warning("order updates lost", user=stream.user_id, from_seq=from_seq, to_seq=last_seq)
             else:
                 await asyncio.sleep(pause)
-                await self._ask(stream)
+                await self._request_refill(stream)
                 pause = RETRY_SECONDS
 
-    async def _ask(self, stream: UserStream) -> None:
-        """Have the tail refilled, or learn where a stream begins of which nothing is known."""
+    async def _request_refill(self, stream: UserStream) -> None:
+        """Have the tail refilled, or learn the last seq of a stream that has not begun."""
         cursor = stream.last_seq if stream.known.is_set() else None
-        last_seq = await self._record.ask(Cursor(stream.user_id, cursor))
+        last_seq = await self._record.refill(Cursor(stream.user_id, cursor))
         if last_seq is not None and not stream.known.is_set():
             stream.begin(last_seq)
 
     async def _read(self, stream: UserStream) -> None:
-        """Take what the tail holds; waits for Redis."""
+        """Add the updates of the tail to the stream; waits for Redis."""
         while True:
             try:
                 if stream.known.is_set():
                     kept = await order_updates.kept(self._redis, stream.user_id, stream.last_seq)
                     for seq, frame in kept.items():
-                        stream.arrived(seq, frame)
+                        stream.add(seq, frame)
                 elif (last_seq := await order_updates.last_kept(self._redis, stream.user_id)) is not None:
                     stream.begin(last_seq)
                 return
             except (RedisError, OSError):
-                self._record.lost()
+                self._record.redis_lost()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def reach(self, stream: UserStream, after_seq: int) -> None:
-        """Wait until it is certain that there was such an update. Raises Refused when there was none."""
+        """Wait until the record reaches a cursor for certain. Raises MessageRefused when it does not."""
         while stream.last_seq < after_seq:
-            last_seq = await self._record.ask(Cursor(stream.user_id, stream.last_seq))
+            last_seq = await self._record.refill(Cursor(stream.user_id, stream.last_seq))
             if last_seq is not None and last_seq < after_seq:
                 raise MessageRefused(
                     CURSOR_AHEAD, f"The last order update is {last_seq}: read the orders anew."
@@ -89,7 +89,7 @@ class Healing:
                 return
 
     async def kept(self, stream: UserStream, after_seq: int) -> dict[int, bytes]:
-        """The kept frames after a cursor, refilled until all are there that can be; waits for Redis."""
+        """Return the kept frames after a cursor, refilled as far back as they are kept; waits for Redis."""
         since, pause = _now(), 0.0
         while True:
             try:
@@ -97,9 +97,9 @@ class Healing:
                 if _is_whole(found, after_seq, stream.last_seq) or self._record.is_overdue(since):
                     return found
             except (RedisError, OSError):
-                self._record.lost()
+                self._record.redis_lost()
             await asyncio.sleep(pause)
-            await self._record.ask(Cursor(stream.user_id, after_seq))
+            await self._record.refill(Cursor(stream.user_id, after_seq))
             pause = RETRY_SECONDS
 
 
@@ -108,6 +108,6 @@ def _now() -> float:
 
 
 def _is_whole(kept: Mapping[int, bytes], after_seq: int, last_seq: int) -> bool:
-    """Whether all of a tail is there between the two, or as much of it as is kept."""
+    """Whether the tail has every update between the two, or as many as are kept."""
     oldest = max(after_seq, max(kept, default=last_seq) - KEPT_UPDATES)
     return sum(oldest < seq <= last_seq for seq in kept) >= last_seq - oldest

@@ -1,8 +1,8 @@
 """Every connected user's order updates, from Redis to that user's clients and nobody else's.
 
 A gateway subscribes to the channels of its connected users only. An update that comes early waits until those
-before it are found (realtime/stream/update_healing.py). Redis may be away: the clients stay, and after it is
-back what was missed is handed out. Called by realtime/stream/gateway.py; the publishers' side is
+before it are found (realtime/stream/update_healing.py). Redis may be away: the clients stay, and when it is
+back they get what they missed. Called by realtime/stream/gateway.py; the publishers' side is
 bus/order_updates.py.
 """
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class _UpdateFrame(msgspec.Struct):
-    """What the gateway itself reads of an update."""
+    """The members of an OrderUpdateFrame that the gateway itself reads."""
 
     seq: int
     timestamp: str
@@ -42,7 +42,7 @@ _decode = msgspec.json.Decoder(_UpdateFrame).decode
 class Updates:
     """The streams of the connected users; `run` must be under way.
 
-    Every `check_seconds` the cursors are held against the record: an update that nobody published is found.
+    Every `check_seconds` the cursors are compared with the record, which finds unpublished updates.
     """
 
     def __init__(self, redis: Redis, check_seconds: float) -> None:
@@ -54,10 +54,10 @@ class Updates:
         self._healing = Healing(redis, self._record)
 
     async def join(self, client: Client, after_seq: int | None) -> int:
-        """Attach a client, from now on or from after a cursor; the seq it has then.
+        """Attach a client, from now on or from after a cursor; return the seq that it has then.
 
-        Waits until it is known where the user's updates stand. Raises Refused for a cursor ahead of that.
-        Every join is followed by one `leave`, also one that was cancelled or refused.
+        Waits until the user's last seq is known. Raises MessageRefused for a cursor ahead of it. The caller
+        calls `leave` once after every join, also after one that was cancelled or refused.
         """
         user_id = client.session.user_id
         stream = self._streams.get(user_id)
@@ -74,7 +74,7 @@ class Updates:
         return stream.last_seq
 
     async def leave(self, client: Client) -> None:
-        """After the last client of a user nothing of his is taken from Redis any more."""
+        """Detach a client; after the last one of a user, unsubscribe from the user's channel."""
         stream = self._streams.get(client.session.user_id)
         if stream is None:
             return
@@ -89,14 +89,14 @@ class Updates:
                     await self._pubsub.unsubscribe(order_updates.channel(stream.user_id))
 
     def last_seq(self, user_id: int) -> int | None:
-        """The last update a connected user was told of; None before it is known."""
+        """The seq of the last update that was sent to a connected user; None before it is known."""
         stream = self._streams.get(user_id)
         return stream.last_seq if stream is not None and stream.known.is_set() else None
 
     async def replay(self, client: Client, after_seq: int) -> int:
-        """Send again what came after a cursor, then go on live; the last seq sent. Waits for Redis.
+        """Send the updates after a cursor again, then go on live; return the last seq sent. Waits for Redis.
 
-        Raises Refused, and changes nothing, when the record has not come as far as the cursor.
+        Raises MessageRefused, and changes nothing, when the record does not reach the cursor.
         """
         stream = self._streams[client.session.user_id]
         async with client.replaying:
@@ -112,11 +112,11 @@ class Updates:
         return max(last_seq, after_seq)
 
     async def run(self) -> None:
-        """Until cancelled; a lost connection is made again and what was missed is read."""
+        """Serve until cancelled; after a lost connection connect again and read what was missed."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(), name="update channels")
-            tasks.create_task(self._checking(), name="update cursors")
-            tasks.create_task(self._record.run(), name="questions to the record")
+            tasks.create_task(self._keep_checking(), name="update cursors")
+            tasks.create_task(self._record.run(), name="refill requests")
 
     async def _listen(self) -> None:
         while True:
@@ -124,7 +124,7 @@ class Updates:
                 async with Subscriber(self._redis) as pubsub:
                     await self._read_on(pubsub)
             except (RedisError, OSError) as error:
-                self._record.lost()
+                self._record.redis_lost()
                 log.warning("order updates wait for Redis", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -139,7 +139,7 @@ class Updates:
             self._pubsub = None
 
     async def _subscribe(self, stream: UserStream) -> None:
-        """A Redis that is away is asked by `run` when it is back."""
+        """Subscribe to a user's channel; while Redis is away this is left to `run`."""
         if self._pubsub is not None:
             with suppress(RedisError, OSError):
                 await self._pubsub.subscribe(order_updates.channel(stream.user_id))
@@ -158,16 +158,16 @@ class Updates:
                 self._check.set()
             self._healing.begin(stream)
         elif (answer := order_updates.answer_in(data)) is not None:
-            self._record.answered(stream.user_id, answer)
+            self._record.on_answer(stream.user_id, answer)
             self._healing.begin(stream)
         else:
             frame = _decode(data)
-            stream.arrived(frame.seq, data)
+            stream.add(frame.seq, data)
             update_pushed(frame.timestamp, frame.traceparent)
             if not stream.is_whole:
                 self._healing.begin(stream)
 
-    async def _checking(self) -> None:
+    async def _keep_checking(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._check_seconds):

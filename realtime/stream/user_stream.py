@@ -1,8 +1,7 @@
 """One user's order updates in this gateway: consecutive seqs to every client of the user.
 
-Invariant: `last_seq` was handed out and everything before it, or announced as a gap; an update that comes
-early waits, one that comes twice is dropped. Pure bookkeeping; realtime/stream/updates.py fills it from
-Redis.
+Invariant: every update up to `last_seq` was delivered, or announced as a gap; an update that comes early
+waits, one that comes twice is dropped. Pure bookkeeping; realtime/stream/updates.py fills it from Redis.
 """
 
 import asyncio
@@ -20,11 +19,11 @@ class UserStream:
         self.known = asyncio.Event()
         """`last_seq` is known; before that, everything that arrives is early."""
         self.is_open = False
-        """Updates are handed out."""
+        """Updates are delivered."""
         self.last_seq = 0
         self.early: dict[int, bytes] = {}
         self.changed = False
-        """The tail may hold more than was read."""
+        """The kept tail may have more than was read."""
         self.healing: asyncio.Task[None] | None = None
 
     @property
@@ -32,32 +31,32 @@ class UserStream:
         return self.known.is_set() and not self.early
 
     def begin(self, last_seq: int) -> None:
-        """From here on everything after `last_seq` is handed out, and all that has arrived meanwhile."""
+        """Deliver every update after `last_seq` from now on, those that have arrived meanwhile too."""
         self.last_seq = min(last_seq, *(seq - 1 for seq in self.early)) if self.early else last_seq
         self.known.set()
-        # After those who waited for `known` and are clients then.
+        # After the tasks that wait for `known`, which add their clients first.
         asyncio.get_running_loop().call_soon(self._open)
 
     def _open(self) -> None:
         self.is_open = True
-        self._hand_out()
+        self._deliver()
 
-    def arrived(self, seq: int, frame: bytes) -> None:
-        """Take an update, whether it comes in turn, early, late or again."""
+    def add(self, seq: int, frame: bytes) -> None:
+        """Add an update, whether it comes in turn, early, late or again."""
         if not self.known.is_set() or seq > self.last_seq:
             self.early[seq] = frame
-            self._hand_out()
+            self._deliver()
 
-    def give_up(self) -> tuple[int, int]:
-        """Announce the first hole as a gap and go on behind it; its ends, both missing."""
+    def skip_hole(self) -> tuple[int, int]:
+        """Announce the first hole as a gap and go on behind it; return its ends, both missing."""
         hole = self.last_seq + 1, min(self.early) - 1
         for client in self.clients:
             client.gap(*hole)
         self.last_seq = hole[1]
-        self._hand_out()
+        self._deliver()
         return hole
 
-    def _hand_out(self) -> None:
+    def _deliver(self) -> None:
         while self.is_open and (frame := self.early.pop(self.last_seq + 1, None)) is not None:
             self.last_seq += 1
             for client in self.clients:
@@ -65,7 +64,7 @@ class UserStream:
 
 
 def replay(client: Client, frames: Mapping[int, bytes], after_seq: int, last_seq: int) -> None:
-    """Send the frames in order, and what is missing between them as gaps."""
+    """Send the frames in order, and a gap for every hole between them."""
     expected = after_seq + 1
     for seq in sorted(frames):
         if seq > expected:

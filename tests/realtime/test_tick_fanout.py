@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from bus import background
 from bus.ticks import latest
 from config.tokens import Session
-from realtime.stream import tick_fanout, tick_table
+from realtime.stream import tick_fanout, tick_subscriptions, tick_table
 from realtime.stream.clients import Client, Closing
 from realtime.stream.tick_fanout import TickFanout
 from tests.realtime.test_ticks import BUSY, a_tick, publish
@@ -50,7 +50,7 @@ async def fanout(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     # One frame a slice: everything that can come in between does.
     monkeypatch.setattr(tick_fanout, "SLICE_SECONDS", 0.0)
     # All turns have clients.
-    monkeypatch.setattr(tick_fanout, "TURN_CLIENTS", CLIENTS // 10)
+    monkeypatch.setattr(tick_subscriptions, "TURN_CLIENTS", CLIENTS // 10)
     for module in (tick_fanout, tick_table):
         monkeypatch.setattr(module, "PUSH_SECONDS", 0.001)
     opened = TickFanout(redis, BUSY, 10.0)

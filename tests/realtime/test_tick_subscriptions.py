@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -90,12 +91,12 @@ async def test_an_instrument_named_often_is_answered_told_and_counted_once(
     await publish(redis, a_tick(RELIANCE.token))
     client, wire = a_client()
     named = ["NSE:RELIANCE", "NSE:NONE"] * 3
-    answer = await fanout.subscribe(client, {"instruments": named})
+    answer = msgspec.to_builtins(await fanout.subscribe(client, {"instruments": named}))
     assert answer["accepted"] == ["NSE:RELIANCE"]
     assert [refusal["instrument"] for refusal in answer["refused"]] == ["NSE:NONE"]
     snapshot = (await eventually(lambda: wire.of("snapshot")))[0]
     assert Counter(e["instrument"] for e in snapshot) == {"NSE:RELIANCE": 1}
-    answer = await fanout.unsubscribe(client, {"instruments": named})
+    answer = msgspec.to_builtins(await fanout.unsubscribe(client, {"instruments": named}))
     assert (answer["accepted"], [r["instrument"] for r in answer["refused"]]) == (
         ["NSE:RELIANCE"],
         ["NSE:NONE"],
@@ -138,5 +139,5 @@ async def test_unsubscribing_waits_for_no_redis(redis: Redis) -> None:
     await unheard.subscribe(client, {"instruments": IDS})
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        assert (await unheard.unsubscribe(client, {"instruments": IDS}))["accepted"] == IDS
+        assert (await unheard.unsubscribe(client, {"instruments": IDS})).accepted == IDS
     client.end()

@@ -28,26 +28,26 @@ def a_tick(**fields: int) -> Ticks:
 
 def test_the_first_tick_after_a_quiet_spell_is_due_at_once_and_the_next_ones_at_the_beat() -> None:
     table = a_table()
-    assert table.take(GROUP, a_tick(ltp=100), NOON) == [(TURN, [0])]
+    assert table.apply(GROUP, a_tick(ltp=100), NOON) == [(TURN, [0])]
     table.pull(TURN, [0], NOON)
-    assert table.take(GROUP, a_tick(ltp=101), NOON + 0.1) == []
+    assert table.apply(GROUP, a_tick(ltp=101), NOON + 0.1) == []
     assert table.due(TURN, NOON + 0.1) == []
-    assert table.take(GROUP, a_tick(ltp=102), NOON + PUSH_SECONDS + 0.1) == []
+    assert table.apply(GROUP, a_tick(ltp=102), NOON + PUSH_SECONDS + 0.1) == []
     assert table.due(TURN, NOON + PUSH_SECONDS) == [0]
     before, rows = table.pull(TURN, [0], NOON + PUSH_SECONDS)
     assert (before["ltp"].tolist(), rows["ltp"].tolist()) == ([100], [102])
-    assert table.take(GROUP, a_tick(ltp=103), NOON + 3 * PUSH_SECONDS) == [(TURN, [0])]
+    assert table.apply(GROUP, a_tick(ltp=103), NOON + 3 * PUSH_SECONDS) == [(TURN, [0])]
 
 
 def test_the_last_row_of_a_message_wins() -> None:
     table = a_table()
-    assert table.take(GROUP, np.concatenate([a_tick(ltp=1), a_tick(ltp=2)]), NOON)
+    assert table.apply(GROUP, np.concatenate([a_tick(ltp=1), a_tick(ltp=2)]), NOON)
     assert table.pull(TURN, [0], NOON)[1]["ltp"].tolist() == [2]
 
 
 def test_what_nobody_watches_is_kept_and_not_told() -> None:
     table = a_table(watched=False)
-    assert table.take(GROUP, a_tick(ltp=100), NOON) == []
+    assert table.apply(GROUP, a_tick(ltp=100), NOON) == []
     assert table.due(TURN, NOON + 1) == []
     assert table.pushed(TURN, [0])[0] == []
     table.watch(TURN, 0)
@@ -59,19 +59,19 @@ def test_an_unknown_token_is_passed_over() -> None:
     table = a_table()
     stranger = a_tick(ltp=5)
     stranger["token"] = 2885 + 64
-    assert table.take(GROUP, stranger, NOON) == []
-    assert table.take("BSE:1", stranger, NOON) == []
+    assert table.apply(GROUP, stranger, NOON) == []
+    assert table.apply("BSE:1", stranger, NOON) == []
 
 
 def test_what_was_pushed_in_one_turn_is_new_in_another() -> None:
     table = a_table()
-    table.take(GROUP, a_tick(ltp=100), NOON)
+    table.apply(GROUP, a_tick(ltp=100), NOON)
     table.pull(TURN, [0], NOON)
     table.watch(0, 0)
-    assert table.take(GROUP, a_tick(ltp=101), NOON + 0.1) == [(0, [0])]
+    assert table.apply(GROUP, a_tick(ltp=101), NOON + 0.1) == [(0, [0])]
     before, rows = table.pull(0, [0], NOON + 0.1)
     assert (before["ltp"].tolist(), rows["ltp"].tolist()) == ([100], [101])
-    assert table.take(GROUP, a_tick(ltp=102), NOON + PUSH_SECONDS) == []
+    assert table.apply(GROUP, a_tick(ltp=102), NOON + PUSH_SECONDS) == []
     assert table.due(TURN, NOON + PUSH_SECONDS) == [0]
     assert table.due(0, NOON + PUSH_SECONDS) == []
 
@@ -81,7 +81,7 @@ def test_a_busy_instrument_is_told_on_every_beat_of_its_turn() -> None:
     for _ in range(100):
         for _ in range(5):
             beat += PUSH_SECONDS / 5
-            table.take(GROUP, a_tick(ltp=100), beat - 0.01)
+            table.apply(GROUP, a_tick(ltp=100), beat - 0.01)
         if due := table.due(TURN, beat):
             table.pull(TURN, due, beat)
             told += 1
@@ -90,13 +90,13 @@ def test_a_busy_instrument_is_told_on_every_beat_of_its_turn() -> None:
 
 def test_while_the_distributor_is_gone_every_price_is_stale_and_afterwards_those_of_silent_lines() -> None:
     table = a_table()
-    table.take(GROUP, a_tick(ltp=100), NOON)
-    table.alive(True)
+    table.apply(GROUP, a_tick(ltp=100), NOON)
+    table.set_alive(True)
     assert table.pull(TURN, [0], NOON)[1]["stale"].tolist() == [0]
-    table.alive(False)
+    table.set_alive(False)
     assert table.due(TURN, NOON + 1) == [0]
     before, rows = table.pull(TURN, [0], NOON + 1)
     assert (before["stale"].tolist(), rows["stale"].tolist()) == ([0], [1])
-    table.take(GROUP, a_tick(ltp=101, stale=1), NOON + 2)
-    table.alive(True)
+    table.apply(GROUP, a_tick(ltp=101, stale=1), NOON + 2)
+    table.set_alive(True)
     assert table.pull(TURN, [0], NOON + 2)[1]["stale"].tolist() == [1], "its own line is silent"

@@ -143,6 +143,10 @@ async def test_a_fault_of_the_wire_or_the_record_is_caught(market: Market, reque
     assert "I11" in caught(evidence), "an update that is missing from the record"
     evidence.records.insert(1, record)
 
+    evidence.records[0]["detail"]["internal"] = 1
+    assert "frames" in caught(evidence), "a member that no frame has"
+    del evidence.records[0]["detail"]["internal"]
+
     evidence.requests[0].acknowledged.append(order_ids[1])
     assert "I2" in caught(evidence), "one key answered with two orders"
     evidence.requests[0].acknowledged.pop()
@@ -154,4 +158,4 @@ async def test_a_fault_of_the_wire_or_the_record_is_caught(market: Market, reque
 
 
 def test_every_rule_has_a_fault_that_it_catches() -> None:
-    assert {rule for _, rule in FAULTS.values()} | {"I3", "I9", "I11"} == set(RULES)
+    assert {rule for _, rule in FAULTS.values()} | {"I3", "I9", "I11", "frames"} == set(RULES)

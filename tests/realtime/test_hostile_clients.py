@@ -206,7 +206,7 @@ async def test_a_stalled_client_is_cut_off_rather_than_losing_one_of_its_order_u
         await asyncio.to_thread(read_until, stalled, b'"session"')
         for first in range(1, 4001, 100):
             await order_updates.publish(
-                redis, [an_update(user, seq, note="x" * 100) for seq in range(first, first + 100)]
+                redis, [an_update(user, seq, text="x" * 200) for seq in range(first, first + 100)]
             )
         await eventually(lambda: is_cut(stalled))
         await is_served()

@@ -148,7 +148,7 @@ async def test_an_update_in_the_tail_that_was_never_published_is_read_from_there
     await publish(redis, user, 1)
     async with socket_io(gateway, a_token(gateway.settings, user)) as client:
         await eventually(lambda: client.of("session"))
-        await redis.zadd(order_updates.tail(user), {b'{"type":"order_update","seq":2}': 2})
+        await redis.zadd(order_updates.tail(user), {msgspec.json.encode(an_update(user, 2).body): 2})
         await publish(redis, user, 3)
         await eventually(lambda: client.seqs == [2, 3], within=HEAL_SECONDS)
 

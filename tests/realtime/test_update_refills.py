@@ -30,7 +30,7 @@ async def refills(database: Database, redis: Redis) -> AsyncIterator[None]:
 async def commit(database: Database, user_id: int, number: int) -> list[OrderUpdate]:
     """Updates on record that nobody has published."""
     async with database.transaction() as conn:
-        detail = {"a": 1, "b": "x"}
+        detail = {"text": "x", "quantity": 1}
         entry = AuditEntry(time.time_ns(), user_id, OrderEvent.CHANGED, "test", order_id=1, detail=detail)
         return await audit.append(conn, [entry] * number)
 

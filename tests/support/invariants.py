@@ -14,6 +14,8 @@ from domain.portfolio_margin import MarginedPosition, WorkingOrder, portfolio_ma
 from domain.span import contract_key
 from domain.time import trade_date
 from exchange.files.master import read_master
+from storage.audit import AuditEntry, update_body
+from tests.support import frames
 from tests.support.evidence import Evidence, Row
 
 Rule = Callable[[Evidence], Iterator[str]]
@@ -221,6 +223,22 @@ def _the_record_has_no_gap(e: Evidence) -> Iterator[str]:
             yield f"the updates of user {user} are numbered {own}"
 
 
+def _the_record_is_of_frames(e: Evidence) -> Iterator[str]:
+    for r in e.records:
+        entry = AuditEntry(
+            occurred_at_ns=r["occurred_at_ns"],
+            user_id=r["user_id"],
+            event=OrderEvent(r["event"]),
+            actor=r["actor"],
+            order_id=r["order_id"],
+            status=r["status"],
+            detail=r["detail"],
+            traceparent=r["traceparent"],
+        )
+        if (misfit := frames.fault("order_update", update_body(entry, r["user_seq"]))) is not None:
+            yield misfit
+
+
 def _redis_agrees(e: Evidence) -> Iterator[str]:
     for ledger in e.ledgers:
         view = e.views.get(ledger["user_id"]) or {"generation": -1}
@@ -251,6 +269,7 @@ RULES: dict[str, Rule] = {
     "I8": _fills_are_the_exchanges,
     "I9": _first_come_first_sent,
     "I11": _the_record_has_no_gap,
+    "frames": _the_record_is_of_frames,
     "I12": _redis_agrees,
     "I14": _everything_is_at_rest,
 }

@@ -16,6 +16,7 @@ from bus.health import read_one
 from bus.order_updates import OrderUpdate
 from config import tokens
 from config.settings import Settings
+from tests.support import frames
 from tests.support.edge import start, until
 from tests.support.eventually import eventually
 
@@ -36,7 +37,7 @@ def an_update(user_id: int, seq: int, **changes: Any) -> OrderUpdate:
         "type": "order_update",
         "seq": seq,
         "order_id": str(230215000000000 + seq),
-        "event": "ORDER_ACCEPTED",
+        "event": "ACCEPTED",
         "status": "OPEN",
         "timestamp": "2024-02-15T15:55:00.123456789Z",
     }
@@ -78,6 +79,13 @@ class Told:
 
     def __init__(self) -> None:
         self.all: list[tuple[str, Any]] = []
+        self.misfits: list[str] = []
+        """Frames that are not of their type."""
+
+    def add(self, event: str, body: Any) -> None:
+        self.all.append((event, body))
+        if (misfit := frames.fault(event, body)) is not None:
+            self.misfits.append(misfit)
 
     def of(self, event: str) -> list[Any]:
         return [body for name, body in self.all if name == event]
@@ -93,12 +101,15 @@ class SocketIoClient(Told):
     def __init__(self) -> None:
         super().__init__()
         self.sio = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.5)
-        self.sio.on("*", lambda event, body: self.all.append((event, body)))
+        self.sio.on("*", self.add)
         self.reasons: list[str] = []
         self.sio.on("disconnect", self.reasons.append)
 
     async def ask(self, verb: str, message: object) -> Any:
-        return await self.sio.call(verb, message, timeout=10)
+        answer = await self.sio.call(verb, message, timeout=10)
+        if (misfit := frames.answer_fault(answer)) is not None:
+            self.misfits.append(misfit)
+        return answer
 
 
 @asynccontextmanager
@@ -118,6 +129,7 @@ async def socket_io(
         yield client
     finally:
         await client.sio.shutdown()
+    assert client.misfits == []
 
 
 class PlainClient(Told):
@@ -141,7 +153,7 @@ class PlainClient(Told):
     async def listen(self) -> None:
         async for message in self.websocket:
             body = msgspec.json.decode(message.data)
-            self.all.append((body["type"], body))
+            self.add(body["type"], body)
 
 
 @asynccontextmanager
@@ -157,3 +169,4 @@ async def plain(gateway: GatewayProcess, **options: Any) -> AsyncIterator[PlainC
             yield client
         finally:
             listening.cancel()
+        assert client.misfits == []

@@ -12,7 +12,7 @@ _HEAD = """\
 # Events
 
 Every act and every step of an order is one row of `audit_log`, and its `event` is one of the words below. The
-words are stable.
+words are stable. The frames that carry them to clients are in [asyncapi.yaml](asyncapi.yaml).
 """
 _ORDERS = """
 ## Order events

@@ -136,6 +136,12 @@ def events() -> None:
 
 
 @app.command()
+def asyncapi() -> None:
+    """The stream as an AsyncAPI document, as docs/asyncapi.yaml has it."""
+    _run("cli.asyncapi")
+
+
+@app.command()
 def fix(order_id: str) -> None:
     """What was said to the exchange about an order, and what it answered."""
     _run("cli.fix", order_id)

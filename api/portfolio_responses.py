@@ -1,7 +1,7 @@
-"""A portfolio as clients see it: what the books say, and beside it what the market says of it.
+"""Portfolios for clients: the books' part, and beside it the market's prices and P&L.
 
-The stream pushes the books' part and the ticks, so that a client reckons its P&L itself, by the rules of
-docs/pnl.md; the GETs say both, reckoned here. Made from the rows of storage/books/queries.py.
+The stream sends the books' part and the ticks, and clients compute P&L by the rules of docs/pnl.md; the GETs
+have both, computed here. Made from the rows of storage/books/queries.py.
 """
 
 from typing import Any, Literal, Self
@@ -66,7 +66,7 @@ class Position(BaseModel):
 
 
 class Priced(BaseModel):
-    """All null while there is no price."""
+    """The market's part; all null while there is no price."""
 
     ltp: Rupees | None
     previous_close: Rupees | None
@@ -95,7 +95,7 @@ class Positions(BaseModel):
 
 
 class Portfolio(BaseModel):
-    """The `portfolio` event of the stream: everything that the books say, as of a version."""
+    """A PortfolioFrame (bus/stream_frames.py): the books' part as of a version."""
 
     type: Literal["portfolio"] = "portfolio"
     version: int
@@ -114,7 +114,7 @@ class Portfolio(BaseModel):
 
 
 def _shown(row: dict[str, Any], quantity: int) -> dict[str, Any]:
-    """What holding and position have in common, beside what is shown as it is."""
+    """Add the members that a holding and a position compute in the same way."""
     shown = {"avg_cost": average(abs(row["cost"]), abs(quantity))}
     return row | shown | {name: rupees(row[name]) for name in ("cost", "realized_pnl")}
 

@@ -11,7 +11,7 @@ from bus.wakeups import MARKET_STATUS
 
 
 class _PhaseOwner(msgspec.Struct):
-    """What a phase belongs to."""
+    """The exchange, segment and session class of a phase."""
 
     exchange: str = ""
     segment: str | None = None

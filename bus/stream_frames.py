@@ -222,7 +222,7 @@ class SnapshotFrame(_Frame, frozen=True, tag="snapshot"):
 
 
 class TicksFrame(_Frame, frozen=True, tag="ticks"):
-    """What changed of instruments since the last frame; on Socket.IO the list alone."""
+    """The changes of instruments since the last frame; on Socket.IO the list alone."""
 
     ticks: list[Tick]
 
@@ -237,14 +237,14 @@ class MessageAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The answer to a client's message: the acknowledgement on Socket.IO."""
 
     ok: bool
+    # refused messages
     code: str | UnsetType = UNSET
-    """Of a refused message."""
     detail: str | UnsetType = UNSET
+    # subscribe, unsubscribe
     accepted: list[str] | UnsetType = UNSET
-    """`subscribe`, `unsubscribe`."""
     refused: list[RefusedInstrument] | UnsetType = UNSET
+    # resume
     seq: Seq | UnsetType | None = UNSET
-    """`resume`."""
 
 
 class AnswerFrame(MessageAnswer, frozen=True, tag_field="type", tag="answer"):

@@ -56,7 +56,7 @@ class OrderStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """No report can change the traded quantity any more (busts apart)."""
+        """Whether no report can change the traded quantity any more (busts apart)."""
         return self in FINAL
 
 
@@ -77,9 +77,9 @@ class OrderEvent(StrEnum):
     ACCEPTED = "ACCEPTED"
     """Journaled in the intake: the 202."""
     REFUSED = "REFUSED"
-    """One of our gates said no."""
+    """One of our gates refused it."""
     SUBMITTED = "SUBMITTED"
-    """Placed in the outbox; owed to the exchange."""
+    """Placed in the outbox of its exchange."""
     SENT = "SENT"
     """Left for the exchange on a FIX session."""
     ACKNOWLEDGED = "ACKNOWLEDGED"
@@ -104,9 +104,9 @@ class OrderEvent(StrEnum):
     UNEXPECTED_FILL = "UNEXPECTED_FILL"
     """ExecType F of an order that is over or was never sent: it has traded all the same."""
     TRADE_CANCELLED = "TRADE_CANCELLED"
-    """ExecType H: a trade is taken back, others stand. What it took does not return to the market."""
+    """ExecType H: a trade is cancelled, others are left. Its quantity does not return to the market."""
     LAST_TRADE_CANCELLED = "LAST_TRADE_CANCELLED"
-    """ExecType H: no trade stands any more."""
+    """ExecType H: no trade is left."""
     TRADE_CORRECTED = "TRADE_CORRECTED"
     """ExecType G: another price."""
     TRADE_REDUCED = "TRADE_REDUCED"
@@ -224,7 +224,7 @@ def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
 
 @dataclass(frozen=True, slots=True)
 class OrderTerms:
-    """What the client asked for. Prices in paise, None where the order type has none."""
+    """The terms that the client asked for. Prices in paise, None where the order type has none."""
 
     instrument_id: str
     order_type: OrderType
@@ -235,7 +235,7 @@ class OrderTerms:
     price: int | None = None
     trigger_price: int | None = None
     market_protection: int | None = None
-    """How far an unpriced order may trade from the last price, in basis points; None: as the house has it."""
+    """How far an unpriced order may trade from the last price, in basis points; None: the default."""
 
     @property
     def exchange(self) -> str:
@@ -243,17 +243,17 @@ class OrderTerms:
 
     @property
     def symbol(self) -> str:
-        """As the exchange knows it, without the prefix."""
+        """The exchange's own symbol, without the prefix."""
         return self.instrument_id.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class SliceOf:
-    """What a slice is a part of."""
+    """The sliced order that an order is a part of."""
 
     parent_id: int
     quantity: int
-    """Of the whole."""
+    """The quantity of the whole order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +271,12 @@ class PlacedOrder:
     owner: str
     """The order worker that claimed the order; reports come back to it first."""
     by_house: bool = False
-    """A closing order of the house for its client."""
+    """A closing order that the broker places for the client."""
     slice_of: SliceOf | None = None
     past_gates: bool = False
-    """It was submitted, or has ended, before this story began: an earlier one was lost."""
+    """It was submitted, or has ended, before this workflow began: an earlier workflow was lost."""
 
     @property
     def margin_id(self) -> int:
-        """Under which its margin is blocked before it is submitted: slices share their parent's."""
+        """The id under which its margin is blocked before it is submitted; slices share their parent's."""
         return self.order_id if self.slice_of is None else self.slice_of.parent_id

@@ -39,11 +39,11 @@ _AFTER = """
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an act comes from; of the house's own acts nothing: the actor is the process, and says why."""
+    """The origin of an act; empty for acts of the platform itself, whose actor is a process."""
 
     client_ip: str | None = None
     device: str | None = None
-    """As the client names it."""
+    """The device's name, as the client gives it."""
     traceparent: str = ""
 
 
@@ -52,14 +52,14 @@ NOWHERE = Origin()
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """`detail` is shown to the client: amounts are rupee strings, and nothing in it is internal."""
+    """One act. The client reads the `detail` of an order: amounts are rupee strings, nothing is internal."""
 
     occurred_at_ns: int
     user_id: int
     event: OrderEvent | RecordEvent
     """With `order_id` an OrderEvent, without one a RecordEvent."""
     actor: str
-    """Who did it: `client`, `order-worker-0`, `exchange:NSE`, a client id of staff."""
+    """The one who did it: `client`, `order-worker-0`, `exchange:NSE`, a client id of staff."""
     order_id: int | None = None
     status: OrderStatus | None = None
     detail: dict[str, Any] = field(default_factory=dict)
@@ -69,13 +69,13 @@ class AuditEntry:
 
 
 def coming_from(origin: Origin, entry: AuditEntry) -> AuditEntry:
-    """The entry with where the act comes from; without a trace of its own it keeps the order's."""
+    """Return the entry with an origin; if that has no trace, the entry keeps its order's."""
     trace = origin.traceparent or entry.traceparent
     return replace(entry, client_ip=origin.client_ip, device=origin.device, traceparent=trace)
 
 
 async def append(conn: Connection, entries: list[AuditEntry]) -> list[OrderUpdate]:
-    """Append entries (ascending user id); returns the stream's updates, to be published after commit."""
+    """Append entries (ascending user id); return the stream's updates, to be published after the commit."""
     if not entries:
         return []
     appended = await conn.execute(_APPEND, columns(_row(entry) for entry in entries))
@@ -87,13 +87,13 @@ async def append(conn: Connection, entries: list[AuditEntry]) -> list[OrderUpdat
 
 
 async def last_seqs(conn: Connection, user_ids: list[int]) -> dict[int, int]:
-    """The seq of each user's last committed update, 0 before the first."""
+    """Return the seq of each user's last committed update, 0 before the first."""
     found = await conn.execute(_LAST_SEQS, (user_ids,))
     return {row["user_id"]: row["last_seq"] for row in await found.fetchall()}
 
 
 async def updates_after(conn: Connection, user_id: int, after_seq: int) -> list[OrderUpdate]:
-    """The user's committed updates after a cursor, in order, as they were published."""
+    """Return the user's committed updates after a cursor, in order, as they were published."""
     found = await conn.execute(_AFTER, (user_id, after_seq))
     return [
         OrderUpdate(
@@ -117,7 +117,7 @@ async def updates_after(conn: Connection, user_id: int, after_seq: int) -> list[
 
 
 def update_body(entry: AuditEntry, seq: int) -> dict[str, Any]:
-    """The `order_update` frame of an entry; in a sampled trace it carries the context for the push."""
+    """The OrderUpdateFrame of an entry, as a dict; in a sampled trace it carries the context for the push."""
     traced = {"traceparent": entry.traceparent} if is_sampled(entry.traceparent) else {}
     return {
         "type": "order_update",

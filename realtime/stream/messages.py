@@ -13,7 +13,7 @@ from bus.stream_frames import MessageAnswer
 from realtime.stream.quotes import Mode
 
 INSTRUMENTS_MAX = 3000
-"""In the subscriptions of one connection, and in one message."""
+"""The limit of one connection's subscriptions, and of one message."""
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Instruments = Annotated[list[str], msgspec.Meta(max_length=INSTRUMENTS_MAX)]
 M = TypeVar("M", bound=msgspec.Struct)

@@ -1,4 +1,4 @@
-"""Who gets the ticks of which instrument: subscriptions by turn, mode and slot of the tick table.
+"""Subscriptions of clients to ticks of instruments, by turn, mode and slot of the tick table.
 
 A subscription is added at once and started later, when the bus has given the latest rows of its group; only a
 started one gets ticks. Pure bookkeeping; used by realtime/stream/tick_fanout.py.

@@ -33,13 +33,13 @@ class RiskAlert:
     kind: AlertKind
     sentence: str
     user_id: int = 0
-    """0: of no account."""
+    """0 when the alert is about no account."""
     detail: dict[str, Any] = field(default_factory=dict)
     at_ns: int = field(default_factory=time.time_ns)
 
 
 class Finding(NamedTuple):
-    """What a look at the books has found; what several looks find alike stays, and is alerted once."""
+    """A fault that one look at the books finds; one that several looks find is alerted, once."""
 
     kind: AlertKind
     user_id: int

@@ -2,7 +2,7 @@
 
 Client records, SQL and the exchange's files are held against each other; no counter of ours is believed. At
 rest means: no process is missing and nothing is under way, so each order is final or stands in the book.
-tests/support/test_invariants.py plants faults to prove that each rule can fail.
+tests/crash/test_invariants.py plants faults to prove that each rule can fail.
 """
 
 from collections import Counter, defaultdict

@@ -38,6 +38,8 @@ PENDING: dict[str, set[str]] = {
     "database": {"api", "cli", "exchange", "workers"},
 }
 """Rule -> folders that do not keep it yet."""
+PROMISED_NAMES = {("bus/stream_frames.py", "asked")}
+"""File and name of what clients already read on the wire."""
 SHARED_NAMES = {
     "Candle": "what the API answers, and the row of a kept minute",
     "Charges": "what the API answers, and the domain's figure",
@@ -116,7 +118,7 @@ def docstrings(nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
 def word_faults() -> Iterator[Fault]:
     for source in sources(*PRODUCT, "tests", "benchmarks"):
         for line, name in names(source.nodes):
-            if BANNED_WORDS & set(name.lower().split("_")):
+            if BANNED_WORDS & set(name.lower().split("_")) and (source.name, name) not in PROMISED_NAMES:
                 yield Fault(source.folder, f"{source.name}:{line} {name}")
 
 

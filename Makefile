@@ -1,6 +1,6 @@
 # Every target makes its own environment first; HUNDI_PORT_OFFSET and HUNDI_DATA_DIR move a stack aside.
 .DEFAULT_GOAL := help
-.PHONY: help run stop status demo bench migrate test lint types imports unit soak compose-test clean
+.PHONY: help run stop status demo bench migrate test quick lint types imports unit soak compose-test clean
 
 hundi := .venv/bin/hundi
 
@@ -26,6 +26,9 @@ migrate: env-run ## bring the database to this version's schema
 	@$(hundi) migrate
 
 test: lint types imports unit ## everything that can fail: style, types, layers, tests
+
+quick: lint types imports ## style, types, layers and the pure tests: after each change
+	@echo "pytest, pure tests" && .venv/bin/pytest --numprocesses 2 --quiet -m pure
 
 lint: env-test ## style
 	@echo "ruff" && .venv/bin/ruff check . && .venv/bin/ruff format --check --quiet .

@@ -32,10 +32,14 @@ pytest_plugins = ["tests.support.market_data"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two lanes for `pytest -n 2`: those that share the whole market, and all others."""
+    """Two lanes for `pytest -n 2`: tests of the whole market, and all others. A pure test needs no server."""
     for item in items:
-        lane = "market" if "whole_market" in getattr(item, "fixturenames", ()) else "others"
-        item.add_marker(pytest.mark.xdist_group(lane))
+        fixtures = set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("market" if "whole_market" in fixtures else "others"))
+        if not fixtures & {"servers", "whole_market", "fresh_settings"} and not item.get_closest_marker(
+            "waits"
+        ):
+            item.add_marker(pytest.mark.pure)
 
 
 @contextmanager

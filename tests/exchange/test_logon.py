@@ -13,6 +13,9 @@ from tests.support.sockets import listened_at
 LOGON, LOGOUT = "A", "5"
 
 
+pytestmark = pytest.mark.waits
+
+
 @pytest.fixture(scope="module")
 def nse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     exchange = Exchange(tmp_path_factory.mktemp("nse"))

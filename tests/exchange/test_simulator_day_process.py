@@ -10,6 +10,8 @@ from exchange.files.master import read_master
 from tests.support.exchange_process import SESSIONS, Exchange
 from tests.support.fix_text import FixText, stamp
 
+pytestmark = pytest.mark.waits
+
 RELIANCE = read_master("NSE")["RELIANCE"]
 # (TradSesStatus 340, TradingSessionSubID 625, Text 58) of the shares that close by auction.
 A_CAS_DAY = [

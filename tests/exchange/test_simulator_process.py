@@ -15,6 +15,8 @@ from exchange.files.span_parser import read_span_file
 from tests.support.exchange_process import SESSIONS, Exchange
 from tests.support.fix_text import FixText, stamp
 
+pytestmark = pytest.mark.waits
+
 RELIANCE = read_master("NSE")["RELIANCE"]
 FAR_BELOW = f"{(RELIANCE.lower_band // 100) + 1}.00"
 """A buying price that no participant comes near."""

@@ -173,6 +173,7 @@ async def test_a_client_that_says_goodbye_and_reads_nothing_does_not_stay(
         transport.abort()
 
 
+@pytest.mark.waits
 async def test_a_silent_line_is_cut_and_one_that_answers_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines_module, "PULSE_SECONDS", 1.5)
     async with (

@@ -8,10 +8,15 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine
 
 _ONE_AT_A_TIME = 7_240_051
-"""Key of the advisory lock; any number that nothing else here uses."""
+"""Key of the advisory lock; a number that nothing else here uses."""
+
+
+def owner_engine(dsn: str) -> Engine:
+    """SQLAlchemy's engine on psycopg; each use opens a connection and closes it."""
+    return create_engine(dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
 
 
 def migrate(dsn: str, revision: str = "head") -> None:
@@ -20,10 +25,9 @@ def migrate(dsn: str, revision: str = "head") -> None:
     Raises psycopg or SQLAlchemy errors when the server is away or a migration fails; a failed migration
     leaves nothing behind.
     """
-    engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect() as connection:
+    with owner_engine(dsn).connect() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({_ONE_AT_A_TIME})")
         connection.commit()
         config.attributes["connection"] = connection

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
-from psycopg.rows import DictRow
 
 from api import portfolio_responses as answers
 from api.problems import Problem, documented
@@ -53,7 +52,7 @@ async def _rows(request: Request, user_id: int, part: str) -> list[tuple[dict[st
     return list(zip(rows, quotes, strict=True))
 
 
-async def _read(request: Request, user_id: int) -> DictRow | None:
+async def _read(request: Request, user_id: int) -> dict[str, Any] | None:
     """The books, with all that the client has been told."""
     state = request.app.state
     await state.keeping.catch_up([user_id])

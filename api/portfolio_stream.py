@@ -10,9 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -20,7 +18,7 @@ from api.portfolio_responses import Portfolio
 from bus import portfolio_frames
 from bus.background import running
 from storage.books import queries
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 
 RETRY_SECONDS = 0.5
 log = structlog.get_logger()
@@ -44,7 +42,7 @@ async def _answer(redis: Redis, database: Database) -> None:
                         rows = await queries.later(database, wanted, time.time_ns())
                         if frames := {row["user_id"]: _frame(row) for row in rows}:
                             await portfolio_frames.publish(redis, frames)
-        except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
+        except (RedisError, OSError, StoreUnavailable, msgspec.MsgspecError) as error:
             log.warning("portfolios not told", error=str(error))
         await asyncio.sleep(RETRY_SECONDS)
 

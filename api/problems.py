@@ -11,8 +11,6 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -20,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from domain.problem_documents import EVERY_ANSWER, MEDIA_TYPE, problem_document
 from domain.problem_documents import ProblemCode as ProblemCode
 from domain.rejects import HTTP_STATUS, RETRYABLE, SENTENCES, Refusal, RejectCode
+from storage.database import StoreUnavailable
 
 FAILURES_MAX = 20
 """Told of one request: whoever sends a thousand wrong members need not hear of each."""
@@ -140,14 +139,12 @@ def install(app: FastAPI) -> None:
         answer.headers.update({"X-Trace-Id": trace_id, **EVERY_ANSWER})
         return answer
 
+    @app.exception_handler(StoreUnavailable)
     async def _store_away(request: Request, error: Exception) -> JSONResponse:
         log.error("store_unavailable", error=str(error))
         detail = "The books cannot be reached; the outcome is unknown: repeat with the same idempotency key."
         status = HTTPStatus.SERVICE_UNAVAILABLE
         return _document(request, Problem(status, ProblemCode.STORE_UNAVAILABLE, detail, retryable=True))
-
-    for unavailable in (OperationalError, PoolTimeout):
-        app.exception_handler(unavailable)(_store_away)
 
 
 def invalid(errors: Any) -> Problem:

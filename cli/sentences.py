@@ -61,20 +61,21 @@ def _of_the_system(error: OSError) -> str:
 def _of_a_server(error: BaseException) -> str | None:
     # Not at the top: a process that starts pays for each of them.
     import httpx
-    import psycopg
-    import psycopg_pool
     from redis.exceptions import RedisError
     from temporalio.service import RPCError
 
+    from storage.faults import StoreFault, fault_of
+
     # SQLAlchemy, which migrations go through, wraps the driver's own error.
     error = getattr(error, "orig", None) or error
-    if isinstance(error, psycopg_pool.PoolTimeout):
+    fault = fault_of(error)
+    if fault is StoreFault.SILENT:
         return f"PostgreSQL does not answer at {place(settings().postgres_dsn)}"
-    if isinstance(error, psycopg.OperationalError):
+    if fault is StoreFault.AWAY:
         return f"PostgreSQL does not answer: {_first_line(error)}"
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+    if fault is StoreFault.OTHER_SCHEMA:
         return MIGRATE_FIRST
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+    if fault is StoreFault.FORBIDDEN:
         return f"the database's role may not do this: {_first_line(error)}"
     if isinstance(error, RedisError):
         return f"Redis does not answer at {place(settings().redis_dsn)}: {_first_line(error)}"

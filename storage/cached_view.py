@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from bus.background import running
 from bus.wakeups import Wakeup
+from storage.database import StoreUnavailable
 
 POLL_SECONDS = 0.5
 STALE_SECONDS = 5.0
@@ -38,5 +37,5 @@ async def _follow(view: View, hint: Wakeup) -> None:
         await hint.wait(POLL_SECONDS)
         try:
             await view.refresh()
-        except (psycopg.OperationalError, PoolTimeout) as error:
+        except StoreUnavailable as error:
             log.warning("view_not_refreshed", view=type(view).__name__, error=str(error))

@@ -9,11 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-import psycopg
-from psycopg_pool import PoolTimeout
-
 from config.crash_points import crash_point
-from storage.database import Connection, Database
+from storage.database import Connection, Database, StoreUnavailable
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -50,7 +47,7 @@ class GroupCommit(Generic[Asked, Answer]):
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
             try:
                 await self._commit(batch)
-            except (psycopg.OperationalError, PoolTimeout) as error:
+            except StoreUnavailable as error:
                 _fail(batch, error)
             except Exception as error:
                 if len(batch) == 1:

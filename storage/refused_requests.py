@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from bus import background
 from domain.addresses import network_of
@@ -144,7 +143,7 @@ async def _write_on(refused: RefusedRequests) -> None:
 async def _tried(refused: RefusedRequests, *, ending: bool = False) -> None:
     try:
         await refused.write(time.time_ns(), ending=ending)
-    except (psycopg.Error, PoolTimeout, OSError) as error:
+    except (psycopg.Error, OSError) as error:
         log.warning("refusals_not_on_record", error=str(error))
 
 

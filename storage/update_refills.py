@@ -10,9 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -20,7 +18,7 @@ from bus import order_updates
 from bus.background import running
 from bus.order_updates import KEPT_UPDATES, Refill, RefillRequest
 from storage import audit
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 
 RETRY_SECONDS = 0.1
 _decoder = msgspec.json.Decoder(RefillRequest)
@@ -66,6 +64,6 @@ async def _answer(redis: Redis, database: Database) -> None:
                         request = _decoder.decode(message["data"])
                         if found := await missed(database, request):
                             await order_updates.refill(redis, found, request.number)
-        except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
+        except (RedisError, OSError, StoreUnavailable, msgspec.MsgspecError) as error:
             log.warning("update refill failed", error=str(error))
         await asyncio.sleep(RETRY_SECONDS)

@@ -13,8 +13,6 @@ from typing import NoReturn
 import numpy as np
 import structlog
 import uvloop
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from bus.background import end
 from bus.health import Reporter, reporting
@@ -26,7 +24,7 @@ from exchange.feed import FeedLine, feed_address, feed_port
 from realtime.feed.datagrams import DatagramSocket
 from realtime.feed.distributor import Distributor
 from realtime.feed.feed_handler import FeedHandler
-from storage.database import Database, open_database
+from storage.database import Database, StoreUnavailable, open_database
 from storage.market import candles
 from storage.market.instruments import load_instruments
 from telemetry.process import telemetry
@@ -109,7 +107,7 @@ class _CandleKeeper:
                 self._kept[candle.instrument_id, candle.minute_ns] = candle
         try:
             await candles.write(self._database, list(self._kept.values()))
-        except (OperationalError, PoolTimeout) as error:
+        except StoreUnavailable as error:
             log.warning("candles_not_written", candles=len(self._kept), error=str(error))
         else:
             self._kept.clear()

@@ -11,9 +11,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -25,7 +23,7 @@ from config.rules import halt_rules
 from domain.instruments import Instrument
 from domain.market_halts import market_halt
 from domain.time import trade_date
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 from storage.risk import exposures, halts, releases, risk_alerts, trading_states
 from storage.risk.risk_alerts import RiskAlert
 
@@ -147,5 +145,5 @@ class MarketWatch:
         """What cannot be seen now is looked at again; the books and the bus have their own alarms."""
         try:
             await look
-        except (psycopg.OperationalError, PoolTimeout, RedisError, OSError) as error:
+        except (StoreUnavailable, RedisError, OSError) as error:
             log.warning("market_not_watched", error=str(error))

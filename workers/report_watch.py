@@ -10,15 +10,13 @@ import time
 from collections.abc import Collection
 from typing import NoReturn
 
-import psycopg
 import structlog
 from opentelemetry import metrics
-from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 
 from bus import order_updates, wakeups
 from storage.books.keeping import BookKeeping
-from storage.database import Database
+from storage.database import REFUSED_VALUES, Database, StoreUnavailable
 from storage.journals import overdue_trades, report_ages
 from storage.risk import risk_alerts
 
@@ -40,7 +38,7 @@ class ReportWatch:
         while True:
             try:
                 await self.look()
-            except (psycopg.OperationalError, PoolTimeout) as error:
+            except StoreUnavailable as error:
                 log.warning("reports_not_watched", error=str(error))
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -72,5 +70,5 @@ class ReportWatch:
         for user_id in user_ids:
             try:
                 await self._keeping.catch_up([user_id])
-            except (ValueError, psycopg.IntegrityError, psycopg.DataError):
+            except (ValueError, *REFUSED_VALUES):
                 log.exception("reports_not_booked", user_id=user_id)

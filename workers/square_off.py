@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from datetime import time as clock
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from temporalio.service import RPCError
@@ -28,7 +26,7 @@ from domain.reports import MarketPhase
 from domain.sessions import PERMISSIONS
 from domain.time import ist_ns, trade_date
 from domain.wind_down import OpenPosition, Selection
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 from storage.market.phases import ClassPhase, MarketPhases
 from storage.risk import risk_alerts, square_offs, wind_downs
 
@@ -74,7 +72,7 @@ class SquareOffWatch:
             await announced.wait(LOOK_SECONDS)
             try:
                 await self.look(time.time_ns())
-            except (psycopg.OperationalError, PoolTimeout, RedisError, OSError, RPCError) as error:
+            except (StoreUnavailable, RedisError, OSError, RPCError) as error:
                 # What cannot be done now is done at the next look, as long as the market lets it.
                 log.warning("square_off_not_watched", error=str(error))
 

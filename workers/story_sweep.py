@@ -10,15 +10,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import psycopg
 import structlog
 from opentelemetry import metrics
-from psycopg_pool import PoolTimeout
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from domain.time import NANOS
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 from storage.orders import unfinished
 from workflow_api import contracts, stories
 
@@ -45,7 +43,7 @@ class StorySweep:
         while True:
             try:
                 await self.sweep()
-            except (RPCError, psycopg.OperationalError, PoolTimeout, OSError) as error:
+            except (RPCError, StoreUnavailable, OSError) as error:
                 log.warning("stories_not_swept", error=str(error))
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import psycopg
 import structlog
 
 from bus.wakeups import Wakeup
@@ -23,7 +22,7 @@ from exchange.gateway.fix_engine import FixEngine, FixLink
 from exchange.gateway.kill_switch import Brake
 from exchange.gateway.telemetry import ORDERS_SENT, send_span
 from exchange.gateway.writer import Writer
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 from storage.journals import outbox
 from storage.journals.outbox import OutboxRow, Sent
 from telemetry import stages
@@ -69,7 +68,7 @@ class Sender:
                 while await self._turn():
                     pass
                 await self._brake.withdraw()
-            except psycopg.OperationalError as error:
+            except StoreUnavailable as error:
                 # What was claimed and not handed over counts as unknown from here on.
                 self._repeat_due = True
                 log.warning("outbox is waiting for the database", exchange=self.exchange, error=str(error))

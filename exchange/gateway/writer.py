@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
-import psycopg
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,7 +21,7 @@ from config.crash_points import crash_point
 from domain.reports import BandSet, SessionPhase
 from domain.time import rfc3339
 from exchange.gateway.telemetry import REPORTS_BROKEN, REPORTS_JOURNALED, answered, report_told
-from storage.database import Database
+from storage.database import REFUSED_VALUES, Database, StoreUnavailable
 from storage.journals import gateway_commit
 from storage.journals.inbox_rows import Arrival, Unreadable
 from storage.journals.outbox import Sent
@@ -87,7 +86,7 @@ class Writer:
         """One commit; if the database refuses a value in it, one for each report, so that work goes on."""
         try:
             await self._commit(sent, arrived)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except REFUSED_VALUES as error:
             if len(arrived) == 1 and not sent and not isinstance(arrived[0].report, Unreadable):
                 unfit = Unreadable(repr(arrived[0].report), str(error))
                 await self._commit([], [replace(arrived[0], report=unfit)])
@@ -105,7 +104,7 @@ class Writer:
                 async with self._database.transaction() as conn:
                     written = await gateway_commit.write(conn, sent, arrived, time.time_ns())
                 break
-            except psycopg.OperationalError as error:
+            except StoreUnavailable as error:
                 log.warning("journal is waiting for the database", error=str(error), reports=len(arrived))
                 await asyncio.sleep(RETRY_SECONDS)
         crash_point("gateway.after_journal")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from psycopg import errors
 from redis.asyncio import Redis
 
-from storage.database import Database
+from storage.database import Database, StoreUnavailable
 from storage.journals.outbox import OutboxRow
 from tests.support.interleavings import exchange, state
 from tests.support.interleavings.account import Account
@@ -91,7 +91,9 @@ class World:
                 await self._die(database, whole)
             else:
                 await self._whole(database, whole, self._number(step))
-        except errors.LockNotAvailable:
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, errors.LockNotAvailable):
+                raise
             raise Impossible from None
 
     def _remember(self, **changed: object) -> None:

@@ -43,7 +43,7 @@ async def _answer(redis: Redis, database: Database) -> None:
                         if frames := {row["user_id"]: _frame(row) for row in rows}:
                             await portfolio_frames.publish(redis, frames)
         except (RedisError, OSError, StoreUnavailable, msgspec.MsgspecError) as error:
-            log.warning("portfolios not told", error=str(error))
+            log.warning("portfolios_not_published", error=str(error))
         await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 from redis.asyncio import Redis
 from temporalio.client import Client
 
@@ -27,6 +28,15 @@ from tests.support.market import Market, free_offset, running
 
 # Tests want a market that answers them, not one that is busy with itself; every process inherits it.
 os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
+
+# A fault that a test provokes is written as Python writes it: with every local value it took seconds, in which
+# nothing else of the process ran.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 pytest_plugins = ["tests.support.market_data"]
 

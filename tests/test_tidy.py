@@ -231,6 +231,12 @@ def logged(nodes: list[ast.AST]) -> Iterator[str]:
                 yield event
 
 
+def test_a_log_event_is_an_id_that_an_alarm_can_name() -> None:
+    events = [event for source in sources(*PRODUCT) for event in logged(source.nodes)]
+    assert len(events) > 50
+    assert [event for event in events if not re.fullmatch(r"[a-z]+(_[a-z]+)*", event)] == []
+
+
 def test_the_runbook_names_log_events_that_exist() -> None:
     page = (ROOT / "docs" / "RUNBOOK.md").read_text()
     named = set(re.findall(r"^\| `([^`]+)` \| (?:info|warning|error|critical) \|", page, re.MULTILINE))

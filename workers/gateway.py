@@ -141,7 +141,7 @@ async def _task(work: Coroutine[None, None, None], name: str) -> AsyncIterator[N
 
 def _fatal(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and task.exception() is not None:
-        log.critical("a part of the gateway died", part=task.get_name(), exc_info=task.exception())
+        log.critical("part_died", part=task.get_name(), exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)
 
 

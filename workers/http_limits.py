@@ -87,7 +87,7 @@ class Connections:
     def report(self, now: float) -> None:
         """Log what was refused since the last time, at most each REPORT_SECONDS."""
         if self._refused and now - self._reported_at >= REPORT_SECONDS:
-            log.warning("requests refused unread", **self._refused, **self._last)
+            log.warning("requests_refused_unread", **self._refused, **self._last)
             self._refused.clear()
             self._reported_at = now
 

@@ -71,7 +71,7 @@ async def _run(gateway: Gateway, stream: Stream) -> None:
 def _fatal(parts: "asyncio.Task[None]") -> None:
     """A gateway whose parts died by a bug dies with them rather than limping on."""
     if not parts.cancelled() and parts.exception() is not None:
-        log.critical("a part of the gateway died", exc_info=parts.exception())
+        log.critical("part_died", exc_info=parts.exception())
         signal.raise_signal(signal.SIGTERM)
 
 

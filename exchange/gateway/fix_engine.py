@@ -158,7 +158,7 @@ class FixEngine(quickfix.Application):  # type: ignore[misc]
         kind = message.getHeader().getField(35)
         if kind == SESSION_REJECT:
             log.error(
-                "session reject", session=session_id.toString(), fix=message.toString().replace(SOH, "|")
+                "session_reject", session=session_id.toString(), fix=message.toString().replace(SOH, "|")
             )
         if kind == HEARTBEAT and message.isSetField(TEST_REQ_ID) and message.getField(TEST_REQ_ID) == PROBE:
             self._loop.call_soon_threadsafe(self._alive, session_id.toString())
@@ -186,7 +186,7 @@ class FixEngine(quickfix.Application):  # type: ignore[misc]
         if exec_type in _ANSWERS:
             rejected = exec_type == ExecType.REJECTED
             if heard.trunk.breaker.answer(time.time_ns(), rejected=rejected):
-                log.warning("too many rejects: session paused", session=heard.trunk.session.name)
+                log.warning("session_paused", session=heard.trunk.session.name)
                 self._loop.call_later(PROBE_SECONDS, self._probe_while_paused, heard.trunk)
         self._unread.append(heard)
         if self._held and not of_an_order:
@@ -213,17 +213,17 @@ class FixEngine(quickfix.Application):  # type: ignore[misc]
 
     def _logged_on(self, name: str) -> None:
         trunk = self._trunks[name]
-        log.info("session logged on", session=name)
+        log.info("session_logged_on", session=name)
         trunk.logged_on_at = time.monotonic()
         self._on_logon(trunk)
 
     def _logged_out(self, name: str) -> None:
-        log.info("session logged out", session=name)
+        log.info("session_logged_out", session=name)
         self._trunks[name].logged_on_at = None
 
     def _alive(self, name: str) -> None:
         trunk = self._trunks[name]
         if trunk.breaker.may_resume(time.time_ns()):
             trunk.breaker.resume()
-            log.info("session resumed", session=name)
+            log.info("session_resumed", session=name)
             self._on_logon(trunk)

@@ -40,6 +40,6 @@ class Brake:
                 told = await frozen_outbox.withdraw(conn, self._exchange)
             if not told:
                 return
-            log.info("orders withdrawn by a freeze", exchange=self._exchange, orders=len(told))
+            log.info("orders_withdrawn_by_freeze", exchange=self._exchange, orders=len(told))
             await order_updates.publish(self._redis, told)
             await wakeups.wake(self._redis, wakeups.WITHDRAWN)

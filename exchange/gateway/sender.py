@@ -71,7 +71,7 @@ class Sender:
             except StoreUnavailable as error:
                 # What was claimed and not handed over counts as unknown from here on.
                 self._repeat_due = True
-                log.warning("outbox is waiting for the database", exchange=self.exchange, error=str(error))
+                log.warning("outbox_waits_for_database", exchange=self.exchange, error=str(error))
             await wakeup.wait(POLL_SECONDS)
 
     async def _turn(self) -> bool:
@@ -166,7 +166,7 @@ class Sender:
             try:
                 taken = self._line.send(owed.session, owed.instruction, poss_resend=repeated)
             except CodecError as error:
-                log.error("instruction cannot be said in FIX", order_id=owed.order_id, error=str(error))
+                log.error("request_not_encodable", order_id=owed.order_id, error=str(error))
                 return None
         if not taken:
             self._repeat_due = True
@@ -192,7 +192,7 @@ class Sender:
 
     def _ask(self, owed: OutboxRow) -> Sent:
         """What became of this? If the exchange does not know, it is owed anew, and then perhaps stopped."""
-        log.info("asking for the status of an order", order_id=owed.order_id, session=owed.session)
+        log.info("order_status_requested", order_id=owed.order_id, session=owed.session)
         instruction = owed.instruction
         assert not isinstance(instruction, StatusRequest)
         question = StatusRequest(owed.cl_ord_id, instruction.symbol, instruction.side)

@@ -105,7 +105,7 @@ class Writer:
                     written = await gateway_commit.write(conn, sent, arrived, time.time_ns())
                 break
             except StoreUnavailable as error:
-                log.warning("journal is waiting for the database", error=str(error), reports=len(arrived))
+                log.warning("journal_waits_for_database", error=str(error), reports=len(arrived))
                 await asyncio.sleep(RETRY_SECONDS)
         crash_point("gateway.after_journal")
         await self._tell(arrived, written)
@@ -129,7 +129,7 @@ class Writer:
         for broken in written.breaks:
             REPORTS_BROKEN.add(1, {"exchange": broken.arrival.exchange})
             log.warning(
-                "report does not fit",
+                "report_broken",
                 order_id=broken.arrival.order_id,
                 traceparent=written.traces.get(broken.arrival.order_id or 0),
                 report_id=broken.arrival.report_id,
@@ -145,8 +145,8 @@ class Writer:
             phase=phase.phase,
             since=rfc3339(phase.since_ns),
         )
-        log.info("market phase", **msgspec.structs.asdict(announced))
+        log.info("market_phase", **msgspec.structs.asdict(announced))
         try:
             await market_status.publish(self._redis, announced)
         except (RedisError, OSError) as error:
-            log.warning("market phase could not be announced", error=str(error))
+            log.warning("market_phase_not_announced", error=str(error))

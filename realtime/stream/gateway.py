@@ -78,7 +78,7 @@ class Gateway:
         except TokenRefused as refusal:
             raise MessageRefused("TOKEN_REFUSED", str(refusal)) from None
         if self._connections[session.user_id] >= CONNECTIONS_MAX:
-            log.warning("too many connections", client_id=session.client_id)
+            log.warning("too_many_connections", client_id=session.client_id)
             detail = f"There are {CONNECTIONS_MAX} connections of this client already."
             raise MessageRefused("TOO_MANY_CONNECTIONS", detail)
         client = Client(session, wire)
@@ -104,7 +104,7 @@ class Gateway:
         """Handle a client's message, at the client's pace; return the answer."""
         if await client.pace.keep(_units(message)) and not client.was_slowed_down:
             client.was_slowed_down = True
-            log.warning("client is slowed down", client_id=client.session.client_id)
+            log.warning("client_slowed_down", client_id=client.session.client_id)
         try:
             if client not in self.clients:
                 # It left while its message waited: tasks begun for it now would never end.

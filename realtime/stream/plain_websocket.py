@@ -47,7 +47,7 @@ class PlainWire:
     def close(self, closing: Closing) -> None:
         if not self._line.is_open:
             return
-        log.info("connection ended", reason=closing, peer=self._line.peer)
+        log.info("connection_ended", reason=closing, peer=self._line.peer)
         if closing is Closing.TOO_SLOW:
             # The client would not read a reason; one that lives comes back and resumes.
             self._line.abort()

@@ -65,7 +65,7 @@ class SocketIoWire:
     def close(self, closing: Closing) -> None:
         if self._closing is not None:
             return
-        log.info("connection ended", reason=closing, session=self.session)
+        log.info("connection_ended", reason=closing, session=self.session)
         if closing is Closing.TOO_SLOW:
             # The client would not read a reason; one that lives comes back by itself and resumes.
             self._closing = asyncio.create_task(self._cut(), name=f"cut {self._sid}")
@@ -137,7 +137,7 @@ class SocketIo:
             await self._server.handle_request(scope, receive, send)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             # python-engineio decodes outside of any guard; an error there costs the client its connection.
-            log.warning("message not understood", peer=scope["client"], error=repr(error)[:200])
+            log.warning("message_not_understood", peer=scope["client"], error=repr(error)[:200])
 
     async def run(self) -> None:
         """End connections that have stopped to poll, until cancelled."""

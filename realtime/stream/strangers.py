@@ -62,7 +62,7 @@ class Strangers:
         if self._of_address[counted] >= OF_ADDRESS_MAX or self._of_address.total() >= IN_ALL_MAX:
             if counted not in self._refused:
                 self._refused.add(counted)
-                log.warning("too many connections without sign-in", address=address[:100])
+                log.warning("too_many_strangers", address=address[:100])
             detail = "There are too many connections that have not signed in; come again in some seconds."
             raise MessageRefused("TOO_MANY_CONNECTIONS", detail)
         self._of_address[counted] += 1

@@ -49,7 +49,7 @@ class Healing:
                 since, last_seq = _now(), stream.last_seq
             if stream.known.is_set() and self._record.is_overdue(since):
                 from_seq, last_seq = stream.skip_hole()
-                log.warning("order updates lost", user=stream.user_id, from_seq=from_seq, to_seq=last_seq)
+                log.warning("order_updates_lost", user=stream.user_id, from_seq=from_seq, to_seq=last_seq)
             else:
                 await asyncio.sleep(pause)
                 await self._request_refill(stream)

@@ -125,7 +125,7 @@ class Updates:
                     await self._read_on(pubsub)
             except (RedisError, OSError) as error:
                 self._record.redis_lost()
-                log.warning("order updates wait for Redis", error=str(error))
+                log.warning("order_updates_wait_for_redis", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_on(self, pubsub: Subscriber) -> None:

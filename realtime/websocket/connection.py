@@ -157,7 +157,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self.is_open:
             return
         if self.is_behind and self.is_stalled:
-            log.info("connection ended", reason="TOO_SLOW", peer=self.peer)
+            log.info("connection_ended", reason="TOO_SLOW", peer=self.peer)
             self.abort()
         else:
             self._transport.write(frame)
@@ -182,7 +182,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self.is_open or self._receiver is None:
             return False
         if not self._was_heard and self._following is None:
-            log.info("connection ended", reason="SILENT", peer=self.peer)
+            log.info("connection_ended", reason="SILENT", peer=self.peer)
             self.abort()
             return False
         self._was_heard = False
@@ -209,7 +209,7 @@ class WebSocketConnection(asyncio.Protocol):
         try:
             await self._lines.asked(self, handshake.path, handshake.query)
         except Exception as error:
-            log.warning("request not understood", peer=self.peer, error=repr(error)[:200])
+            log.warning("request_not_understood", peer=self.peer, error=repr(error)[:200])
         if self._handshake is not None:
             self.refuse(HTTPStatus.BAD_REQUEST, "The request was not understood.")
 
@@ -252,7 +252,7 @@ class WebSocketConnection(asyncio.Protocol):
         except FrameError as error:
             self.close(error.code, error.reason)
         except Exception as error:
-            log.warning("message not understood", peer=self.peer, error=repr(error)[:200])
+            log.warning("message_not_understood", peer=self.peer, error=repr(error)[:200])
             self.close(CloseCode.POLICY_VIOLATION)
         finally:
             self._following = None

@@ -87,7 +87,7 @@ class Driver:
             try:
                 await self._on_message(socket.sid, packet.data)
             except Exception as error:
-                log.warning("message not understood", session=socket.sid, error=repr(error)[:200])
+                log.warning("message_not_understood", session=socket.sid, error=repr(error)[:200])
                 raise MessageRefused("FRAME_INVALID", "The message was not understood.") from None
 
     def signed_in(self, session: str) -> None:
@@ -144,17 +144,17 @@ class Driver:
     async def _disconnected(self, session: str, reason: str) -> None:
         self.signed_in(session)
         if reason == self._server.reason.PING_TIMEOUT:
-            log.info("connection ended", reason="SILENT", session=session)
+            log.info("connection_ended", reason="SILENT", session=session)
         await self._on_disconnect(session, reason)
 
     async def _overdue(self, session: str) -> None:
-        log.info("connection without sign-in", session=session)
+        log.info("connection_without_sign_in", session=session)
         await self.end(session, OVERDUE)
 
     async def _cut(self, session: str) -> None:
         """A session whose polls take too little."""
         if (socket := self._server.sockets.get(session)) is not None:
-            log.info("connection ended", reason="TOO_SLOW", session=session)
+            log.info("connection_ended", reason="TOO_SLOW", session=session)
             await socket.close(wait=False, abort=True)
             self._server.sockets.pop(session, None)
 

@@ -202,7 +202,7 @@ async def test_a_signed_in_client_that_falls_silent_is_not_said_to_be_without_si
             await client.sign_in(a_token(servers, next(_users)))
             await eventually(lambda: said_of(client.session, logs))
             await asyncio.sleep(0.5)
-    assert said_of(client.session, logs) == [("connection ended", "SILENT")]
+    assert said_of(client.session, logs) == [("connection_ended", "SILENT")]
 
 
 def said_of(session: str, logs: Sequence[MutableMapping[str, Any]]) -> list[tuple[str, str | None]]:

@@ -64,11 +64,6 @@ async def _answer(redis: Redis, database: Database) -> None:
                         request = _decoder.decode(message["data"])
                         if found := await missed(database, request):
                             await order_updates.refill(redis, found, request.number)
-<<<<<<< HEAD
         except (RedisError, OSError, StoreUnavailable, msgspec.MsgspecError) as error:
             log.warning("update_refill_failed", error=str(error))
-=======
-        except (RedisError, OSError, psycopg.OperationalError, PoolTimeout, msgspec.MsgspecError) as error:
-            log.warning("update_refill_failed", error=str(error))
->>>>>>> 093b28a (Name every log event by an id that an alarm can use)
         await asyncio.sleep(RETRY_SECONDS)

@@ -29,8 +29,8 @@ from tests.support.market import Market, free_offset, running
 # Tests want a market that answers them, not one that is busy with itself; every process inherits it.
 os.environ.setdefault("HUNDI_MARKET_PACE", "0.5")
 
-# A fault that a test provokes is written as Python writes it: with every local value it took seconds, in which
-# nothing else of the process ran.
+# A fault that a test provokes is written as Python writes it: with every local value it took seconds, and
+# nothing else of the process ran meanwhile.
 structlog.configure(
     processors=[
         structlog.processors.add_log_level,

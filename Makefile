@@ -40,7 +40,7 @@ imports: env-test ## layers
 	@echo "lint-imports" && .venv/bin/lint-imports
 
 unit: env-test ## the tests alone
-	@echo "pytest" && .venv/bin/pytest --numprocesses 2 --dist loadgroup
+	@echo "pytest" && .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: env-test ## a market of its own under haste, MINUTES=3 of it, judged by the exchange's files
 	@.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),3)

@@ -3,14 +3,16 @@
 `servers` is PostgreSQL, Valkey and Temporal, migrated and seeded, started once on free ports; `database`,
 `redis` and `temporal_client` speak to them. `market` is a second, complete stack by the same process table as
 `hundi up`; nothing in it restarts by itself, so that a test can kill a process and look. Run side by side
-(`-n 2`), the tests of the whole market keep to one process and all others to the other.
+(`-n 2`), each process has servers of its own, and one has the market.
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ import pytest_asyncio
 import structlog
 from redis.asyncio import Redis
 from temporalio.client import Client
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from bus.redis_client import open_redis
 from config.settings import Settings
@@ -39,16 +43,35 @@ structlog.configure(
 )
 
 pytest_plugins = ["tests.support.market_data"]
+SERVERS = {"servers", "whole_market", "fresh_settings"}
+
+
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """One process has all files that use the whole market; a file's tests stay together, in their order.
+
+    pytest-xdist's own groups (`loadgroup`) do nothing with pytest 9.2, where an item's id cannot be changed.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "market" if uses_market(file) else file
+
+
+@cache
+def uses_market(file: str) -> bool:
+    text = (Path(__file__).parents[1] / file).read_text()
+    return re.search(r"^from tests\.support\.market import .*\bMarket\b", text, re.MULTILINE) is not None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes:
+    return Lanes(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two lanes for `pytest -n 2`: tests of the whole market, and all others. A pure test needs no server."""
+    """Mark the pure tests: those that need no server."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("market" if "whole_market" in fixtures else "others"))
-        if not fixtures & {"servers", "whole_market", "fresh_settings"} and not item.get_closest_marker(
-            "waits"
-        ):
+        needs_server = SERVERS & set(getattr(item, "fixturenames", ()))
+        if not needs_server and item.get_closest_marker("waits") is None:
             item.add_marker(pytest.mark.pure)
 
 

@@ -65,14 +65,12 @@ async def states(database: Database) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["scope_id"], row["cause"]): row for row in await trading_states.in_force(database)}
 
 
-@asynccontextmanager
+@pytest.fixture(autouse=True)
 async def a_day_without_halts(database: Database, publisher: Publisher) -> AsyncIterator[None]:
     """Before and after: the servers are shared, and whoever watches next begins with the last value."""
     await back_to_the_close(database, publisher)
-    try:
-        yield
-    finally:
-        await back_to_the_close(database, publisher)
+    yield
+    await back_to_the_close(database, publisher)
 
 
 async def back_to_the_close(database: Database, publisher: Publisher) -> None:
@@ -95,7 +93,7 @@ def in_the_morning(monkeypatch: pytest.MonkeyPatch) -> int:
 async def test_a_fallen_index_halts_everything_once_and_the_exchange_s_word_reopens_it(
     database: Database, redis: Redis, publisher: Publisher, in_the_morning: int
 ) -> None:
-    async with a_day_without_halts(database, publisher), watching(database, redis):
+    async with watching(database, redis):
         await tick(database, publisher, NIFTY, CLOSE * 91 // 100)
         await tick(database, publisher, NIFTY, 0)
         await tick(database, publisher, NIFTY, CLOSE * 80 // 100, stale=1)
@@ -140,24 +138,23 @@ async def test_a_fallen_index_halts_everything_once_and_the_exchange_s_word_reop
 async def test_what_a_dead_distributor_left_behind_halts_nothing_at_the_start_nor_later(
     database: Database, redis: Redis, publisher: Publisher, in_the_morning: int
 ) -> None:
-    async with a_day_without_halts(database, publisher):
-        await redis.delete(ALIVE)
-        await tick(database, publisher, NIFTY, CLOSE * 89 // 100, alive=False)
-        async with watching(database, redis):
-            await asyncio.sleep(0.5)
-            assert ("", "CIRCUIT") not in await states(database)
-            await tick(database, publisher, NIFTY, CLOSE * 88 // 100, alive=False)
-            await asyncio.sleep(0.5)
-            assert ("", "CIRCUIT") not in await states(database)
+    await redis.delete(ALIVE)
+    await tick(database, publisher, NIFTY, CLOSE * 89 // 100, alive=False)
+    async with watching(database, redis):
+        await asyncio.sleep(0.5)
+        assert ("", "CIRCUIT") not in await states(database)
+        await tick(database, publisher, NIFTY, CLOSE * 88 // 100, alive=False)
+        await asyncio.sleep(0.5)
+        assert ("", "CIRCUIT") not in await states(database)
 
-            # The value stands, and is acted on once somebody vouches for it again.
-            async def halted() -> bool:
-                await publisher.beat()
-                async with database.reading() as conn:
-                    found = await conn.execute("SELECT count(*) AS halts FROM market_halts")
-                    return await found.fetchone() == {"halts": 1}
+        # The value stands, and is acted on once somebody vouches for it again.
+        async def halted() -> bool:
+            await publisher.beat()
+            async with database.reading() as conn:
+                found = await conn.execute("SELECT count(*) AS halts FROM market_halts")
+                return await found.fetchone() == {"halts": 1}
 
-            await eventually(halted, within=20)
+        await eventually(halted, within=20)
 
 
 async def test_a_price_that_takes_an_account_above_its_limit_lets_it_only_reduce(
